@@ -1,0 +1,62 @@
+#include "call.h"
+
+#include "parallel.h"
+
+namespace normkernels {
+namespace {
+
+// A second thread pays from about here on: below, its wake-up (some 5 microseconds) costs more than
+// it takes over.
+constexpr int64_t kBytesPerThread = 256 * 1024;
+
+void run_own(void* context, int64_t tasks, Task task, void* argument) {
+  run_on_own_threads(static_cast<int32_t>(reinterpret_cast<intptr_t>(context)), tasks, task,
+                     argument);
+}
+
+}  // namespace
+
+void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
+               int32_t or_in_place) {
+  if (!ok() || n == 0) return;
+  if (p == nullptr) return fail(NORMKERNELS_NULL_POINTER, position);
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
+  const Array added = {position, begin, begin + static_cast<uintptr_t>(n * element_bytes())};
+  for (int i = 0; is_output && i < arrays_; ++i) {
+    const Array& other = array_[i];
+    const bool apart = added.end <= other.begin || other.end <= added.begin;
+    const bool same = added.begin == other.begin && added.end == other.end;
+    const bool allowed = other.position == in_place || other.position == or_in_place;
+    if (!apart && !(same && allowed)) return fail(NORMKERNELS_OVERLAP, position);
+  }
+  array_[arrays_++] = added;
+}
+
+Executor Call::executor(int32_t position, const normkernels_executor* given,
+                        int64_t elements_moved) {
+  Executor serial = {1, nullptr, nullptr};
+  int32_t threads = 0;
+  if (given != nullptr) {
+    require(given->struct_size == sizeof(normkernels_executor) && given->num_threads >= 0,
+            NORMKERNELS_BAD_EXECUTOR, position);
+    threads = given->num_threads;
+  }
+  if (!ok()) return serial;
+  const int64_t worth = elements_moved * element_bytes() / kBytesPerThread;
+  if (worth <= 1) return serial;
+  const bool own = given == nullptr || given->run == nullptr;
+  if (own && must_run_serially()) return serial;
+  if (threads == 0) threads = default_threads();
+  if (threads > worth) threads = static_cast<int32_t>(worth);
+  if (!own) return {threads, given->run, given->context};
+  return {threads, run_own, reinterpret_cast<void*>(static_cast<intptr_t>(threads))};
+}
+
+const Kernels* Call::kernels() {
+  if (!ok()) return nullptr;
+  const Isa* isa = active_isa(&status_);
+  if (isa == nullptr) return nullptr;
+  return dtype_ == NORMKERNELS_F64 ? isa->f64 : isa->f32;
+}
+
+}  // namespace normkernels

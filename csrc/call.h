@@ -1,0 +1,103 @@
+// The start of every public function: what its arguments must be, then the kernels and the threads
+// to run them with.
+//
+// Positions count from 1 in the C parameter list, as normkernels_status reports them.
+#ifndef NORMKERNELS_CALL_H_
+#define NORMKERNELS_CALL_H_
+
+#include "isa.h"
+#include "kernels.h"
+#include "normkernels/normkernels.h"
+
+namespace normkernels {
+
+class Call {
+ public:
+  explicit Call(normkernels_dtype dtype) : dtype_(dtype) {
+    if (dtype != NORMKERNELS_F32 && dtype != NORMKERNELS_F64) fail(NORMKERNELS_BAD_DTYPE, 1);
+  }
+
+  bool ok() const { return status_ == NORMKERNELS_OK; }
+  normkernels_status status() const { return status_; }
+
+  // An order, its position.
+  void order(int32_t position, normkernels_order order) {
+    if (order != NORMKERNELS_NCHW && order != NORMKERNELS_NHWC)
+      fail(NORMKERNELS_BAD_ORDER, position);
+  }
+
+  // The product of extents, which must be addressable as an array of dtype; `position` is the first
+  // of them.
+  template <class... Extents>
+  int64_t elements(int32_t position, Extents... extents) {
+    (require(extents >= 0, NORMKERNELS_BAD_EXTENT, position++), ...);
+    int64_t product = 1;
+    bool fits = true;
+    // Extents of an empty array count as well: their products are what kernels index with.
+    ((fits &= !__builtin_mul_overflow(product, extents > 0 ? extents : int64_t{1}, &product)), ...);
+    require(fits && product <= INT64_MAX / 64, NORMKERNELS_BAD_EXTENT, position - 1);
+    return ((extents == 0) || ...) ? 0 : product;
+  }
+
+  void epsilon(int32_t position, double epsilon) {
+    require(epsilon >= 0 && epsilon - epsilon == 0, NORMKERNELS_BAD_EPSILON, position);
+  }
+  void finite(int32_t position, double value) {
+    require(value - value == 0, NORMKERNELS_BAD_SCALAR, position);
+  }
+  void at_least_one(int32_t position, int64_t size) {
+    require(size >= 1, NORMKERNELS_BAD_SIZE, position);
+  }
+
+  // Arrays of n elements. Outputs after all inputs: each is compared with every array before it.
+  void input(int32_t position, const void* p, int64_t n) { add(position, p, n, false, kNone); }
+  void optional_input(int32_t position, const void* p, int64_t n) {
+    if (p != nullptr) add(position, p, n, false, kNone);
+  }
+  // `in_place`: positions of the inputs that the output may be.
+  void output(int32_t position, const void* p, int64_t n, int32_t in_place = kNone,
+              int32_t or_in_place = kNone) {
+    add(position, p, n, true, in_place, or_in_place);
+  }
+  void optional_output(int32_t position, const void* p, int64_t n) {
+    if (p != nullptr) add(position, p, n, true, kNone);
+  }
+  void workspace(int32_t position, const void* p, size_t bytes) {
+    if (bytes == 0) return;
+    add(position, p, static_cast<int64_t>(bytes) / element_bytes(), true, kNone);
+  }
+
+  // The executor for so much memory traffic: few bytes are not worth a second thread.
+  Executor executor(int32_t position, const normkernels_executor* given, int64_t elements_moved);
+
+  // The kernels of the instruction set in use; null if a check failed.
+  const Kernels* kernels();
+
+ private:
+  static constexpr int32_t kNone = 0;
+  static constexpr int kMaxArrays = 14;
+
+  struct Array {
+    int32_t position;
+    uintptr_t begin, end;
+  };
+
+  int64_t element_bytes() const { return dtype_ == NORMKERNELS_F64 ? 8 : 4; }
+  void fail(normkernels_status kind, int32_t position) {
+    if (ok()) status_ = kind + position;
+  }
+  void require(bool holds, normkernels_status kind, int32_t position) {
+    if (!holds) fail(kind, position);
+  }
+  void add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
+           int32_t or_in_place = kNone);
+
+  normkernels_dtype dtype_;
+  normkernels_status status_ = NORMKERNELS_OK;
+  int arrays_ = 0;
+  Array array_[kMaxArrays];
+};
+
+}  // namespace normkernels
+
+#endif  // NORMKERNELS_CALL_H_

@@ -1,0 +1,386 @@
+/* normkernels: layer norm, instance norm and local response norm for the CPU.
+ *
+ * This header is the manual of the C interface. C99; nothing but stdint.h and stddef.h.
+ *
+ *     #include <normkernels/normkernels.h>
+ *
+ *     float x[2][4] = {{1, 2, 3, 4}, {40000, 40001, 40002, 40003}}, y[2][4];
+ *     normkernels_status status = normkernels_layer_norm_forward(
+ *         NORMKERNELS_F32, 2, 4, x, NULL, NULL, 1e-5, y, NULL, NULL, NULL);
+ *
+ * What holds for every function
+ *
+ * - Arrays are dense and row-major, and their elements have the type that `dtype` names. Each
+ *   pointer is aligned to its element; nothing more is asked of it. Extents are int64_t, may be 0.
+ * - Optional pointers are marked "or NULL". An input that is NULL acts as its neutral value
+ *   (gamma 1, beta 0); an output that is NULL is not computed.
+ * - Aliasing: an output may be the very same array as an input only where its entry says so. Any
+ *   other overlap of an output with another argument is refused.
+ * - Memory: the library allocates nothing. Where a function takes `workspace`, the matching
+ *   `..._workspace_bytes` says how large that must be (for the same arguments; 0: NULL will do),
+ *   aligned to 64 bytes.
+ * - Errors: arguments are checked before anything is written. The returned status is
+ *   NORMKERNELS_OK or names the kind of the error and the argument. Nothing prints, aborts,
+ *   throws, exits or sets errno.
+ * - Threads: `executor` says who runs the work; NULL is the library's own threads, as many as are
+ *   worth it. A function may be called from any number of threads at once.
+ * - Bits: for the same arguments the output bits do not depend on the number of threads, on
+ *   alignment, on the other rows or images of the batch, or on which instruction set with fma
+ *   runs it.
+ */
+#ifndef NORMKERNELS_NORMKERNELS_H_
+#define NORMKERNELS_NORMKERNELS_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define NORMKERNELS_API
+#else
+#define NORMKERNELS_API __attribute__((visibility("default")))
+#endif
+
+#define NORMKERNELS_VERSION_MAJOR 0
+#define NORMKERNELS_VERSION_MINOR 1
+#define NORMKERNELS_VERSION_PATCH 0
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Version ------------------------------------------------------------------------ */
+
+/** "MAJOR.MINOR.PATCH" of the library that is running, which may be newer than this header. Never
+ * NULL. */
+NORMKERNELS_API const char* normkernels_version(void);
+
+/* ---- Status ------------------------------------------------------------------------- */
+
+/** 0, or `kind + position`: one of the kinds below plus the position (from 1) of the argument that
+ * is at fault in the parameter list of the function that returned it; position 0 where no single
+ * argument is. */
+typedef int32_t normkernels_status;
+
+enum {
+  NORMKERNELS_OK = 0,
+  NORMKERNELS_NULL_POINTER = 100, /* a required pointer is NULL */
+  NORMKERNELS_BAD_EXTENT = 200,   /* an extent is negative, or the array would not fit in memory */
+  NORMKERNELS_BAD_DTYPE = 300,    /* not one of NORMKERNELS_F32, NORMKERNELS_F64 */
+  NORMKERNELS_BAD_ORDER = 400,    /* not one of NORMKERNELS_NCHW, NORMKERNELS_NHWC */
+  NORMKERNELS_BAD_EPSILON = 500,  /* negative, NaN or infinite */
+  NORMKERNELS_BAD_SIZE = 600,     /* a window of less than one channel */
+  NORMKERNELS_BAD_SCALAR = 700,   /* NaN or infinite */
+  NORMKERNELS_OVERLAP = 800,      /* an output shares memory with another argument */
+  NORMKERNELS_BAD_EXECUTOR = 900, /* wrong struct_size, or a negative number of threads */
+  NORMKERNELS_UNKNOWN_ISA = 1000, /* no instruction set of that name */
+  NORMKERNELS_UNSUPPORTED_ISA = 1100 /* known, but this machine does not have it */
+};
+
+/** One sentence that says what the kind of `status` means, whatever its position. Never NULL. */
+NORMKERNELS_API const char* normkernels_status_string(normkernels_status status);
+
+/** The position of the argument at fault, counted from 1 in the C parameter list; 0 if none. */
+static inline int32_t normkernels_status_argument(normkernels_status status) {
+  return status % 100;
+}
+
+/** The kind: one of the constants above. */
+static inline normkernels_status normkernels_status_kind(normkernels_status status) {
+  return status - status % 100;
+}
+
+/* ---- Element types and layouts ------------------------------------------------------ */
+
+typedef int32_t normkernels_dtype;
+enum { NORMKERNELS_F32 = 1, NORMKERNELS_F64 = 2 };
+
+/** Where the channels are: NCHW is [n, c, spatial], NHWC is [n, spatial, c]. The spatial
+ * dimensions, however many, enter as one extent, their product; a tensor of rank 2 (N, C) has
+ * spatial = 1. */
+typedef int32_t normkernels_order;
+enum { NORMKERNELS_NCHW = 1, NORMKERNELS_NHWC = 2 };
+
+/* ---- Threads ------------------------------------------------------------------------ */
+
+/** Who runs the work. Without `run`, the library's own threads (OpenMP; the caller's thread alone
+ * where the library was built without it, inside another parallel region, and in a forked child).
+ * With `run`, the caller's: it must call task(argument, i) once for every i in [0, tasks), in any
+ * order and on any threads, and return when all are done; the library then creates no thread. */
+typedef struct normkernels_executor {
+  uint32_t struct_size; /* sizeof(normkernels_executor) */
+  int32_t num_threads;  /* how many threads to plan for; 0: the default */
+  void (*run)(void* context, int64_t tasks, void (*task)(void* argument, int64_t index),
+              void* argument);
+  void* context;
+} normkernels_executor;
+
+/** The default number of threads: what normkernels_set_num_threads said, else the environment
+ * variable NORMKERNELS_NUM_THREADS, else the processors that affinity and the container's quota
+ * leave to the process. */
+NORMKERNELS_API int32_t normkernels_num_threads(void);
+
+/** Sets that default; 0 returns to the automatic one. BAD_EXECUTOR + 1 if negative. */
+NORMKERNELS_API normkernels_status normkernels_set_num_threads(int32_t num_threads);
+
+/* ---- Instruction sets --------------------------------------------------------------- */
+
+/** The instruction sets that this build holds kernels for are numbered from 0 to count - 1, worst
+ * first. */
+NORMKERNELS_API int32_t normkernels_isa_count(void);
+
+/** Its name ("baseline", "avx2", "avx512", "neon", "emulated_wide"); NULL if `index` is out of
+ * range. */
+NORMKERNELS_API const char* normkernels_isa_name(int32_t index);
+
+/** 1 if this machine can run it, else 0. */
+NORMKERNELS_API int32_t normkernels_isa_supported(int32_t index);
+
+/** The index of the one in use: what was forced, else what the environment variable NORMKERNELS_ISA
+ * names, else the best that the machine has. -1 if the environment names one that cannot be used;
+ * every operator then returns UNKNOWN_ISA or UNSUPPORTED_ISA. */
+NORMKERNELS_API int32_t normkernels_isa_active(void);
+
+/** Uses the one of that name from now on, in every thread; NULL returns to the automatic choice.
+ * The psABI names "x86_64_v3" and "x86_64_v4" are accepted for "avx2" and "avx512". UNKNOWN_ISA + 1
+ * or UNSUPPORTED_ISA + 1 leave the choice as it was. */
+NORMKERNELS_API normkernels_status normkernels_isa_force(const char* name);
+
+/* ---- Layer norm --------------------------------------------------------------------- */
+
+/** Layer norm. For every row i:
+ *
+ *      y[i,j] = (x[i,j] - mean[i]) / sigma[i] * gamma[j] + beta[j],
+ *      mean[i] = sum_j x[i,j] / cols,  sigma[i] = sqrt(sum_j (x[i,j] - mean[i])^2 / cols + epsilon)
+ *
+ *  x      [rows, cols]
+ *  gamma  [cols] or NULL        beta   [cols] or NULL
+ *  y      [rows, cols]; may be x
+ *  mean   [rows] or NULL        sigma  [rows] or NULL
+ *
+ *  A constant row gives exactly beta, also with epsilon 0. With cols = 0, mean is 0 and sigma
+ *  sqrt(epsilon). */
+NORMKERNELS_API normkernels_status
+normkernels_layer_norm_forward(normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x,
+                               const void* gamma, const void* beta, double epsilon, void* y,
+                               void* mean, void* sigma, const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_layer_norm_backward_workspace_bytes(normkernels_dtype dtype,
+                                                                       int64_t rows, int64_t cols);
+
+/** Gradients of layer norm, with xhat = (x - mean) / sigma and g = dy * gamma:
+ *
+ *      dx[i,j] = (g[i,j] - mean_j(g[i,:]) - xhat[i,j] * mean_j(g[i,:] * xhat[i,:])) / sigma[i]
+ *      dgamma[j] = sum_i dy[i,j] * xhat[i,j],   dbeta[j] = sum_i dy[i,j]
+ *
+ *  dy, x        [rows, cols]
+ *  mean, sigma  [rows], as the forward returned them
+ *  gamma        [cols] or NULL
+ *  dx           [rows, cols]; may be dy or x
+ *  dgamma       [cols] or NULL        dbeta  [cols] or NULL
+ *  workspace    only if dgamma or dbeta is asked for
+ *
+ *  A saved mean is rounded, which at a large offset is many ulp of x - mean: that error is found
+ *  (it is the mean of x - mean) and taken out. A mean that is further from the rows' own than
+ *  rounding can explain is used as it is.
+ *
+ *  Where sigma is 0 (constant row, epsilon 0) no gradient exists; xhat and dx are taken as 0. */
+NORMKERNELS_API normkernels_status normkernels_layer_norm_backward(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
+    const void* mean, const void* sigma, const void* gamma, void* dx, void* dgamma, void* dbeta,
+    void* workspace, const normkernels_executor* executor);
+
+/* ---- Instance norm ------------------------------------------------------------------ */
+
+NORMKERNELS_API size_t normkernels_instance_norm_forward_workspace_bytes(normkernels_dtype dtype,
+                                                                         normkernels_order order,
+                                                                         int64_t n, int64_t c,
+                                                                         int64_t spatial);
+
+/** Instance norm. For every image i and channel k, over the spatial positions p:
+ *
+ *      y[i,k,p] = (x[i,k,p] - mean[i,k]) * inv_std[i,k] * scale[k] + bias[k],
+ *      mean[i,k] = sum_p x[i,k,p] / spatial,
+ *      inv_std[i,k] = 1 / sqrt(sum_p (x[i,k,p] - mean[i,k])^2 / spatial + epsilon)
+ *
+ *  x        [n, c, spatial] or [n, spatial, c], as `order` says
+ *  scale    [c] or NULL         bias     [c] or NULL
+ *  y        as x; may be x
+ *  mean     [n, c] or NULL      inv_std  [n, c] or NULL
+ *
+ *  A constant plane gives exactly bias, also with epsilon 0 (inv_std is then infinite). */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_forward(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* x, const void* scale, const void* bias, double epsilon, void* y, void* mean,
+    void* inv_std, void* workspace, const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_instance_norm_backward_workspace_bytes(normkernels_dtype dtype,
+                                                                          normkernels_order order,
+                                                                          int64_t n, int64_t c,
+                                                                          int64_t spatial);
+
+/** Gradients of instance norm, with xhat = (x - mean) * inv_std and means over the spatial
+ * positions:
+ *
+ *      dx[i,k,p] = scale[k] * inv_std[i,k]
+ *                  * (dy[i,k,p] - mean(dy[i,k,:]) - xhat[i,k,p] * mean(dy[i,k,:] * xhat[i,k,:]))
+ *      dscale[k] = sum_{i,p} dy[i,k,p] * xhat[i,k,p],   dbias[k] = sum_{i,p} dy[i,k,p]
+ *
+ *  dy, x          as `order` says
+ *  scale          [c] or NULL
+ *  mean, inv_std  [n, c] as the forward returned them, or both NULL: recomputed from x
+ *  epsilon        read only when they are NULL
+ *  dx             as x; may be dy or x
+ *  dscale         [c] or NULL         dbias  [c] or NULL
+ *
+ *  Where inv_std is infinite (constant plane, epsilon 0) no gradient exists; xhat and dx are taken
+ * as 0. */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_backward(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* dy, const void* x, const void* scale, const void* mean, const void* inv_std,
+    double epsilon, void* dx, void* dscale, void* dbias, void* workspace,
+    const normkernels_executor* executor);
+
+/** Forward and backward at once, for a dy that is known before y: the same bits as
+ * instance_norm_forward followed by instance_norm_backward without saved statistics, but the
+ * statistics are computed once.
+ *
+ *  Arguments as in those two; y may be x, and dx may be dy. The workspace is that of the backward.
+ */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* x, const void* scale, const void* bias, const void* dy, double epsilon, void* y,
+    void* mean, void* inv_std, void* dx, void* dscale, void* dbias, void* workspace,
+    const normkernels_executor* executor);
+
+/* ---- Local response norm (LRN) ------------------------------------------------------ */
+
+/** 0 unless the window spans about a thousand channels or more. */
+NORMKERNELS_API size_t normkernels_local_response_norm_workspace_bytes(normkernels_dtype dtype,
+                                                                       normkernels_order order,
+                                                                       int64_t n, int64_t c,
+                                                                       int64_t spatial,
+                                                                       int64_t size);
+
+/** LRN across channels, as ONNX defines it. For every image and position, with the window of
+ * channel k W(k) = [k - floor((size-1)/2), k + ceil((size-1)/2)], cut to [0, c-1]:
+ *
+ *      s[k] = bias + alpha / size * sum_{j in W(k)} x[j]^2,     y[k] = x[k] * s[k]^-beta
+ *
+ *  x      [n, c, spatial] or [n, spatial, c]
+ *  size   >= 1, may exceed c.  alpha, beta, bias: finite.
+ *  y      as x; must not be x
+ *  scale  as x, or NULL: receives s
+ *
+ *  A value, however large, infinite or NaN, reaches only the windows that contain it. */
+NORMKERNELS_API normkernels_status normkernels_local_response_norm_forward(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* x, int64_t size, double alpha, double beta, double bias, void* y, void* scale,
+    void* workspace, const normkernels_executor* executor);
+
+/** Gradient of LRN, over the mirrored window M(k) = {j : k in W(j)}:
+ *
+ *      dx[k] = dy[k] * s[k]^-beta
+ *              - 2 * alpha * beta / size * x[k] * sum_{j in M(k)} dy[j] * x[j] * s[j]^(-beta-1)
+ *
+ *  dy, x  [n, c, spatial] or [n, spatial, c]
+ *  y      as x, or NULL: x[j] * s[j]^-beta as the forward returned it, spares a product
+ *  scale  as x, or NULL: s as the forward returned it, spares the window sums
+ *  dx     as x; must not be any of the inputs */
+NORMKERNELS_API normkernels_status normkernels_local_response_norm_backward(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* dy, const void* x, const void* y, const void* scale, int64_t size, double alpha,
+    double beta, double bias, void* dx, void* workspace, const normkernels_executor* executor);
+
+/* ---- The steps of the originals ----------------------------------------------------- */
+
+/* The functions that Caffe2's layer norm and instance norm are made of, for code that was written
+ * against them. They compute y = x * scale + bias and the raw sums of dy * x as the originals
+ * define them, and therefore lose digits when the mean is large against the deviation; the
+ * operators above do not. No output may overlap another argument unless said. */
+
+/** sigma = sqrt(var + epsilon), scale = 1 / sigma, bias = -mean / sigma. All [rows]; sigma may be
+ * var. */
+NORMKERNELS_API normkernels_status normkernels_compute_sigma_and_fused_params(
+    normkernels_dtype dtype, int64_t rows, double epsilon, const void* mean, const void* var,
+    void* sigma, void* scale, void* bias, const normkernels_executor* executor);
+
+/** y[i,j] = (x[i,j] * scale[i] + bias[i]) * gamma[j] + beta[j].  x, y [rows, cols] (y may be x);
+ * scale, bias [rows]; gamma, beta [cols] or NULL. */
+NORMKERNELS_API normkernels_status
+normkernels_layer_norm_apply(normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x,
+                             const void* scale, const void* bias, const void* gamma,
+                             const void* beta, void* y, const normkernels_executor* executor);
+
+/** dyx = dy * x [rows, cols];  ds[i] = sum_j dy[i,j] * x[i,j] * gamma[j],  db[i] = sum_j dy[i,j] *
+ * gamma[j]  [rows]. gamma [cols] or NULL; dyx or NULL. */
+NORMKERNELS_API normkernels_status normkernels_layer_norm_internal_gradients(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
+    const void* gamma, void* dyx, void* ds, void* db, const normkernels_executor* executor);
+
+/** rstd = 1 / sigma;  x_scale = (db * mean - ds) * rstd^3 / cols;  bias = -x_scale * mean - db *
+ * rstd / cols; g_scale = -rstd * mean.  All [rows]; g_scale or NULL. */
+NORMKERNELS_API normkernels_status normkernels_layer_norm_fused_params(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* mean, const void* sigma,
+    const void* ds, const void* db, void* rstd, void* x_scale, void* bias, void* g_scale,
+    const normkernels_executor* executor);
+
+/** dx[i,j] = dy[i,j] * gamma[j] * dy_scale[i] + x[i,j] * x_scale[i] + bias[i].  dy, x, dx [rows,
+ * cols] (dx may be dy or x); gamma [cols] or NULL; the rest [rows]. */
+NORMKERNELS_API normkernels_status normkernels_layer_norm_backward_apply(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
+    const void* gamma, const void* dy_scale, const void* x_scale, const void* bias, void* dx,
+    const normkernels_executor* executor);
+
+/** dgamma[j] = sum_i (dyx[i,j] * rstd[i] + dy[i,j] * g_scale[i]),  dbeta[j] = sum_i dy[i,j].
+ *  dyx, dy [rows, cols]; rstd, g_scale [rows]; dgamma, dbeta [cols]. */
+NORMKERNELS_API normkernels_status normkernels_layer_norm_gamma_beta_backward(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dyx, const void* dy,
+    const void* rstd, const void* g_scale, void* dgamma, void* dbeta,
+    const normkernels_executor* executor);
+
+/** mean [n, c] and rstd [n, c] = 1 / sqrt(var + epsilon), as instance_norm_forward computes them. x
+ * as `order` says. The workspace is that of instance_norm_forward. */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_moments(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* x, double epsilon, void* mean, void* rstd, void* workspace,
+    const normkernels_executor* executor);
+
+/** scale[i,k] = rstd[i,k] * gamma[k],  bias[i,k] = beta[k] - scale[i,k] * mean[i,k].  mean, rstd,
+ * scale, bias [n, c]; gamma, beta [c]. */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_fused_params(
+    normkernels_dtype dtype, int64_t n, int64_t c, const void* mean, const void* rstd,
+    const void* gamma, const void* beta, void* scale, void* bias,
+    const normkernels_executor* executor);
+
+/** y[i,k,p] = x[i,k,p] * scale[i,k] + bias[i,k].  x, y as `order` says (y may be x); scale, bias
+ * [n, c]. */
+NORMKERNELS_API normkernels_status
+normkernels_instance_norm_apply(normkernels_dtype dtype, normkernels_order order, int64_t n,
+                                int64_t c, int64_t spatial, const void* x, const void* scale,
+                                const void* bias, void* y, const normkernels_executor* executor);
+
+/** ds[i,k] = sum_p dy[i,k,p] * x[i,k,p],  db[i,k] = sum_p dy[i,k,p]  [n, c].  dy, x as `order`
+ * says. */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_internal_gradients(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* dy, const void* x, void* ds, void* db, const normkernels_executor* executor);
+
+/** dx = c1 * dy + c2 * x + c3 with, per (i, k),  c1 = rstd * gamma,
+ *  c2 = (db * mean - ds) * gamma * rstd^3 / spatial,  c3 = -c2 * mean - db * gamma * rstd /
+ * spatial. dy, x, dx as `order` says (dx may be dy or x); mean, rstd, ds, db [n, c]; gamma [c]. */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_backward_apply(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* dy, const void* x, const void* mean, const void* rstd, const void* gamma,
+    const void* ds, const void* db, void* dx, const normkernels_executor* executor);
+
+/** dgamma[k] = sum_i (ds[i,k] - db[i,k] * mean[i,k]) * rstd[i,k],  dbeta[k] = sum_i db[i,k].
+ *  ds, db, mean, rstd [n, c]; dgamma, dbeta [c]. */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_gamma_beta_backward(
+    normkernels_dtype dtype, int64_t n, int64_t c, const void* ds, const void* db, const void* mean,
+    const void* rstd, void* dgamma, void* dbeta, const normkernels_executor* executor);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* NORMKERNELS_NORMKERNELS_H_ */

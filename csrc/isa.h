@@ -1,0 +1,23 @@
+// Which instruction sets there are, and the one in use.
+#ifndef NORMKERNELS_ISA_H_
+#define NORMKERNELS_ISA_H_
+
+#include "kernels.h"
+#include "normkernels/normkernels.h"
+
+namespace normkernels {
+
+struct Isa {
+  const char* name;
+  const char* alias;  // the psABI's name, or the same
+  bool (*supported)();
+  const Kernels *f32, *f64;
+};
+
+// The one in use, or null with the reason in `status`: only the environment can name one that is
+// not to be had.
+const Isa* active_isa(normkernels_status* status);
+
+}  // namespace normkernels
+
+#endif  // NORMKERNELS_ISA_H_

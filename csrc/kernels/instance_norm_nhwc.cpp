@@ -1,0 +1,383 @@
+// Instance norm in NHWC: channels are the lanes of a vector, statistics run down the pixels of an
+// image.
+//
+// Image by image: the sweep that writes finds in the cache what the sweep that summed has read, if
+// the image fits. Otherwise the forward reads x twice and the backward dy and x twice. Nothing is
+// transposed or copied; per channel a few numbers are kept in the workspace.
+#include "../kernels.h"
+#include "../reduce_columns.h"
+#include "../row_gradient.h"
+#include "table.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+namespace {
+
+// What the sweeps need per column, each [width] and repeated for every pixel of a folded row.
+template <class T>
+struct ColumnFactors {
+  enum Field {
+    kScale,
+    kCentre,
+    kRstd,
+    kShift,
+    kGamma,
+    kBeta,
+    kMeanG,
+    kMeanGx,
+    kFactor,
+    kGradientShift,
+    kFields
+  };
+  T* p;
+  int64_t width;
+
+  NORMKERNELS_INLINE T* operator[](int field) const { return p + field * width; }
+
+  void set(int64_t column, const Standard<T>& s) const {
+    (*this)[kScale][column] = s.scale;
+    (*this)[kCentre][column] = s.centre;
+    (*this)[kRstd][column] = s.rstd;
+    (*this)[kShift][column] = s.shift;
+  }
+  Standard<T> standard(int64_t column) const {
+    return {(*this)[kScale][column], (*this)[kCentre][column], (*this)[kRstd][column],
+            (*this)[kShift][column]};
+  }
+  void set(int64_t column, const RowGradient<T>& g) const {
+    (*this)[kMeanG][column] = g.mean_g;
+    (*this)[kMeanGx][column] = g.mean_gx;
+    (*this)[kFactor][column] = g.factor;
+    (*this)[kGradientShift][column] = g.standard.shift;
+  }
+  // The first c columns of every field once more for each pixel of a folded row.
+  void repeat(int64_t c) const {
+    for (int field = 0; field < kFields; ++field) {
+      for (int64_t j = c; j < width; ++j) (*this)[field][j] = (*this)[field][j - c];
+    }
+  }
+};
+
+// The part of the workspace that one image at a time works in.
+template <class T>
+struct Scratch {
+  double* reduction;
+  ColumnFactors<T> factors;
+
+  static int64_t doubles(const Fold& fold) {
+    return reduction_doubles(fold) + ColumnFactors<T>::kFields * fold.width;
+  }
+  Scratch(void* workspace, int64_t index, const Fold& fold)
+      : reduction(static_cast<double*>(workspace) + index * doubles(fold)),
+        factors{reinterpret_cast<T*>(reduction + reduction_doubles(fold)), fold.width} {}
+};
+
+template <class T>
+size_t instance_norm_forward_workspace(const Images& shape) {
+  const Fold fold = fold_of(shape.c, shape.spatial);
+  return static_cast<size_t>(image_blocks(shape.n) * Scratch<T>::doubles(fold)) * sizeof(double);
+}
+
+// Runs f(block, first image, end, executor of the image) over the blocks of images: threads share
+// the blocks, or the pixels of one image where there are too few.
+template <class F>
+NORMKERNELS_INLINE void for_each_image_block(const Images& shape, const Executor& executor, F&& f) {
+  const int64_t blocks = image_blocks(shape.n), each = images_per_block(shape.n);
+  const bool share_blocks = blocks >= executor.threads;
+  for_each_task(share_blocks ? executor : kSerial, blocks, [&](int64_t block) {
+    const int64_t end = (block + 1) * each < shape.n ? (block + 1) * each : shape.n;
+    f(block, block * each, end, share_blocks ? kSerial : executor);
+  });
+}
+
+// ---- Statistics ---------------------------------------------------------------------
+
+template <class T>
+NORMKERNELS_INLINE Moments moments_at(Columns m, int64_t channel, int64_t spatial) {
+  return {static_cast<double>(spatial), m[0][channel], m[1][channel], m[2][channel]};
+}
+
+// The channels whose squares leave the exponent range get a power of two that brings them to about
+// 1, the others 1, for which the second reduction gives the same bits as the first.
+template <class T>
+__attribute__((noinline)) Columns rescaled_moments(const T* x, const Images& shape,
+                                                   const Fold& fold, Columns moments,
+                                                   double epsilon, const Scratch<T>& scratch,
+                                                   const Executor& executor) {
+  T* scale = scratch.factors[ColumnFactors<T>::kScale];
+  for (int64_t k = 0; k < shape.c; ++k) {
+    scale[k] = 1;
+    if (in_range<T>(moments_at<T>(moments, k, shape.spatial), epsilon)) continue;
+    T most = 0;
+    for (int64_t p = 0; p < shape.spatial; ++p) {
+      const T a = x[p * shape.c + k] < 0 ? -x[p * shape.c + k] : x[p * shape.c + k];
+      most = a > most ? a : most;
+    }
+    scale[k] = power_of_two<T>(-exponent_of(most));
+  }
+  for (int64_t j = shape.c; j < fold.width; ++j) scale[j] = scale[j - shape.c];
+  return reduce_image(MomentsReduction<T>{x, scale}, fold, shape.c, scratch.reduction, executor);
+}
+
+// Standardises every channel of an image, into the scratch's factors; mean and inv_std [c] or null.
+template <class T>
+void image_statistics(const T* x, const Images& shape, const Fold& fold, double epsilon, T* mean,
+                      T* inv_std, const Scratch<T>& scratch, const Executor& executor) {
+  Columns moments =
+      reduce_image(MomentsReduction<T>{x, nullptr}, fold, shape.c, scratch.reduction, executor);
+  bool all_in_range = true;
+  for (int64_t k = 0; k < shape.c; ++k) {
+    all_in_range &= in_range<T>(moments_at<T>(moments, k, shape.spatial), epsilon);
+  }
+  const T* scale = scratch.factors[ColumnFactors<T>::kScale];
+  if (!all_in_range)
+    moments = rescaled_moments(x, shape, fold, moments, epsilon, scratch, executor);
+  for (int64_t k = 0; k < shape.c; ++k) {
+    const RowStatistics<T> statistics = row_statistics_of<T>(
+        moments_at<T>(moments, k, shape.spatial), epsilon, all_in_range ? T{1} : scale[k]);
+    scratch.factors.set(k, statistics.standard);
+    if (mean != nullptr) mean[k] = static_cast<T>(statistics.mean);
+    if (inv_std != nullptr) inv_std[k] = static_cast<T>(1 / statistics.sigma);
+  }
+}
+
+// gamma and beta of an image's channels; neutral where they are not given, which changes no bit of
+// y.
+template <class T>
+NORMKERNELS_INLINE void set_affine(const ColumnFactors<T>& factors, int64_t c, const void* scale,
+                                   const void* bias) {
+  for (int64_t k = 0; k < c; ++k) {
+    factors[ColumnFactors<T>::kGamma][k] =
+        scale == nullptr ? T{1} : static_cast<const T*>(scale)[k];
+    factors[ColumnFactors<T>::kBeta][k] =
+        bias == nullptr ? T{-0.0} : static_cast<const T*>(bias)[k];
+  }
+}
+
+// ---- Sweeps that write --------------------------------------------------------------
+
+// U vectors of columns with their factors in registers.
+template <class T, int U, class Lanes>
+struct RegisterBlock {
+  Vec<T> field[ColumnFactors<T>::kFields][U];
+  Lanes lanes;
+
+  template <class... Fields>
+  NORMKERNELS_INLINE RegisterBlock(const ColumnFactors<T>& factors, int64_t j, Lanes l,
+                                   Fields... fields)
+      : lanes(l) {
+    unroll<U>([&](auto u) __attribute__((always_inline)) {
+      constexpr int k = decltype(u)::value;
+      ((field[fields][k] = load(factors[fields] + j + k * Vec<T>::kLanes, lanes)), ...);
+    });
+  }
+  NORMKERNELS_INLINE Vec<T> xhat(Vec<T> x, int u, int shift) const {
+    using F = ColumnFactors<T>;
+    const Vec<T> d = fma(x, field[F::kScale][u], -field[F::kCentre][u]);
+    return fma(d, field[F::kRstd][u], field[shift][u]);
+  }
+};
+
+template <class T>
+void write_forward(const T* x, const ColumnFactors<T>& factors, const Fold& fold, int64_t c, T* y,
+                   const Executor& executor) {
+  using F = ColumnFactors<T>;
+  for_each_tile(fold, c, executor, [&](int64_t begin, int64_t rows, int64_t width) {
+    for_each_column_block<T>(
+        width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
+          constexpr int U = decltype(vectors)::value;
+          const RegisterBlock<T, U, decltype(lanes)> block(
+              factors, j, lanes, F::kScale, F::kCentre, F::kRstd, F::kShift, F::kGamma, F::kBeta);
+          for (int64_t i = 0; i < rows; ++i) {
+            unroll<U>([&](auto u) __attribute__((always_inline)) {
+              constexpr int k = decltype(u)::value;
+              const int64_t at = begin + i * width + j + k * Vec<T>::kLanes;
+              const Vec<T> xhat = block.xhat(load(x + at, lanes), k, F::kShift);
+              store(y + at, fma(xhat, block.field[F::kGamma][k], block.field[F::kBeta][k]), lanes);
+            });
+          }
+        });
+  });
+}
+
+// dx, and y as well (kForward): in one sweep, since y may be x.
+template <class T, bool kForward>
+void write_backward(const T* dy, const T* x, const ColumnFactors<T>& factors, const Fold& fold,
+                    int64_t c, T* y, T* dx, const Executor& executor) {
+  using F = ColumnFactors<T>;
+  for_each_tile(fold, c, executor, [&](int64_t begin, int64_t rows, int64_t width) {
+    for_each_column_block<T>(
+        width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
+          constexpr int U = decltype(vectors)::value;
+          const RegisterBlock<T, U, decltype(lanes)> block(
+              factors, j, lanes, F::kScale, F::kCentre, F::kRstd, F::kShift, F::kGamma, F::kBeta,
+              F::kMeanG, F::kMeanGx, F::kFactor, F::kGradientShift);
+          for (int64_t i = 0; i < rows; ++i) {
+            unroll<U>([&](auto u) __attribute__((always_inline)) {
+              constexpr int k = decltype(u)::value;
+              const int64_t at = begin + i * width + j + k * Vec<T>::kLanes;
+              const Vec<T> v = load(x + at, lanes), g = load(dy + at, lanes);
+              if constexpr (kForward) {
+                const Vec<T> xhat = block.xhat(v, k, F::kShift);
+                store(y + at, fma(xhat, block.field[F::kGamma][k], block.field[F::kBeta][k]),
+                      lanes);
+              }
+              const Vec<T> xhat = block.xhat(v, k, F::kGradientShift);
+              const Vec<T> centred =
+                  fma(-xhat, block.field[F::kMeanGx][k], g - block.field[F::kMeanG][k]);
+              store(dx + at, centred * block.field[F::kFactor][k], lanes);
+            });
+          }
+        });
+  });
+}
+
+template <class T>
+void instance_norm_forward(const InstanceNormForward& a, const Executor& executor) {
+  const int64_t c = a.shape.c, image = a.shape.spatial * c;
+  const Fold fold = fold_of(c, a.shape.spatial);
+  for_each_image_block(
+      a.shape, executor, [&](int64_t block, int64_t begin, int64_t end, const Executor& within) {
+        const Scratch<T> scratch(a.workspace, block, fold);
+        for (int64_t i = begin; i < end; ++i) {
+          const T* x = static_cast<const T*>(a.x) + i * image;
+          T* mean = a.mean == nullptr ? nullptr : static_cast<T*>(a.mean) + i * c;
+          T* inv_std = a.inv_std == nullptr ? nullptr : static_cast<T*>(a.inv_std) + i * c;
+          image_statistics(x, a.shape, fold, a.epsilon, mean, inv_std, scratch, within);
+          if (a.y == nullptr) continue;
+          set_affine(scratch.factors, c, a.scale, a.bias);
+          scratch.factors.repeat(c);
+          write_forward(x, scratch.factors, fold, c, static_cast<T*>(a.y) + i * image, within);
+        }
+      });
+}
+
+// ---- Backward -----------------------------------------------------------------------
+
+// Sums of dy xhat, dy and xhat per channel.
+template <class T>
+struct GradientReduction {
+  const T *dy, *x;
+  ColumnFactors<T> factors;
+
+  void merge(Columns a, double, Columns b, double, int64_t width) const {
+    for (int k = 0; k < kColumnFields; ++k) {
+      for_each_vector<double, 1>(
+          width, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+            store(a[k] + j, load(a[k] + j, lanes) + load(b[k] + j, lanes), lanes);
+          });
+    }
+  }
+
+  void rows(int64_t begin, int64_t rows, int64_t width, int64_t stride, Columns out) const {
+    using F = ColumnFactors<T>;
+    for_each_column_block<T>(
+        width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
+          constexpr int U = decltype(vectors)::value, W = Vec<T>::kLanes;
+          const RegisterBlock<T, U, decltype(lanes)> block(factors, j, lanes, F::kScale, F::kCentre,
+                                                           F::kRstd, F::kShift);
+          ColumnSums<T, 3, U> sums = {};
+          sums.add(
+              rows, [&](Vec<T>(&acc)[3], int64_t i, auto u) __attribute__((always_inline)) {
+                constexpr int k = decltype(u)::value;
+                const int64_t at = begin + i * stride + j + k * W;
+                const Vec<T> g = load(dy + at, lanes);
+                const Vec<T> xhat = block.xhat(load(x + at, lanes), k, F::kShift);
+                acc[0] = fma(g, xhat, acc[0]);
+                acc[1] = acc[1] + g;
+                acc[2] = acc[2] + xhat;
+              });
+          double whole[kColumnFields][U * W];
+          unroll<kColumnFields * kDoublesFor<T, U>>([&](auto d) __attribute__((always_inline)) {
+            constexpr int k = decltype(d)::value / kDoublesFor<T, U>,
+                          v = decltype(d)::value % kDoublesFor<T, U>;
+            store(whole[k] + v * Vec<double>::kLanes, sums.v[k][v]);
+          });
+          const int64_t columns = j + U * W < width ? U * W : width - j;
+          for (int k = 0; k < kColumnFields; ++k)
+            memcpy(out[k] + j, whole[k], sizeof(double) * static_cast<size_t>(columns));
+        });
+  }
+};
+
+template <class T>
+size_t instance_norm_backward_workspace(const Images& shape) {
+  return instance_norm_forward_workspace<T>(shape) +
+         static_cast<size_t>(image_blocks(shape.n) * 2 * shape.c) * sizeof(double);
+}
+
+template <class T>
+void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
+                    const Scratch<T>& scratch, double* scale_sums, double* bias_sums,
+                    const Executor& executor) {
+  const int64_t c = a.shape.c, image = a.shape.spatial * c;
+  const T* x = static_cast<const T*>(a.x) + i * image;
+  const T* dy = static_cast<const T*>(a.dy) + i * image;
+  T* dx = static_cast<T*>(a.dx) + i * image;
+  const ColumnFactors<T>& factors = scratch.factors;
+  T* factor =
+      factors[ColumnFactors<T>::kFactor];  // holds inv_std until the gradient's own is known
+  if (a.mean != nullptr) {
+    for (int64_t k = 0; k < c; ++k) {
+      factor[k] = static_cast<const T*>(a.inv_std)[i * c + k];
+      factors.set(k, standard_of_saved(static_cast<const T*>(a.mean)[i * c + k],
+                                       1 / static_cast<double>(factor[k])));
+    }
+  } else {
+    T* mean = a.mean_out == nullptr ? nullptr : static_cast<T*>(a.mean_out) + i * c;
+    image_statistics(x, a.shape, fold, a.epsilon, mean, factor, scratch, executor);
+    if (a.inv_std_out != nullptr) {
+      memcpy(static_cast<T*>(a.inv_std_out) + i * c, factor, sizeof(T) * static_cast<size_t>(c));
+    }
+  }
+  set_affine(factors, c, a.scale, a.bias);
+  factors.repeat(c);
+  const Columns sums =
+      reduce_image(GradientReduction<T>{dy, x, factors}, fold, c, scratch.reduction, executor);
+  for (int64_t k = 0; k < c; ++k) {
+    const double inv_std = static_cast<double>(factor[k]);
+    const double gamma = static_cast<double>(factors[ColumnFactors<T>::kGamma][k]);
+    const RowGradient<T> gradient =
+        row_gradient_of(factors.standard(k), {{sums[0][k], sums[1][k], sums[2][k]}},
+                        a.shape.spatial, is_finite(inv_std) ? inv_std * gamma : 0);
+    factors.set(k, gradient);
+    scale_sums[k] += gradient.sum_gx;
+    bias_sums[k] += gradient.sum_g;
+  }
+  factors.repeat(c);
+  if (a.y != nullptr) {
+    write_backward<T, true>(dy, x, factors, fold, c, static_cast<T*>(a.y) + i * image, dx,
+                            executor);
+  } else {
+    write_backward<T, false>(dy, x, factors, fold, c, nullptr, dx, executor);
+  }
+}
+
+template <class T>
+void instance_norm_backward(const InstanceNormBackward& a, const Executor& executor) {
+  const int64_t c = a.shape.c, blocks = image_blocks(a.shape.n);
+  const Fold fold = fold_of(c, a.shape.spatial);
+  double* sums =
+      static_cast<double*>(a.workspace);  // [blocks, 2, c], then the scratch of each block
+  for_each_image_block(a.shape, executor,
+                       [&](int64_t block, int64_t begin, int64_t end, const Executor& within) {
+                         const Scratch<T> scratch(sums + blocks * 2 * c, block, fold);
+                         double* scale_sums = sums + 2 * block * c;
+                         memset(scale_sums, 0, sizeof(double) * static_cast<size_t>(2 * c));
+                         for (int64_t i = begin; i < end; ++i) {
+                           image_backward(a, i, fold, scratch, scale_sums, scale_sums + c, within);
+                         }
+                       });
+  add_blocks(sums, blocks, 2 * c, c, static_cast<T*>(a.dscale));
+  add_blocks(sums + c, blocks, 2 * c, c, static_cast<T*>(a.dbias));
+}
+
+}  // namespace
+
+const InstanceNormKernels instance_norm_nhwc_f32 = {
+    instance_norm_forward<float>, instance_norm_backward<float>,
+    instance_norm_forward_workspace<float>, instance_norm_backward_workspace<float>};
+const InstanceNormKernels instance_norm_nhwc_f64 = {
+    instance_norm_forward<double>, instance_norm_backward<double>,
+    instance_norm_forward_workspace<double>, instance_norm_backward_workspace<double>};
+
+}  // namespace normkernels::NORMKERNELS_ISA

@@ -1,0 +1,205 @@
+// s^-beta for local response norm: by square roots and divisions where beta allows it, else by
+// 2^(-beta log2 s).
+//
+// All of it is made of IEEE operations, so the bits are the same everywhere: no estimate
+// instructions, no libm.
+#ifndef NORMKERNELS_POWER_H_
+#define NORMKERNELS_POWER_H_
+
+#include "simd.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+namespace {
+
+enum class Power { kZero, kHalf, kThreeQuarters, kOne, kGeneral };
+
+NORMKERNELS_INLINE Power power_for(double beta) {
+  return beta == 0      ? Power::kZero
+         : beta == 0.5  ? Power::kHalf
+         : beta == 0.75 ? Power::kThreeQuarters
+         : beta == 1    ? Power::kOne
+                        : Power::kGeneral;
+}
+
+// Taylor series of atanh, times 2 / ln 2: log2((1 + z) / (1 - z)) = c z + sum_k kLog2[k] z^(2k+3),
+// |z| <= 0.172.
+constexpr double kLog2High = 0x1.71547652b82fep+1, kLog2Low = 0x1.777d0ffda0d24p-55;
+constexpr double kLog2[] = {0x1.ec709dc3a03fdp-1, 0x1.2776c50ef9bfep-1, 0x1.a61762a7aded9p-2,
+                            0x1.484b13d7c02a9p-2, 0x1.0c9a84994022dp-2, 0x1.c68f568d31760p-3,
+                            0x1.89f3b1694cffep-3, 0x1.5b9ac9b743f0dp-3, 0x1.3703c1f4d0ffep-3,
+                            0x1.1964ec6fc9491p-3, 0x1.00ecd7e080215p-3};
+// ln(2)^k / k!, for 2^f, |f| <= 0.5.
+constexpr double kExp2[] = {0x1.0000000000000p+0,  0x1.62e42fefa39efp-1,  0x1.ebfbdff82c58fp-3,
+                            0x1.c6b08d704a0c0p-5,  0x1.3b2ab6fba4e77p-7,  0x1.5d87fe78a6731p-10,
+                            0x1.430912f86c787p-13, 0x1.ffcbfc588b0c7p-17, 0x1.62c0223a5c824p-20,
+                            0x1.b5253d395e7c4p-24, 0x1.e4cf5158b8ecap-28, 0x1.e8cac7351bb25p-32,
+                            0x1.c3bd650fc2986p-36, 0x1.816193166d0f9p-40, 0x1.314964d5878a9p-44};
+
+// c[0] + x c[1] + ... + x^(N-1) c[N-1].
+template <int N>
+NORMKERNELS_INLINE Vec<double> polynomial(const double* c, Vec<double> x) {
+  Vec<double> sum = Vec<double>::all(c[N - 1]);
+  unroll<N - 1>([&](auto k) __attribute__((always_inline)) {
+    sum = fma(sum, x, Vec<double>::all(c[N - 2 - decltype(k)::value]));
+  });
+  return sum;
+}
+
+// How many digits a power has to have: those of float32 (2^-31 of relative error), or those of
+// float64, for which log2 s is kept as hi + lo (2^-60), since the exponent multiplies its absolute
+// error by up to 700.
+template <class T>
+struct Digits;
+template <>
+struct Digits<float> {
+  static constexpr bool kExtended = false;
+  static constexpr int kLogTerms = 6, kExpTerms = 9;
+};
+template <>
+struct Digits<double> {
+  static constexpr bool kExtended = true;
+  static constexpr int kLogTerms = 11, kExpTerms = 15;
+};
+
+// log2 s for normal s > 0.
+template <class T>
+NORMKERNELS_INLINE void log2(Vec<double> s, Vec<double>& hi, Vec<double>& lo) {
+  using Word = Vec<uint64_t>;
+  constexpr uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kOffset = uint64_t{1024} << 52;
+  const Word bits = bit_cast<Word>(s);
+  // e + 1024, which is positive: the shift of a signed number is no AVX2 instruction.
+  const Word biased = {(bits.v - kRootHalf + kOffset) >> 52};
+  const Vec<double> m = bit_cast<Vec<double>>(Word{bits.v - ((biased.v - 1024) << 52)});
+  const Vec<double> e = bit_cast<Vec<double>>(biased | Word::all(0x4330000000000000)) -
+                        Vec<double>::all(0x1p52 + 1024);
+
+  const Vec<double> one = Vec<double>::all(1);
+  const Vec<double> f = m - one, t = m + one;
+  const Vec<double> z = f / t, zz = z * z;
+  const Vec<double> series = polynomial<Digits<T>::kLogTerms>(kLog2, zz) * (zz * z);
+  const Vec<double> c = Vec<double>::all(kLog2High);
+  if constexpr (Digits<T>::kExtended) {
+    const Vec<double> t_low = m - (t - one);
+    const Vec<double> z_low = fma(-z, t_low, fma_exact(-z, t, f)) / t;
+    const Vec<double> head = c * z;
+    const Vec<double> head_low =
+        fma_exact(c, z, -head) + Vec<double>::all(kLog2Low) * z + c * z_low;
+    hi = e + head;
+    lo = (head - (hi - e)) + (head_low + series);
+  } else {
+    hi = e + fma(c, z, series);
+    lo = Vec<double>::zero();
+  }
+}
+
+// 2^(hi + lo) for |hi| <= 1000.
+template <class T>
+NORMKERNELS_INLINE Vec<double> exp2(Vec<double> hi, Vec<double> lo) {
+  const Vec<double> rounder = Vec<double>::all(0x1.8p52);
+  const Vec<double> shifted = hi + rounder;
+  const Vec<double> f = (hi - (shifted - rounder)) + lo;
+  const Vec<uint64_t> exponent = {(bit_cast<Vec<uint64_t>>(shifted).v + 1023) << 52};
+  return polynomial<Digits<T>::kExpTerms>(kExp2, f) * bit_cast<Vec<double>>(exponent);
+}
+
+template <class T>
+NORMKERNELS_INLINE Vec<double> general_power(Vec<double> s, double minus_beta) {
+  Vec<double> hi, lo;
+  log2<T>(s, hi, lo);
+  const Vec<double> b = Vec<double>::all(minus_beta);
+  const Vec<double> p = b * hi;
+  if constexpr (Digits<T>::kExtended) return exp2<T>(p, fma(b, lo, fma_exact(b, hi, -p)));
+  return exp2<T>(p, Vec<double>::zero());
+}
+
+NORMKERNELS_INLINE Vec<double> general_power_of(Vec<double> s, double minus_beta) {
+  return general_power<double>(s, minus_beta);
+}
+NORMKERNELS_INLINE Vec<float> general_power_of(Vec<float> s, double minus_beta) {
+  Vec<double> low, high;
+  widen(s, low, high);
+  return narrow(general_power<float>(low, minus_beta), general_power<float>(high, minus_beta));
+}
+
+// s^-beta for s in the range that local_response_norm.cpp takes as ordinary. At most 2.5 u of
+// relative error.
+template <Power P, class T>
+NORMKERNELS_INLINE Vec<T> negative_power(Vec<T> s, double beta) {
+  const Vec<T> one = Vec<T>::all(1);
+  if constexpr (P == Power::kZero) {
+    return one;
+  } else if constexpr (P == Power::kHalf) {
+    return one / sqrt(s);
+  } else if constexpr (P == Power::kThreeQuarters) {
+    const Vec<T> root = sqrt(s);
+    return one / (root * sqrt(root));
+  } else if constexpr (P == Power::kOne) {
+    return one / s;
+  } else {
+    return general_power_of(s, -beta);
+  }
+}
+
+// ---- One value, of any magnitude ----------------------------------------------------
+
+// m * 2^e with a long exponent: what products of very large and very small factors are formed in.
+struct Scaled {
+  double m;
+  int64_t e;
+
+  friend NORMKERNELS_INLINE Scaled operator*(Scaled a, Scaled b) {
+    return normal({a.m * b.m, a.e + b.e});
+  }
+
+  // m in [1, 2), but for 0, infinity and NaN.
+  static NORMKERNELS_INLINE Scaled normal(Scaled a) {
+    if (a.m == 0 || a.m - a.m != 0) return a;
+    if (__builtin_fabs(a.m) < 0x1p-1000) a = {a.m * 0x1p200, a.e - 200};
+    const uint64_t bits = bit_cast<uint64_t>(a.m);
+    const int64_t exponent = static_cast<int64_t>(bits >> 52 & 2047) - 1023;
+    return {bit_cast<double>((bits & ~(uint64_t{2047} << 52)) | uint64_t{1023} << 52),
+            a.e + exponent};
+  }
+  static NORMKERNELS_INLINE Scaled of(double a) { return normal({a, 0}); }
+
+  NORMKERNELS_INLINE double value() const {
+    double v = m;
+    int64_t left = e < -4000 ? -4000 : e > 4000 ? 4000 : e;
+    for (; left > 1000; left -= 1000) v *= 0x1p1000;
+    for (; left < -1000; left += 1000) v *= 0x1p-1000;
+    return v * bit_cast<double>(static_cast<uint64_t>(left + 1023) << 52);
+  }
+};
+
+// s^-beta for any s: 0 to a positive power is 0, a negative s has one if beta is an integer, else
+// NaN.
+inline Scaled negative_power(Scaled s, double beta) {
+  if (beta == 0) return {1, 0};
+  const bool integer =
+      __builtin_fabs(beta) < 0x1p53 && static_cast<double>(static_cast<int64_t>(beta)) == beta;
+  const bool odd = integer && (static_cast<int64_t>(beta) & 1) != 0;
+  const double sign = s.m < 0 && odd ? -1 : 1;
+  const double infinity = __builtin_inf();
+  if (s.m != s.m || (s.m < 0 && !integer)) return {__builtin_nan(""), 0};
+  if (s.m == 0 || s.m - s.m != 0) return {sign * ((s.m == 0) == (beta > 0) ? infinity : 0), 0};
+  Vec<double> hi, lo;
+  log2<double>(Vec<double>::all(__builtin_fabs(s.m)), hi, lo);
+  // -beta (log2 m + e) as integer + fraction, each product exact or with its rounding error.
+  const Vec<double> b = Vec<double>::all(-beta), e = Vec<double>::all(static_cast<double>(s.e));
+  const Vec<double> p = b * e, p_low = fma_exact(b, e, -p), q = b * hi,
+                    q_low = fma_exact(b, hi, -q) + b * lo;
+  const double limit = 1e6;
+  if (p.v[0] > limit) return {sign * infinity, 0};
+  if (p.v[0] < -limit) return {0, 0};
+  const double whole = static_cast<double>(static_cast<int64_t>(p.v[0] + q.v[0]));
+  const Vec<double> rest = {(p.v - whole) + q.v};
+  const Vec<double> rest_low = {((p.v - whole) - (rest.v - q.v)) +
+                                (q.v - (rest.v - (rest.v - q.v)))};
+  const Vec<double> power = exp2<double>(rest, rest_low + (p_low + q_low));
+  return Scaled::normal({sign * power.v[0], static_cast<int64_t>(whole)});
+}
+
+}  // namespace
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_POWER_H_

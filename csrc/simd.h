@@ -1,0 +1,395 @@
+// Vectors of the machine's native width, and the dozen operations on them that need an intrinsic.
+//
+// The only file that includes intrinsics headers. It is compiled once per instruction set with
+//
+// - NORMKERNELS_ISA: the namespace, e.g. avx2.
+// - NORMKERNELS_VECTOR_BYTES: 16, 32 or 64, the width of a register. Wider vectors would be split
+//   and go through the stack.
+// - NORMKERNELS_GENERIC_SIMD, if defined: no intrinsics at all. Every primitive has a generic body,
+//   which is how the 16-lane kernels run on a machine without AVX-512, and how an unknown processor
+//   gets any.
+//
+// Arithmetic is the compiler's own (GNU vectors): operators on Vec<T> mean the operation on every
+// lane. All of it sits in an anonymous namespace: code compiled for one instruction set must never
+// be merged with another's.
+#ifndef NORMKERNELS_SIMD_H_
+#define NORMKERNELS_SIMD_H_
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(NORMKERNELS_GENERIC_SIMD)
+#define NORMKERNELS_SIMD_X86 0
+#elif defined(__AVX512F__) && NORMKERNELS_VECTOR_BYTES == 64
+#define NORMKERNELS_SIMD_X86 64
+#elif defined(__AVX2__) && NORMKERNELS_VECTOR_BYTES == 32
+#define NORMKERNELS_SIMD_X86 32
+#else
+#define NORMKERNELS_SIMD_X86 0
+#endif
+
+#if !defined(NORMKERNELS_GENERIC_SIMD) && defined(__aarch64__)
+#include <arm_neon.h>
+#define NORMKERNELS_SIMD_NEON 1
+#else
+#define NORMKERNELS_SIMD_NEON 0
+#endif
+
+#if NORMKERNELS_SIMD_X86
+#pragma GCC diagnostic push
+#if !defined(__clang__)
+// GCC 12's own headers start from undefined registers and are warned about (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+
+#if defined(__FMA__) || defined(__aarch64__)
+#define NORMKERNELS_HAS_FMA 1
+#else
+#define NORMKERNELS_HAS_FMA 0
+#endif
+
+#define NORMKERNELS_INLINE inline __attribute__((always_inline))
+
+namespace normkernels::NORMKERNELS_ISA {
+namespace {
+
+template <class T>
+struct Vec {
+  typedef T Native __attribute__((vector_size(NORMKERNELS_VECTOR_BYTES)));
+  static constexpr int kLanes = NORMKERNELS_VECTOR_BYTES / static_cast<int>(sizeof(T));
+
+  Native v;
+
+  // s - 0 and not 0 + s: keeps the sign of a negative zero.
+  static NORMKERNELS_INLINE Vec all(T s) { return {s - Native{}}; }
+  static NORMKERNELS_INLINE Vec zero() { return {Native{}}; }
+
+  friend NORMKERNELS_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+  friend NORMKERNELS_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+  friend NORMKERNELS_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+  friend NORMKERNELS_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+  friend NORMKERNELS_INLINE Vec operator&(Vec a, Vec b) { return {a.v & b.v}; }
+  friend NORMKERNELS_INLINE Vec operator|(Vec a, Vec b) { return {a.v | b.v}; }
+  friend NORMKERNELS_INLINE Vec operator-(Vec a) { return {-a.v}; }
+  friend NORMKERNELS_INLINE Vec operator<<(Vec a, int n) { return {a.v << n}; }
+  friend NORMKERNELS_INLINE Vec operator>>(Vec a, int n) { return {a.v >> n}; }
+};
+
+// The integers of T's size, which comparisons and bit patterns are made of.
+template <class T>
+struct BitsOf;
+template <>
+struct BitsOf<float> {
+  using type = int32_t;
+};
+template <>
+struct BitsOf<double> {
+  using type = int64_t;
+};
+template <class T>
+using Bits = Vec<typename BitsOf<T>::type>;
+
+template <class To, class From>
+NORMKERNELS_INLINE To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From), "bit_cast between sizes");
+  To to;
+  memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+// Lanes: all bits set where it holds, none where not (NaN compares false).
+template <class T>
+NORMKERNELS_INLINE Bits<T> less(Vec<T> a, Vec<T> b) {
+  return {bit_cast<typename Bits<T>::Native>(a.v < b.v)};
+}
+
+template <class T>
+NORMKERNELS_INLINE Vec<T> select(Bits<T> mask, Vec<T> yes, Vec<T> no) {
+  const auto m = mask.v;
+  const auto y = bit_cast<typename Bits<T>::Native>(yes.v);
+  const auto n = bit_cast<typename Bits<T>::Native>(no.v);
+  return {bit_cast<typename Vec<T>::Native>((m & y) | (~m & n))};
+}
+
+template <class T>
+NORMKERNELS_INLINE Vec<T> abs(Vec<T> a) {
+  const Bits<T> magnitude =
+      Bits<T>::all(static_cast<typename BitsOf<T>::type>(~(uint64_t{1} << (8 * sizeof(T) - 1))));
+  return bit_cast<Vec<T>>(bit_cast<Bits<T>>(a) & magnitude);
+}
+
+template <class B>
+NORMKERNELS_INLINE bool any(B mask) {
+  B halves = mask;
+  for (int i = 1; i < B::kLanes; ++i) halves.v[0] |= mask.v[i];
+  return halves.v[0] != 0;
+}
+
+// ---- Loads and stores ---------------------------------------------------------------
+
+template <class T>
+NORMKERNELS_INLINE Vec<T> load(const T* p) {
+  Vec<T> r;
+  memcpy(&r.v, p, sizeof(r.v));
+  return r;
+}
+
+template <class T>
+NORMKERNELS_INLINE void store(T* p, Vec<T> a) {
+  memcpy(p, &a.v, sizeof(a.v));
+}
+
+// How many lanes of a vector an operation is about: Full (known when compiling) or an int below
+// kLanes (the tail of a row). Bodies and tails are thereby the same expression.
+struct Full {};
+
+template <class T>
+NORMKERNELS_INLINE Vec<T> load(const T* p, Full) {
+  return load(p);
+}
+template <class T>
+NORMKERNELS_INLINE void store(T* p, Vec<T> a, Full) {
+  store(p, a);
+}
+template <class T>
+NORMKERNELS_INLINE Vec<T> first(Vec<T> a, Full) {
+  return a;
+}
+
+#if NORMKERNELS_SIMD_X86 == 64
+
+NORMKERNELS_INLINE __mmask16 lanes16(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+NORMKERNELS_INLINE __mmask8 lanes8(int n) { return static_cast<__mmask8>((1u << n) - 1u); }
+
+NORMKERNELS_INLINE Vec<float> load(const float* p, int n) {
+  return {_mm512_maskz_loadu_ps(lanes16(n), p)};
+}
+NORMKERNELS_INLINE Vec<double> load(const double* p, int n) {
+  return {_mm512_maskz_loadu_pd(lanes8(n), p)};
+}
+NORMKERNELS_INLINE void store(float* p, Vec<float> a, int n) {
+  _mm512_mask_storeu_ps(p, lanes16(n), a.v);
+}
+NORMKERNELS_INLINE void store(double* p, Vec<double> a, int n) {
+  _mm512_mask_storeu_pd(p, lanes8(n), a.v);
+}
+NORMKERNELS_INLINE Vec<float> first(Vec<float> a, int n) {
+  return {_mm512_maskz_mov_ps(lanes16(n), a.v)};
+}
+NORMKERNELS_INLINE Vec<double> first(Vec<double> a, int n) {
+  return {_mm512_maskz_mov_pd(lanes8(n), a.v)};
+}
+
+NORMKERNELS_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+NORMKERNELS_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return {_mm512_fmadd_pd(a.v, b.v, c.v)};
+}
+NORMKERNELS_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm512_sqrt_ps(a.v)}; }
+NORMKERNELS_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm512_sqrt_pd(a.v)}; }
+
+NORMKERNELS_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
+  low.v = _mm512_cvtps_pd(_mm512_castps512_ps256(a.v));
+  high.v = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1));
+}
+NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low.v)),
+                             _mm512_cvtpd_ps(high.v), 1)};
+}
+
+// Lane i + lane i + half, until one is left.
+NORMKERNELS_INLINE double fold(Vec<double> a) {
+  const __m256d four = _mm512_castpd512_pd256(a.v) + _mm512_extractf64x4_pd(a.v, 1);
+  const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+  return two[0] + two[1];
+}
+
+#elif NORMKERNELS_SIMD_X86 == 32
+
+NORMKERNELS_INLINE __m256i lanes8(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+NORMKERNELS_INLINE __m256i lanes4(int n) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+
+NORMKERNELS_INLINE Vec<float> load(const float* p, int n) {
+  return {_mm256_maskload_ps(p, lanes8(n))};
+}
+NORMKERNELS_INLINE Vec<double> load(const double* p, int n) {
+  return {_mm256_maskload_pd(p, lanes4(n))};
+}
+NORMKERNELS_INLINE void store(float* p, Vec<float> a, int n) {
+  _mm256_maskstore_ps(p, lanes8(n), a.v);
+}
+NORMKERNELS_INLINE void store(double* p, Vec<double> a, int n) {
+  _mm256_maskstore_pd(p, lanes4(n), a.v);
+}
+NORMKERNELS_INLINE Vec<float> first(Vec<float> a, int n) {
+  return {_mm256_and_ps(a.v, _mm256_castsi256_ps(lanes8(n)))};
+}
+NORMKERNELS_INLINE Vec<double> first(Vec<double> a, int n) {
+  return {_mm256_and_pd(a.v, _mm256_castsi256_pd(lanes4(n)))};
+}
+
+NORMKERNELS_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+}
+NORMKERNELS_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return {_mm256_fmadd_pd(a.v, b.v, c.v)};
+}
+NORMKERNELS_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm256_sqrt_ps(a.v)}; }
+NORMKERNELS_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm256_sqrt_pd(a.v)}; }
+
+NORMKERNELS_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
+  low.v = _mm256_cvtps_pd(_mm256_castps256_ps128(a.v));
+  high.v = _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1));
+}
+NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+  return {_mm256_set_m128(_mm256_cvtpd_ps(high.v), _mm256_cvtpd_ps(low.v))};
+}
+
+NORMKERNELS_INLINE double fold(Vec<double> a) {
+  const __m128d two = _mm256_castpd256_pd128(a.v) + _mm256_extractf128_pd(a.v, 1);
+  return two[0] + two[1];
+}
+
+#else  // any processor
+
+template <class T>
+NORMKERNELS_INLINE Vec<T> load(const T* p, int n) {
+  Vec<T> r = Vec<T>::zero();
+  for (int i = 0; i < n; ++i) r.v[i] = p[i];
+  return r;
+}
+template <class T>
+NORMKERNELS_INLINE void store(T* p, Vec<T> a, int n) {
+  for (int i = 0; i < n; ++i) p[i] = a.v[i];
+}
+template <class T>
+NORMKERNELS_INLINE Vec<T> first(Vec<T> a, int n) {
+  for (int i = n; i < Vec<T>::kLanes; ++i) a.v[i] = 0;
+  return a;
+}
+
+#if NORMKERNELS_SIMD_NEON
+
+NORMKERNELS_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return {(Vec<float>::Native)vfmaq_f32((float32x4_t)c.v, (float32x4_t)a.v, (float32x4_t)b.v)};
+}
+NORMKERNELS_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return {(Vec<double>::Native)vfmaq_f64((float64x2_t)c.v, (float64x2_t)a.v, (float64x2_t)b.v)};
+}
+NORMKERNELS_INLINE Vec<float> sqrt(Vec<float> a) {
+  return {(Vec<float>::Native)vsqrtq_f32((float32x4_t)a.v)};
+}
+NORMKERNELS_INLINE Vec<double> sqrt(Vec<double> a) {
+  return {(Vec<double>::Native)vsqrtq_f64((float64x2_t)a.v)};
+}
+
+#else
+
+// Without the instruction a true fma is a slow library call: the product is rounded then, and the
+// bits differ from the other instruction sets'. Accuracy does not depend on it.
+template <class T>
+NORMKERNELS_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+#if NORMKERNELS_HAS_FMA
+  for (int i = 0; i < Vec<T>::kLanes; ++i) {
+    c.v[i] =
+        sizeof(T) == 4
+            ? static_cast<T>(__builtin_fmaf(static_cast<float>(a.v[i]), static_cast<float>(b.v[i]),
+                                            static_cast<float>(c.v[i])))
+            : static_cast<T>(__builtin_fma(a.v[i], b.v[i], c.v[i]));
+  }
+  return c;
+#else
+  return a * b + c;
+#endif
+}
+template <class T>
+NORMKERNELS_INLINE Vec<T> sqrt(Vec<T> a) {
+  for (int i = 0; i < Vec<T>::kLanes; ++i) {
+    a.v[i] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(a.v[i])))
+                            : static_cast<T>(__builtin_sqrt(a.v[i]));
+  }
+  return a;
+}
+
+#endif  // NORMKERNELS_SIMD_NEON
+
+NORMKERNELS_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
+  for (int i = 0; i < Vec<double>::kLanes; ++i) {
+    low.v[i] = static_cast<double>(a.v[i]);
+    high.v[i] = static_cast<double>(a.v[i + Vec<double>::kLanes]);
+  }
+}
+NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+  Vec<float> r;
+  for (int i = 0; i < Vec<double>::kLanes; ++i) {
+    r.v[i] = static_cast<float>(low.v[i]);
+    r.v[i + Vec<double>::kLanes] = static_cast<float>(high.v[i]);
+  }
+  return r;
+}
+
+NORMKERNELS_INLINE double fold(Vec<double> a) {
+  for (int half = Vec<double>::kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) a.v[i] += a.v[i + half];
+  }
+  return a.v[0];
+}
+
+#endif
+
+// a * b + c rounded once, whatever the instruction set: for the rounding error of a product.
+NORMKERNELS_INLINE Vec<double> fma_exact(Vec<double> a, Vec<double> b, Vec<double> c) {
+#if NORMKERNELS_HAS_FMA
+  return fma(a, b, c);
+#else
+  for (int i = 0; i < Vec<double>::kLanes; ++i) c.v[i] = __builtin_fma(a.v[i], b.v[i], c.v[i]);
+  return c;
+#endif
+}
+
+// One value at a time, for what is computed once per row.
+NORMKERNELS_INLINE double sqrt(double a) { return __builtin_sqrt(a); }
+
+// ---- Loops --------------------------------------------------------------------------
+
+template <int N>
+struct Index {
+  static constexpr int value = N;
+};
+
+template <int N, class F>
+NORMKERNELS_INLINE void unroll(F&& f) {
+  if constexpr (N > 0) {
+    unroll<N - 1>(f);
+    f(Index<N - 1>{});
+  }
+}
+
+// f(i, Full) for every whole vector of [0, n), then f(i, lanes) for what is left: two vectors of
+// `Unroll` at a time.
+template <class T, int Unroll = 4, class F>
+NORMKERNELS_INLINE void for_each_vector(int64_t n, F&& f) {
+  constexpr int W = Vec<T>::kLanes;
+  int64_t i = 0;
+  for (; i + Unroll * W <= n; i += Unroll * W) {
+    unroll<Unroll>([&](auto j)
+                       __attribute__((always_inline)) { f(i + decltype(j)::value * W, Full{}); });
+  }
+  for (; i + W <= n; i += W) f(i, Full{});
+  if (i < n) f(i, static_cast<int>(n - i));
+}
+
+}  // namespace
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_SIMD_H_
