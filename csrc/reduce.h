@@ -30,13 +30,18 @@ struct FoldedLanes {
   static constexpr int kVectors = kFoldedLanes / Vec<double>::kLanes;
   Vec<double> v[kVectors];
 
-  NORMKERNELS_INLINE double total() const {
-    Vec<double> t[kVectors];
-    memcpy(&t, &v, sizeof(t));
-    for (int half = kVectors / 2; half > 0; half /= 2) {
-      for (int i = 0; i < half; ++i) t[i] = t[i] + t[i + half];
+  // By halves: vectors i and i + half until one is left, then its lanes.
+  NORMKERNELS_INLINE double total() const { return fold(sum_of<0, 1>()); }
+
+ private:
+  // v[First] + v[First + Step] + ...: the even and the odd ones of these, each by itself.
+  template <int First, int Step>
+  NORMKERNELS_INLINE Vec<double> sum_of() const {
+    if constexpr (First + Step >= kVectors) {
+      return v[First];
+    } else {
+      return sum_of<First, 2 * Step>() + sum_of<First + Step, 2 * Step>();
     }
-    return fold(t[0]);
   }
 };
 
@@ -77,8 +82,7 @@ NORMKERNELS_INLINE Sums<K> sum_chunk(int64_t n, Term&& term) {
   constexpr int kLive = K <= 1 ? 8 : 4;
   constexpr int kGroup = kVectors < kLive ? kVectors : kLive;
 
-  FoldedLanes folded[K];
-  memset(&folded, 0, sizeof(folded));
+  FoldedLanes folded[K] = {};
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = n - begin < kBlock ? n : begin + kBlock;
     Vec<T> lanes[K][kVectors];
@@ -158,16 +162,21 @@ NORMKERNELS_INLINE Moments merge(const Moments& a, const Moments& b) {
   return {count, hi, lo, a.m2 + b.m2 + delta * delta * (a.count * (b.count / count))};
 }
 
-// Moments of scale * x[0..n), n <= kChunk, scale a power of two. Reads x twice: a first mean, then
-// everything about it. A first mean that is off by a few ulp of a large offset costs nothing: its
-// error is the sum of the differences, which are exact.
+// The moments of scale * x[0..n), n <= kChunk, scale a power of two, in two sweeps: a first mean,
+// then everything about it. A first mean that is off by a few ulp of a large offset costs nothing:
+// its error is the sum of the differences, which are exact.
 template <class T>
-NORMKERNELS_INLINE Moments chunk_moments(const T* x, int64_t n, T scale) {
+NORMKERNELS_INLINE T first_mean(const T* x, int64_t n, T scale) {
   const Vec<T> s = Vec<T>::all(scale);
   const Sums<1> first_sum = sum_chunk<T, 1>(
       n, [=](Vec<T>(&acc)[1], int64_t i, auto lanes)
              __attribute__((always_inline)) { acc[0] = fma(load(x + i, lanes), s, acc[0]); });
-  const T pivot = static_cast<T>(first_sum.v[0] / static_cast<double>(n));
+  return static_cast<T>(first_sum.v[0] / static_cast<double>(n));
+}
+
+template <class T>
+NORMKERNELS_INLINE Moments moments_about(const T* x, int64_t n, T scale, T pivot) {
+  const Vec<T> s = Vec<T>::all(scale);
   const Vec<T> p = Vec<T>::all(pivot);
   const Sums<2> centred = sum_chunk<T, 2>(
       n, [=](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
@@ -177,6 +186,11 @@ NORMKERNELS_INLINE Moments chunk_moments(const T* x, int64_t n, T scale) {
       });
   return moments_about(static_cast<double>(n), static_cast<double>(pivot), centred.v[0],
                        centred.v[1]);
+}
+
+template <class T>
+NORMKERNELS_INLINE Moments chunk_moments(const T* x, int64_t n, T scale) {
+  return moments_about(x, n, scale, first_mean(x, n, scale));
 }
 
 // Moments of the chunks that begin in [begin, end), merged in index order.

@@ -31,17 +31,34 @@ NORMKERNELS_INLINE bool split_rows(int64_t rows, int64_t cols, const Executor& e
   return executor.threads > 1 && rows < 2 * executor.threads && spans_in(cols) > 1;
 }
 
-// f(row) for every row, several rows to a task.
+// Rows are worked on a few at a time, step by step: a row's sums, mean, square root and division
+// wait for one another, and another row's fill that time. They stay in L1 between the steps.
+constexpr int64_t kRowsTogether = 8;
+
+NORMKERNELS_INLINE int64_t rows_together(int64_t cols) {
+  const int64_t rows = kChunk / (cols > 0 ? cols : 1);
+  return rows < 1 ? 1 : rows < kRowsTogether ? rows : kRowsTogether;
+}
+
+// f(first row, rows) for all rows, at most `together` at a time.
+template <class F>
+NORMKERNELS_INLINE void for_each_row_group(int64_t rows, int64_t together, const Executor& executor,
+                                           F&& f) {
+  const int64_t groups = (rows + together - 1) / together;
+  const int64_t tasks_wanted = 8 * int64_t{executor.threads};
+  const int64_t groups_each = (groups + tasks_wanted - 1) / tasks_wanted;
+  if (groups == 0) return;
+  for_each_task(executor, (groups + groups_each - 1) / groups_each, [&](int64_t task) {
+    const int64_t end = (task + 1) * groups_each < groups ? (task + 1) * groups_each : groups;
+    for (int64_t i = task * groups_each; i < end; ++i) {
+      f(i * together, rows - i * together < together ? rows - i * together : together);
+    }
+  });
+}
+
 template <class F>
 NORMKERNELS_INLINE void for_each_row(int64_t rows, const Executor& executor, F&& f) {
-  const int64_t tasks_wanted = 8 * int64_t{executor.threads};
-  const int64_t rows_per_task = (rows + tasks_wanted - 1) / tasks_wanted;
-  if (rows_per_task == 0) return;
-  for_each_task(executor, (rows + rows_per_task - 1) / rows_per_task, [&](int64_t task) {
-    const int64_t begin = task * rows_per_task;
-    const int64_t end = begin + rows_per_task < rows ? begin + rows_per_task : rows;
-    for (int64_t i = begin; i < end; ++i) f(i);
-  });
+  for_each_row_group(rows, 1, executor, [&](int64_t i, int64_t) { f(i); });
 }
 
 // ---- From moments to factors --------------------------------------------------------
@@ -157,11 +174,33 @@ __attribute__((noinline)) RowStatistics<T> rescaled_row_statistics(const T* x, i
 }
 
 template <class T>
-RowStatistics<T> row_statistics(const T* x, int64_t n, double epsilon, const Executor& executor) {
-  const Moments m = row_moments(x, n, T{1}, executor);
-  if (__builtin_expect(!in_range<T>(m, epsilon), 0))
+NORMKERNELS_INLINE RowStatistics<T> checked_statistics(const T* x, int64_t n, const Moments& m,
+                                                       double epsilon, const Executor& executor) {
+  if (__builtin_expect(!in_range<T>(m, epsilon), 0)) {
     return rescaled_row_statistics(x, n, epsilon, executor);
+  }
   return row_statistics_of<T>(m, epsilon, T{1});
+}
+
+// Statistics of `rows` rows, no more than rows_together(n). Reads x twice, the second time from
+// cache. `executor` shares a single long row.
+template <class T>
+void row_statistics(const T* x, int64_t rows, int64_t n, double epsilon, const Executor& executor,
+                    RowStatistics<T>* row) {
+  if (n > kChunk || n == 0) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const Moments m = row_moments(x + i * n, n, T{1}, executor);
+      row[i] = checked_statistics(x + i * n, n, m, epsilon, executor);
+    }
+    return;
+  }
+  T mean[kRowsTogether];
+  Moments moments[kRowsTogether];
+  for (int64_t i = 0; i < rows; ++i) mean[i] = first_mean(x + i * n, n, T{1});
+  for (int64_t i = 0; i < rows; ++i) moments[i] = moments_about(x + i * n, n, T{1}, mean[i]);
+  for (int64_t i = 0; i < rows; ++i) {
+    row[i] = checked_statistics(x + i * n, n, moments[i], epsilon, executor);
+  }
 }
 
 // ---- Affine: gamma and beta per column, per row, or not there -----------------------
@@ -232,8 +271,8 @@ NORMKERNELS_INLINE Vec<T> standardise(Vec<T> x, const Standard<T>& s) {
 template <class T, class Gamma, class Beta>
 NORMKERNELS_INLINE void normalise(const T* x, int64_t begin, int64_t end, const Standard<T>& s,
                                   const Gamma& gamma, const Beta& beta, T* y) {
-  for_each_vector<T>(
-      end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+  for_each_aligned_vector(
+      y + begin, end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
         const int64_t i = begin + k;
         store(y + i, affine(standardise(load(x + i, lanes), s), gamma, beta, i, lanes), lanes);
       });

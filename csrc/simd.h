@@ -389,6 +389,20 @@ NORMKERNELS_INLINE void for_each_vector(int64_t n, F&& f) {
   if (i < n) f(i, static_cast<int>(n - i));
 }
 
+// The same where f writes at p + i: whole vectors begin at p's own vector borders, since a store
+// that straddles two cache lines costs two. For element-wise work only: it moves elements between
+// lanes.
+template <class T, class F>
+NORMKERNELS_INLINE void for_each_aligned_vector(const T* p, int64_t n, F&& f) {
+  constexpr int W = Vec<T>::kLanes;
+  constexpr int64_t kWorthIt = 4 * W;
+  const int past = static_cast<int>(reinterpret_cast<uintptr_t>(p) / sizeof(T) % W);
+  const int head = past != 0 && n >= kWorthIt ? W - past : 0;
+  if (head != 0) f(int64_t{0}, head);
+  for_each_vector<T>(
+      n - head, [&](int64_t i, auto lanes) __attribute__((always_inline)) { f(head + i, lanes); });
+}
+
 }  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 

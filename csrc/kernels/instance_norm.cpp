@@ -34,17 +34,22 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
   const int64_t planes = a.shape.n * a.shape.c, cols = a.shape.spatial;
   const bool split = split_rows(planes, cols, executor);
   const Executor& within = split ? executor : kSerial;
-  for_each_row(planes, split ? kSerial : executor, [&](int64_t i) {
-    const RowStatistics<T> row = row_statistics(x + i * cols, cols, a.epsilon, within);
-    store_statistics(row, i, static_cast<T*>(a.mean), static_cast<T*>(a.inv_std));
-    if (y == nullptr) return;
-    with_optional_value(static_cast<const T*>(a.scale), i % a.shape.c, [&](auto scale) {
-      with_optional_value(static_cast<const T*>(a.bias), i % a.shape.c, [&](auto bias) {
-        for_each_span(cols, within, [&](int64_t begin, int64_t end) {
-          normalise(x + i * cols, begin, end, row.standard, scale, bias, y + i * cols);
+  const Executor& across = split ? kSerial : executor;
+  for_each_row_group(planes, rows_together(cols), across, [&](int64_t first, int64_t rows) {
+    RowStatistics<T> row[kRowsTogether];
+    row_statistics(x + first * cols, rows, cols, a.epsilon, within, row);
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t plane = first + i, at = plane * cols;
+      store_statistics(row[i], plane, static_cast<T*>(a.mean), static_cast<T*>(a.inv_std));
+      if (y == nullptr) continue;
+      with_optional_value(static_cast<const T*>(a.scale), plane % a.shape.c, [&](auto scale) {
+        with_optional_value(static_cast<const T*>(a.bias), plane % a.shape.c, [&](auto bias) {
+          for_each_span(cols, within, [&](int64_t begin, int64_t end) {
+            normalise(x + at, begin, end, row[i].standard, scale, bias, y + at);
+          });
         });
       });
-    });
+    }
   });
 }
 
@@ -59,11 +64,11 @@ size_t instance_norm_backward_workspace(const Images& shape) {
 // dx of a plane, and y as well when the forward is done at the same time: both in one sweep, since
 // y may be x.
 template <class T, class Scale, class Bias>
-NORMKERNELS_INLINE void write_plane(const T* dy, const T* x, int64_t begin, int64_t end,
-                                    const Standard<T>& forward, const RowGradient<T>& row,
-                                    const Scale& scale, const Bias& bias, T* y, T* dx) {
-  for_each_vector<T>(
-      end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+NORMKERNELS_INLINE void write_y_and_dx(const T* dy, const T* x, int64_t begin, int64_t end,
+                                       const Standard<T>& forward, const RowGradient<T>& row,
+                                       const Scale& scale, const Bias& bias, T* y, T* dx) {
+  for_each_aligned_vector(
+      dx + begin, end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
         const int64_t i = begin + k;
         const Vec<T> v = load(x + i, lanes), d = load(dy + i, lanes);
         store(y + i, affine(standardise(v, forward), scale, bias, i, lanes), lanes);
@@ -72,10 +77,10 @@ NORMKERNELS_INLINE void write_plane(const T* dy, const T* x, int64_t begin, int6
 }
 
 template <class T>
-NORMKERNELS_INLINE void write_plane(const T* dy, const T* x, int64_t begin, int64_t end,
-                                    const RowGradient<T>& row, T* dx) {
-  for_each_vector<T>(
-      end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+NORMKERNELS_INLINE void write_dx(const T* dy, const T* x, int64_t begin, int64_t end,
+                                 const RowGradient<T>& row, T* dx) {
+  for_each_aligned_vector(
+      dx + begin, end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
         const int64_t i = begin + k;
         store(dx + i,
               gradient(load(dy + i, lanes), standardise(load(x + i, lanes), row.standard), row),
@@ -83,48 +88,78 @@ NORMKERNELS_INLINE void write_plane(const T* dy, const T* x, int64_t begin, int6
       });
 }
 
+// What a plane's statistics are: the caller's, or its own. `factor` = scale / sigma.
 template <class T>
-RowGradient<T> plane_backward(const InstanceNormBackward& a, int64_t plane,
-                              const Executor& executor) {
+void plane_statistics(const InstanceNormBackward& a, int64_t first, int64_t planes,
+                      const Executor& executor, Standard<T>* standard, double* factor) {
+  RowStatistics<T> row[kRowsTogether];
+  if (a.mean == nullptr) {
+    const int64_t cols = a.shape.spatial;
+    row_statistics(static_cast<const T*>(a.x) + first * cols, planes, cols, a.epsilon, executor,
+                   row);
+  }
+  for (int64_t i = 0; i < planes; ++i) {
+    const int64_t plane = first + i;
+    double inv_std;
+    if (a.mean == nullptr) {
+      store_statistics(row[i], plane, static_cast<T*>(a.mean_out), static_cast<T*>(a.inv_std_out));
+      inv_std = 1 / row[i].sigma;
+      standard[i] = row[i].standard;
+    } else {
+      inv_std = static_cast<double>(static_cast<const T*>(a.inv_std)[plane]);
+      standard[i] = standard_of_saved(static_cast<const T*>(a.mean)[plane], 1 / inv_std);
+    }
+    const auto* scale = static_cast<const T*>(a.scale);
+    const double gamma = scale == nullptr ? 1 : static_cast<double>(scale[plane % a.shape.c]);
+    factor[i] = is_finite(inv_std) ? inv_std * gamma : 0;
+  }
+}
+
+template <class T>
+NORMKERNELS_INLINE void write_plane(const InstanceNormBackward& a, int64_t plane,
+                                    const Standard<T>& standard, const RowGradient<T>& row,
+                                    const Executor& executor) {
   const int64_t cols = a.shape.spatial, channel = plane % a.shape.c;
   const T* x = static_cast<const T*>(a.x) + plane * cols;
   const T* dy = static_cast<const T*>(a.dy) + plane * cols;
   T* dx = static_cast<T*>(a.dx) + plane * cols;
-  const auto* scale = static_cast<const T*>(a.scale);
-  const auto* bias = static_cast<const T*>(a.bias);
-
-  Standard<T> standard;
-  double inv_std;
-  if (a.mean != nullptr) {
-    inv_std = static_cast<double>(static_cast<const T*>(a.inv_std)[plane]);
-    standard = standard_of_saved(static_cast<const T*>(a.mean)[plane], 1 / inv_std);
-  } else {
-    const RowStatistics<T> statistics = row_statistics(x, cols, a.epsilon, executor);
-    store_statistics(statistics, plane, static_cast<T*>(a.mean_out),
-                     static_cast<T*>(a.inv_std_out));
-    inv_std = 1 / statistics.sigma;
-    standard = statistics.standard;
-  }
-  const double factor = is_finite(inv_std)
-                            ? inv_std * (scale == nullptr ? 1 : static_cast<double>(scale[channel]))
-                            : 0;
-  const Sums<3> sums = gradient_sums(dy, x, cols, standard, Absent{}, executor);
-  const RowGradient<T> row = row_gradient_of(standard, sums, cols, factor);
-
   if (a.y == nullptr) {
     for_each_span(cols, executor,
-                  [&](int64_t begin, int64_t end) { write_plane(dy, x, begin, end, row, dx); });
-    return row;
+                  [&](int64_t begin, int64_t end) { write_dx(dy, x, begin, end, row, dx); });
+    return;
   }
   T* y = static_cast<T*>(a.y) + plane * cols;
-  with_optional_value(scale, channel, [&](auto plane_scale) {
-    with_optional_value(bias, channel, [&](auto plane_bias) {
+  with_optional_value(static_cast<const T*>(a.scale), channel, [&](auto scale) {
+    with_optional_value(static_cast<const T*>(a.bias), channel, [&](auto bias) {
       for_each_span(cols, executor, [&](int64_t begin, int64_t end) {
-        write_plane(dy, x, begin, end, standard, row, plane_scale, plane_bias, y, dx);
+        write_y_and_dx(dy, x, begin, end, standard, row, scale, bias, y, dx);
       });
     });
   });
-  return row;
+}
+
+// Planes of one image, no more than rows_together(spatial); their sums are added to those of their
+// channels.
+template <class T>
+void planes_backward(const InstanceNormBackward& a, int64_t first, int64_t planes,
+                     double* scale_sums, double* bias_sums, const Executor& executor) {
+  const int64_t cols = a.shape.spatial;
+  Standard<T> standard[kRowsTogether];
+  RowGradient<T> row[kRowsTogether];
+  double factor[kRowsTogether];
+  plane_statistics(a, first, planes, executor, standard, factor);
+  for (int64_t i = 0; i < planes; ++i) {
+    const int64_t at = (first + i) * cols;
+    const Sums<3> sums =
+        gradient_sums(static_cast<const T*>(a.dy) + at, static_cast<const T*>(a.x) + at, cols,
+                      standard[i], Absent{}, executor);
+    row[i] = row_gradient_of(standard[i], sums, cols, factor[i]);
+  }
+  for (int64_t i = 0; i < planes; ++i) {
+    write_plane(a, first + i, standard[i], row[i], executor);
+    scale_sums[i] += row[i].sum_gx;
+    bias_sums[i] += row[i].sum_g;
+  }
 }
 
 template <class T>
@@ -135,23 +170,22 @@ void instance_norm_backward(const InstanceNormBackward& a, const Executor& execu
   const bool split = split_rows(blocks * c, a.shape.spatial, executor);
   const Executor& within = split ? executor : kSerial;
   // A task is one block of images and some channels: image by image, so that memory is read in
-  // order.
-  const int64_t groups =
-      split || executor.threads <= 1 || c == 0 ? 1 : (8 * executor.threads + blocks) / (blocks + 1);
-  const int64_t channels_each = c == 0 ? 1 : (c + groups - 1) / groups;
-  const int64_t groups_used = (c + channels_each - 1) / channels_each;
-  for_each_task(split ? kSerial : executor, blocks * groups_used, [&](int64_t task) {
-    const int64_t block = task / groups_used, first = task % groups_used * channels_each;
-    const int64_t last = first + channels_each < c ? first + channels_each : c;
+  // order. With as many blocks as threads there is no need to share the channels.
+  const int64_t shares = split || blocks >= 2 * executor.threads ? 1 : 4 * executor.threads;
+  const int64_t channels_each = c == 0 ? 1 : (c + shares - 1) / shares;
+  const int64_t groups = (c + channels_each - 1) / channels_each;
+  const int64_t together = rows_together(a.shape.spatial);
+  for_each_task(split ? kSerial : executor, blocks * groups, [&](int64_t task) {
+    const int64_t block = task / groups, from = task % groups * channels_each;
+    const int64_t to = from + channels_each < c ? from + channels_each : c;
     const int64_t stop = (block + 1) * images_each < n ? (block + 1) * images_each : n;
     double* scale_sums = sums + 2 * block * c;
     double* bias_sums = scale_sums + c;
-    for (int64_t k = first; k < last; ++k) scale_sums[k] = bias_sums[k] = 0;
+    for (int64_t k = from; k < to; ++k) scale_sums[k] = bias_sums[k] = 0;
     for (int64_t image = block * images_each; image < stop; ++image) {
-      for (int64_t k = first; k < last; ++k) {
-        const RowGradient<T> row = plane_backward<T>(a, image * c + k, within);
-        scale_sums[k] += row.sum_gx;
-        bias_sums[k] += row.sum_g;
+      for (int64_t k = from; k < to; k += together) {
+        planes_backward<T>(a, image * c + k, to - k < together ? to - k : together, scale_sums + k,
+                           bias_sums + k, within);
       }
     }
   });

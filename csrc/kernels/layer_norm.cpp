@@ -22,14 +22,19 @@ void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
   const Executor& within = split ? executor : kSerial;
   with_optional(static_cast<const T*>(a.gamma), [&](auto gamma) {
     with_optional(static_cast<const T*>(a.beta), [&](auto beta) {
-      for_each_row(a.shape.rows, across, [&](int64_t i) {
-        const RowStatistics<T> row = row_statistics(x + i * cols, cols, a.epsilon, within);
-        if (mean != nullptr) mean[i] = static_cast<T>(row.mean);
-        if (sigma != nullptr) sigma[i] = static_cast<T>(row.sigma);
-        for_each_span(cols, within, [&](int64_t begin, int64_t end) {
-          normalise(x + i * cols, begin, end, row.standard, gamma, beta, y + i * cols);
-        });
-      });
+      for_each_row_group(a.shape.rows, rows_together(cols), across,
+                         [&](int64_t first, int64_t rows) {
+                           RowStatistics<T> row[kRowsTogether];
+                           row_statistics(x + first * cols, rows, cols, a.epsilon, within, row);
+                           for (int64_t i = 0; i < rows; ++i) {
+                             const int64_t at = (first + i) * cols;
+                             if (mean != nullptr) mean[first + i] = static_cast<T>(row[i].mean);
+                             if (sigma != nullptr) sigma[first + i] = static_cast<T>(row[i].sigma);
+                             for_each_span(cols, within, [&](int64_t begin, int64_t end) {
+                               normalise(x + at, begin, end, row[i].standard, gamma, beta, y + at);
+                             });
+                           }
+                         });
     });
   });
 }
@@ -151,7 +156,7 @@ void group_backward(const LayerNormBackward& a, int64_t begin, int64_t rows, con
                                          split ? executor : kSerial);
     row[i] = row_gradient_of(standard, of_row, cols, s == 0 ? 0 : 1 / s);
   });
-  const int64_t strip = executor.threads > 1 ? kStrip : cols;
+  const int64_t strip = executor.threads > 1 || cols == 0 ? kStrip : cols;
   for_each_task(executor, (cols + strip - 1) / strip, [&](int64_t task) {
     const int64_t end = (task + 1) * strip < cols ? (task + 1) * strip : cols;
     write_group<T, kParameters>(dy, x, cols, row, rows, task * strip, end, gamma, dx, sums,

@@ -1,0 +1,57 @@
+"""One small class per library, each in a file that is imported only when it is asked for.
+
+A class has a method per operator and direction that it can do (`layer_norm_forward`, ...,
+`lrn_backward`); each yields one or more `Variant`s, the ways to say it in that library. Everything
+that a user would prepare once (graphs, buffers, saved statistics) is prepared outside `call`.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cases import Array, Case, Data
+
+# Column title -> (module, class, what must be installed).
+LIBRARIES = {
+    "NumPy": ("with_numpy", "NumPy", ()),
+    "torch": ("with_torch", "Torch", ("torch",)),
+    "ONNX Runtime": ("with_onnxruntime", "OnnxRuntime", ("onnxruntime", "onnx")),
+    "OpenVINO": ("with_openvino", "OpenVino", ("openvino",)),
+    "JAX": ("with_jax", "Jax", ("jax",)),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute a case. read turns what call returns into (y,) or (dx, dgamma, dbeta)."""
+
+    label: str
+    call: Callable[[], Any]
+    read: Callable[[Any], tuple[Array, ...]]
+
+
+class Library:
+    """What all libraries share: the way from a case to the method that prepares it."""
+
+    version = ""
+    dtypes: tuple[str, ...] = ("float32", "float64")
+
+    def __init__(self, threads: int, dtype: str) -> None:
+        self.threads = threads
+        self.dtype = dtype
+
+    def variants(self, case: Case, data: Data) -> Iterator[Variant]:
+        if self.dtype not in self.dtypes:
+            return
+        name = f"{case.operator} {case.direction}".replace(" ", "_").lower()
+        yield from getattr(self, name, lambda case, data: ())(case, data)
+
+
+def load(title: str, threads: int, dtype: str) -> Library | None:
+    """The library, or None where it is not installed."""
+    module, name, needs = LIBRARIES[title]
+    if not all(importlib.util.find_spec(need) for need in needs):
+        return None
+    return getattr(importlib.import_module(f"libraries.{module}"), name)(threads, dtype)

@@ -1,0 +1,76 @@
+"""normkernels, with out= and with fresh outputs; and the copy to compare with."""
+
+from collections.abc import Iterator
+
+import normkernels as nk
+import numpy as np
+from cases import ALPHA, BIAS, EPSILON, Array, Case, Data
+
+from libraries import Library, Variant
+
+
+def one(y: Array) -> tuple[Array, ...]:
+    return (y,)
+
+
+class Ours(Library):
+    """The first variant writes into out=, the second allocates."""
+
+    version = nk.__version__
+
+    def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        x, gamma, beta = data.x, data.gamma, data.beta
+        y = np.empty_like(x)
+        yield Variant(
+            "out=", lambda: nk.layer_norm(x, gamma, beta, axis=-1, epsilon=EPSILON, out=y), one
+        )
+        yield Variant("fresh", lambda: nk.layer_norm(x, gamma, beta, axis=-1, epsilon=EPSILON), one)
+
+    def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        x, dy, gamma = data.x, data.dy, data.gamma
+        _, mean, sigma = nk.layer_norm(x, axis=-1, epsilon=EPSILON, return_stats=True)
+        dx = np.empty_like(x)
+        backward = nk.layer_norm_backward
+        yield Variant("out=", lambda: backward(dy, x, mean, sigma, gamma, axis=-1, out=dx), tuple)
+        yield Variant("fresh", lambda: backward(dy, x, mean, sigma, gamma, axis=-1), tuple)
+
+    def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        x, scale, bias, order = data.x, data.gamma, data.beta, case.order
+        y = np.empty_like(x)
+        norm = nk.instance_norm
+        yield Variant(
+            "out=", lambda: norm(x, scale, bias, order=order, epsilon=EPSILON, out=y), one
+        )
+        yield Variant("fresh", lambda: norm(x, scale, bias, order=order, epsilon=EPSILON), one)
+
+    def instance_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        x, dy, scale, order = data.x, data.dy, data.gamma, case.order
+        _, mean, inv_std = nk.instance_norm(x, order=order, epsilon=EPSILON, return_stats=True)
+        dx = np.empty_like(x)
+        backward = nk.instance_norm_backward
+        yield Variant(
+            "out=", lambda: backward(dy, x, scale, mean, inv_std, order=order, out=dx), tuple
+        )
+        yield Variant("fresh", lambda: backward(dy, x, scale, mean, inv_std, order=order), tuple)
+
+    def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        x, size, y = data.x, case.size, np.empty_like(data.x)
+        options = {"alpha": ALPHA, "beta": case.beta, "bias": BIAS, "order": case.order}
+        norm = nk.local_response_norm
+        yield Variant("out=", lambda: norm(x, size, out=y, **options), one)
+        yield Variant("fresh", lambda: norm(x, size, **options), one)
+
+    def lrn_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        x, dy, size, dx = data.x, data.dy, case.size, np.empty_like(data.x)
+        options = {"alpha": ALPHA, "beta": case.beta, "bias": BIAS, "order": case.order}
+        backward = nk.local_response_norm_backward
+        yield Variant("out=", lambda: backward(dy, x, size, out=dx, **options), one)
+        yield Variant("fresh", lambda: backward(dy, x, size, **options), one)
+
+
+def copy_variant(case: Case, data: Data) -> Variant:
+    """A copy of as many bytes as must move: x and y, or x, dy and dx (so one and a half arrays)."""
+    count = data.x.size if case.direction == "forward" else (3 * data.x.size + 1) // 2
+    source = np.ones(count, data.x.dtype)
+    target = np.empty_like(source)
+    return Variant("copy", lambda: np.copyto(target, source), lambda _: (target,))

@@ -1,0 +1,93 @@
+"""JAX, jit. Gradients are the closed form of the saved statistics; LRN's is jax.vjp of the forward.
+
+XLA takes its number of threads from the CPUs that the process may use when it starts.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from cases import ALPHA, BIAS, EPSILON, Array, Case, Data
+from jax import lax
+
+from libraries import Library, Variant
+
+
+class Jax(Library):
+    version = jax.__version__
+
+    def __init__(self, threads: int, dtype: str) -> None:
+        super().__init__(threads, dtype)
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_enable_x64", dtype == "float64")
+
+    def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        yield self._forward(data.x, (-1,), data.gamma, data.beta)
+
+    def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        yield self._backward(data, data.gamma, (-1,), tuple(range(data.x.ndim - 1)))
+
+    def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        gamma, beta = case.per_channel(data.gamma), case.per_channel(data.beta)
+        yield self._forward(data.x, case.spatial_axes, gamma, beta)
+
+    def instance_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        axes = case.spatial_axes
+        yield self._backward(data, case.per_channel(data.gamma), axes, (0, *axes))
+
+    def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        yield variant(lrn(case), data.x)
+
+    def lrn_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        yield variant(lambda dy, x: jax.vjp(lrn(case), x)[1](dy), data.dy, data.x)
+
+    def _forward(self, x: Array, axes: tuple[int, ...], gamma: Array, beta: Array) -> Variant:
+        def forward(x: Any, gamma: Any, beta: Any) -> Any:
+            centred = x - x.mean(axes, keepdims=True)
+            variance = jnp.square(centred).mean(axes, keepdims=True)
+            return centred * lax.rsqrt(variance + EPSILON) * gamma + beta
+
+        return variant(forward, x, gamma, beta)
+
+    def _backward(
+        self,
+        data: Data,
+        gamma: Array,
+        axes: tuple[int, ...],
+        parameter_axes: tuple[int, ...],
+    ) -> Variant:
+        def backward(dy: Any, x: Any, mean: Any, rstd: Any, gamma: Any) -> Any:
+            xhat = (x - mean) * rstd
+            g = dy * gamma
+            projection = (g * xhat).mean(axes, keepdims=True)
+            dx = rstd * (g - g.mean(axes, keepdims=True) - xhat * projection)
+            return dx, (dy * xhat).sum(parameter_axes), dy.sum(parameter_axes)
+
+        mean = data.x.mean(axes, keepdims=True)
+        rstd = 1 / np.sqrt(np.square(data.x - mean).mean(axes, keepdims=True) + EPSILON)
+        return variant(backward, data.dy, data.x, mean, rstd, gamma)
+
+
+def lrn(case: Case) -> Callable[[Any], Any]:
+    window, padding = [1] * len(case.shape), [(0, 0)] * len(case.shape)
+    window[case.channel_axis] = case.size
+    padding[case.channel_axis] = ((case.size - 1) // 2, case.size // 2)
+    strides = [1] * len(case.shape)
+
+    def forward(x: Any) -> Any:
+        total = lax.reduce_window(x * x, 0.0, lax.add, window, strides, padding)
+        return x * (BIAS + ALPHA / case.size * total) ** -case.beta
+
+    return forward
+
+
+def variant(function: Callable[..., Any], *arrays: Array) -> Variant:
+    jitted = jax.jit(function)
+    inputs = [jnp.asarray(array) for array in arrays]
+    return Variant("jit", lambda: jax.block_until_ready(jitted(*inputs)), read)
+
+
+def read(result: Any) -> tuple[Array, ...]:
+    return tuple(np.asarray(a) for a in (result if isinstance(result, tuple) else (result,)))

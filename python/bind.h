@@ -1,0 +1,21 @@
+/* What bindings.cpp puts together: one function per operator family. */
+#ifndef NORMKERNELS_PYTHON_BIND_H_
+#define NORMKERNELS_PYTHON_BIND_H_
+
+#include "arrays.h"
+
+namespace normkernels::python {
+
+/* Each adds its functions to `module` and its steps to `helpers`; `types` holds the NamedTuples. */
+void bind_layer_norm(py::module_& module, py::module_& helpers, const py::module_& types);
+void bind_instance_norm(py::module_& module, py::module_& helpers, const py::module_& types);
+void bind_local_response_norm(py::module_& module, const py::module_& types);
+
+/* A class that lives as long as the process, as the module does. */
+inline py::handle own(const py::module_& types, const char* name) {
+  return types.attr(name).cast<py::object>().release();
+}
+
+}  // namespace normkernels::python
+
+#endif  // NORMKERNELS_PYTHON_BIND_H_

@@ -1,0 +1,222 @@
+#include "bind.h"
+#include "docs_layer_norm.h"
+
+namespace normkernels::python {
+
+namespace {
+
+py::handle LayerNorm, LayerNormGradient, SigmaAndFusedParams, InternalGradients, FusedParams,
+    GammaBetaGradient;
+
+py::object layer_norm(py::handle x, py::handle gamma, py::handle beta, py::handle axis,
+                      py::handle epsilon, py::handle out, py::handle return_stats,
+                      py::handle num_threads) {
+  Call call("layer_norm");
+  const Matrix in = call.matrix(call.input(x, "x"), axis);
+  const View gammas = call.columns(gamma, "gamma", in);
+  const View betas = call.columns(beta, "beta", in);
+  const double eps = call.epsilon(epsilon);
+  const Executor executor = call.executor(num_threads);
+  const bool stats = call.flag(return_stats, "return_stats");
+  Output y = call.output(out, "out", in.x, "x");
+  Output mean, sigma;
+  if (stats) {
+    mean = call.create_rows(in);
+    sigma = call.create_rows(in);
+  }
+  static constexpr const char* names[] = {"dtype",   "x",   "x",    "x",     "gamma",      "beta",
+                                          "epsilon", "out", "mean", "sigma", "num_threads"};
+  call.run(in.x.size, names, [&] {
+    return normkernels_layer_norm_forward(call.dtype(), in.rows, in.cols, in.x.data, gammas.data,
+                                          betas.data, eps, y.data, mean.data, sigma.data,
+                                          executor.get());
+  });
+  return stats ? named(LayerNorm, y, mean, sigma) : y.array;
+}
+
+py::object layer_norm_backward(py::handle dy, py::handle x, py::handle mean, py::handle sigma,
+                               py::handle gamma, py::handle axis, py::handle out,
+                               py::handle num_threads) {
+  Call call("layer_norm_backward");
+  const Matrix in = call.matrix(call.input(x, "x"), axis);
+  const View dys = call.like(dy, "dy", in.x);
+  const View means = call.rows(mean, "mean", in);
+  const View sigmas = call.rows(sigma, "sigma", in);
+  const View gammas = call.columns(gamma, "gamma", in);
+  const Executor executor = call.executor(num_threads);
+  Output dx = call.output(out, "out", in.x, "dy or x");
+  Output dgamma = call.create_columns(in), dbeta = call.create_columns(in);
+  Workspace workspace(
+      normkernels_layer_norm_backward_workspace_bytes(call.dtype(), in.rows, in.cols));
+  static constexpr const char* names[] = {"dtype", "x",         "x",          "dy",  "x",
+                                          "mean",  "sigma",     "gamma",      "out", "dgamma",
+                                          "dbeta", "workspace", "num_threads"};
+  call.run(in.x.size, names, [&] {
+    return normkernels_layer_norm_backward(
+        call.dtype(), in.rows, in.cols, dys.data, in.x.data, means.data, sigmas.data, gammas.data,
+        dx.data, dgamma.data, dbeta.data, workspace.get(), executor.get());
+  });
+  return named(LayerNormGradient, dx, dgamma, dbeta);
+}
+
+/* ---- Caffe2's steps -------------------------------------------------------------------------- */
+
+py::object compute_sigma_and_fused_params(py::handle mean, py::handle var, py::handle epsilon,
+                                          py::handle num_threads) {
+  Call call("compute_sigma_and_fused_params");
+  const View means = call.input(mean, "mean");
+  const View vars = call.as_many(var, "var", means);
+  const double eps = call.epsilon(epsilon);
+  const Executor executor = call.executor(num_threads);
+  Output sigma = call.create_like(means), scale = call.create_like(means),
+         bias = call.create_like(means);
+  static constexpr const char* names[] = {"dtype", "mean",  "epsilon", "mean",       "var",
+                                          "sigma", "scale", "bias",    "num_threads"};
+  call.run(means.size, names, [&] {
+    return normkernels_compute_sigma_and_fused_params(call.dtype(), means.size, eps, means.data,
+                                                      vars.data, sigma.data, scale.data, bias.data,
+                                                      executor.get());
+  });
+  return named(SigmaAndFusedParams, sigma, scale, bias);
+}
+
+py::object compute_internal_gradients(py::handle dy, py::handle x, py::handle gamma,
+                                      py::handle axis, py::handle num_threads) {
+  Call call("compute_internal_gradients");
+  const Matrix in = call.matrix(call.input(x, "x"), axis);
+  const View dys = call.like(dy, "dy", in.x);
+  const View gammas = call.columns(gamma, "gamma", in);
+  const Executor executor = call.executor(num_threads);
+  Output dyx = call.create_like(in.x), ds = call.create_rows(in), db = call.create_rows(in);
+  static constexpr const char* names[] = {"dtype", "x",   "x",  "dy", "x",
+                                          "gamma", "dyx", "ds", "db", "num_threads"};
+  call.run(in.x.size, names, [&] {
+    return normkernels_layer_norm_internal_gradients(call.dtype(), in.rows, in.cols, dys.data,
+                                                     in.x.data, gammas.data, dyx.data, ds.data,
+                                                     db.data, executor.get());
+  });
+  return named(InternalGradients, dyx, ds, db);
+}
+
+py::object compute_fused_params(py::handle mean, py::handle sigma, py::handle ds, py::handle db,
+                                py::handle n, py::handle num_threads) {
+  Call call("compute_fused_params");
+  const View means = call.input(mean, "mean");
+  const View sigmas = call.as_many(sigma, "sigma", means);
+  const View dss = call.as_many(ds, "ds", means);
+  const View dbs = call.as_many(db, "db", means);
+  const int64_t cols = call.count(n, "n", 0);
+  const Executor executor = call.executor(num_threads);
+  Output rstd = call.create_like(means), x_scale = call.create_like(means),
+         bias = call.create_like(means), g_scale = call.create_like(means);
+  static constexpr const char* names[] = {"dtype",   "mean", "n",       "mean",
+                                          "sigma",   "ds",   "db",      "rstd",
+                                          "x_scale", "bias", "g_scale", "num_threads"};
+  call.run(means.size, names, [&] {
+    return normkernels_layer_norm_fused_params(
+        call.dtype(), means.size, cols, means.data, sigmas.data, dss.data, dbs.data, rstd.data,
+        x_scale.data, bias.data, g_scale.data, executor.get());
+  });
+  return named(FusedParams, rstd, x_scale, bias, g_scale);
+}
+
+py::object gamma_beta_backward(py::handle dyx, py::handle dy, py::handle rstd, py::handle g_scale,
+                               py::handle axis, py::handle num_threads) {
+  Call call("gamma_beta_backward");
+  const Matrix in = call.matrix(call.input(dyx, "dyx"), axis);
+  const View dys = call.like(dy, "dy", in.x);
+  const View rstds = call.rows(rstd, "rstd", in);
+  const View g_scales = call.rows(g_scale, "g_scale", in);
+  const Executor executor = call.executor(num_threads);
+  Output dgamma = call.create_columns(in), dbeta = call.create_columns(in);
+  static constexpr const char* names[] = {"dtype", "dyx",     "dyx",    "dyx",   "dy",
+                                          "rstd",  "g_scale", "dgamma", "dbeta", "num_threads"};
+  call.run(in.x.size, names, [&] {
+    return normkernels_layer_norm_gamma_beta_backward(call.dtype(), in.rows, in.cols, in.x.data,
+                                                      dys.data, rstds.data, g_scales.data,
+                                                      dgamma.data, dbeta.data, executor.get());
+  });
+  return named(GammaBetaGradient, dgamma, dbeta);
+}
+
+py::object layer_norm_forward(py::handle x, py::handle scale, py::handle bias, py::handle gamma,
+                              py::handle beta, py::handle axis, py::handle num_threads) {
+  Call call("helpers.layer_norm_forward");
+  const Matrix in = call.matrix(call.input(x, "x"), axis);
+  const View scales = call.rows(scale, "scale", in);
+  const View biases = call.rows(bias, "bias", in);
+  const View gammas = call.columns(gamma, "gamma", in);
+  const View betas = call.columns(beta, "beta", in);
+  const Executor executor = call.executor(num_threads);
+  Output y = call.create_like(in.x);
+  static constexpr const char* names[] = {"dtype", "x",     "x",    "x", "scale",
+                                          "bias",  "gamma", "beta", "y", "num_threads"};
+  call.run(in.x.size, names, [&] {
+    return normkernels_layer_norm_apply(call.dtype(), in.rows, in.cols, in.x.data, scales.data,
+                                        biases.data, gammas.data, betas.data, y.data,
+                                        executor.get());
+  });
+  return y.array;
+}
+
+py::object layer_norm_backward_step(py::handle dy, py::handle x, py::handle gamma,
+                                    py::handle dy_scale, py::handle x_scale, py::handle bias,
+                                    py::handle axis, py::handle num_threads) {
+  Call call("helpers.layer_norm_backward");
+  const Matrix in = call.matrix(call.input(x, "x"), axis);
+  const View dys = call.like(dy, "dy", in.x);
+  const View gammas = call.columns(gamma, "gamma", in);
+  const View dy_scales = call.rows(dy_scale, "dy_scale", in);
+  const View x_scales = call.rows(x_scale, "x_scale", in);
+  const View biases = call.rows(bias, "bias", in);
+  const Executor executor = call.executor(num_threads);
+  Output dx = call.create_like(in.x);
+  static constexpr const char* names[] = {
+      "dtype", "x", "x", "dy", "x", "gamma", "dy_scale", "x_scale", "bias", "dx", "num_threads"};
+  call.run(in.x.size, names, [&] {
+    return normkernels_layer_norm_backward_apply(
+        call.dtype(), in.rows, in.cols, dys.data, in.x.data, gammas.data, dy_scales.data,
+        x_scales.data, biases.data, dx.data, executor.get());
+  });
+  return dx.array;
+}
+
+}  // namespace
+
+void bind_layer_norm(py::module_& module, py::module_& helpers, const py::module_& types) {
+  using py::arg;
+  const auto none = py::none();
+  LayerNorm = own(types, "LayerNorm");
+  LayerNormGradient = own(types, "LayerNormGradient");
+  SigmaAndFusedParams = own(types, "SigmaAndFusedParams");
+  InternalGradients = own(types, "InternalGradients");
+  FusedParams = own(types, "FusedParams");
+  GammaBetaGradient = own(types, "GammaBetaGradient");
+
+  module.def("layer_norm", layer_norm, kLayerNormDoc, arg("x"), arg("gamma") = none,
+             arg("beta") = none, py::kw_only(), arg("axis") = 1, arg("epsilon") = 1e-5,
+             arg("out") = none, arg("return_stats") = false, arg("num_threads") = none);
+  module.def("layer_norm_backward", layer_norm_backward, kLayerNormBackwardDoc, arg("dy"), arg("x"),
+             arg("mean"), arg("sigma"), arg("gamma") = none, py::kw_only(), arg("axis") = 1,
+             arg("out") = none, arg("num_threads") = none);
+  module.def("compute_sigma_and_fused_params", compute_sigma_and_fused_params,
+             kSigmaAndFusedParamsDoc, arg("mean"), arg("var"), py::kw_only(), arg("epsilon") = 1e-5,
+             arg("num_threads") = none);
+  module.def("compute_internal_gradients", compute_internal_gradients, kInternalGradientsDoc,
+             arg("dy"), arg("x"), arg("gamma") = none, py::kw_only(), arg("axis") = 1,
+             arg("num_threads") = none);
+  module.def("compute_fused_params", compute_fused_params, kFusedParamsDoc, arg("mean"),
+             arg("sigma"), arg("ds"), arg("db"), arg("n"), py::kw_only(),
+             arg("num_threads") = none);
+  module.def("gamma_beta_backward", gamma_beta_backward, kGammaBetaBackwardDoc, arg("dyx"),
+             arg("dy"), arg("rstd"), arg("g_scale"), py::kw_only(), arg("axis") = 1,
+             arg("num_threads") = none);
+  helpers.def("layer_norm_forward", layer_norm_forward, kLayerNormForwardDoc, arg("x"),
+              arg("scale"), arg("bias"), arg("gamma") = none, arg("beta") = none, py::kw_only(),
+              arg("axis") = 1, arg("num_threads") = none);
+  helpers.def("layer_norm_backward", layer_norm_backward_step, kLayerNormBackwardStepDoc, arg("dy"),
+              arg("x"), arg("gamma"), arg("dy_scale"), arg("x_scale"), arg("bias"), py::kw_only(),
+              arg("axis") = 1, arg("num_threads") = none);
+}
+
+}  // namespace normkernels::python

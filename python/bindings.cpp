@@ -1,0 +1,136 @@
+#include <cstdlib>
+#include <limits>
+#include <string>
+
+#include "bind.h"
+
+namespace normkernels::python {
+
+namespace {
+
+py::handle Isa;
+
+std::string quoted_isas(bool supported_only) {
+  std::string names;
+  for (int32_t i = 0; i < normkernels_isa_count(); ++i) {
+    if (supported_only && normkernels_isa_supported(i) == 0) continue;
+    names += (names.empty() ? "'" : ", '") + std::string(normkernels_isa_name(i)) + "'";
+  }
+  return names;
+}
+
+/* What a name that `status` refused must be. */
+std::string isa_must(normkernels_status status) {
+  return normkernels_status_kind(status) == NORMKERNELS_UNKNOWN_ISA
+             ? "must be one of " + quoted_isas(false) + "; this machine has " + quoted_isas(true)
+             : "must be one that this machine has: " + quoted_isas(true);
+}
+
+/* The environment's choice is read once, by the library. An import that succeeded although every
+ * call would fail serves nobody. */
+void check_environment() {
+  if (normkernels_isa_active() >= 0) return;
+  const char* name = std::getenv("NORMKERNELS_ISA");
+  const std::string value = name == nullptr ? "" : name;
+  const normkernels_status status = normkernels_isa_force(value.c_str());
+  throw py::import_error("the environment variable NORMKERNELS_ISA is '" + value + "', " +
+                         isa_must(status));
+}
+
+constexpr const char* kIsasDoc = R"(isas()
+--
+
+The instruction sets that this build holds kernels for, worst first: a tuple of Isa(name,
+supported), where `supported` says whether this machine can run it.)";
+
+py::tuple isas() {
+  const int32_t count = normkernels_isa_count();
+  py::tuple result(count);
+  for (int32_t i = 0; i < count; ++i) {
+    result[i] = Isa(py::str(normkernels_isa_name(i)), py::bool_(normkernels_isa_supported(i) != 0));
+  }
+  return result;
+}
+
+constexpr const char* kActiveIsaDoc = R"(active_isa()
+--
+
+The name of the instruction set in use: what force_isa said, else what the environment variable
+NORMKERNELS_ISA named at import, else the best that the machine has.)";
+
+py::str active_isa() { return normkernels_isa_name(normkernels_isa_active()); }
+
+constexpr const char* kForceIsaDoc = R"(force_isa(name)
+--
+
+Use the instruction set of that name from now on, in every thread; None: the automatic choice.
+
+The names are those of isas(); "x86_64_v3" and "x86_64_v4" also stand for "avx2" and "avx512".
+ValueError if there is none of that name or this machine does not have it; the choice then stays
+as it was.)";
+
+void force_isa(py::handle name) {
+  if (name.is_none()) {
+    normkernels_isa_force(nullptr);
+    return;
+  }
+  if (!PyUnicode_Check(name.ptr())) {
+    Call("force_isa")
+        .refuse_type("name", std::string("is of type ") + Py_TYPE(name.ptr())->tp_name,
+                     "be a string or None");
+  }
+  const normkernels_status status = normkernels_isa_force(name.cast<std::string>().c_str());
+  if (status == NORMKERNELS_OK) return;
+  throw py::value_error("force_isa: name is " + std::string(py::repr(name)) + ", " +
+                        isa_must(status));
+}
+
+constexpr const char* kNumThreadsDoc = R"(num_threads()
+--
+
+The number of threads of a call without `num_threads`: what set_num_threads said, else the
+environment variable NORMKERNELS_NUM_THREADS, else what affinity and quota leave the process.
+A call with little work uses fewer.)";
+
+constexpr const char* kSetNumThreadsDoc = R"(set_num_threads(n)
+--
+
+Set the number of threads that num_threads() tells; 0: the automatic one. ValueError if negative.)";
+
+void set_num_threads(py::handle n) {
+  const Call call("set_num_threads");
+  const int64_t threads = call.count(n, "n", 0);
+  if (threads > std::numeric_limits<int32_t>::max()) {
+    call.refuse_value("n", "is " + std::to_string(threads), "be less than 2**31");
+  }
+  normkernels_set_num_threads(static_cast<int32_t>(threads));
+}
+
+}  // namespace
+
+}  // namespace normkernels::python
+
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
+  namespace py = pybind11;
+  using namespace normkernels::python;
+
+  check_environment();
+  /* The docstrings bring their own signatures, in the form that inspect.signature reads. */
+  py::options options;
+  options.disable_function_signatures();
+  module.doc() = "The compiled functions of normkernels.";
+  module.attr("__version__") = normkernels_version();
+
+  const py::module_ types = py::module_::import("normkernels._types");
+  py::module_ helpers = module.def_submodule("helpers", "The compiled functions of helpers.");
+  Isa = own(types, "Isa");
+  bind_layer_norm(module, helpers, types);
+  bind_instance_norm(module, helpers, types);
+  bind_local_response_norm(module, types);
+
+  module.def("isas", isas, kIsasDoc);
+  module.def("active_isa", active_isa, kActiveIsaDoc);
+  module.def("force_isa", force_isa, kForceIsaDoc, py::arg("name").none(true));
+  module.def("num_threads", normkernels_num_threads, kNumThreadsDoc);
+  module.def("set_num_threads", set_num_threads, kSetNumThreadsDoc, py::arg("n"));
+}

@@ -1,0 +1,120 @@
+"""Layer norm, instance norm and local response norm for the CPU, forward and backward.
+
+    import normkernels as nk
+
+    y = nk.layer_norm(x, gamma, beta)
+    y, mean, sigma = nk.layer_norm(x, gamma, beta, return_stats=True)
+    dx, dgamma, dbeta = nk.layer_norm_backward(dy, x, mean, sigma, gamma)
+
+What holds for every function:
+
+Inputs    are float32 or float64, all of one call the same: NumPy arrays, what NumPy can view, and
+          CPU arrays that speak DLPack. They are read where they lie; only an array that is not
+          C-contiguous, not aligned or not in the machine's byte order is copied first.
+Outputs   are NumPy arrays. With `out=` the large one goes into an array of yours, and nothing
+          large is allocated; its docstring says which input it may be.
+Errors    are TypeError and ValueError. They name the function, the argument, what it was and what
+          it must be. Nothing is written before every argument has been checked.
+Threads   `num_threads=` for one call, `set_num_threads` or the environment variable
+          NORMKERNELS_NUM_THREADS for all. The GIL is released while a kernel runs.
+Empty     arrays, in every position, are valid.
+Bits      of the output do not depend on threads, on alignment, on the other rows or images of the
+          batch, or on which instruction set with fma runs the kernel.
+
+The steps that Caffe2's operators are made of are here, too, and in `normkernels.helpers`.
+`python -m normkernels` shows what this machine has and checks that it computes rightly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import helpers
+from ._core import (
+    __version__,
+    active_isa,
+    compute_fused_params,
+    compute_internal_gradients,
+    compute_sigma_and_fused_params,
+    force_isa,
+    gamma_beta_backward,
+    instance_norm,
+    instance_norm_backward,
+    instance_norm_with_gradient,
+    isas,
+    layer_norm,
+    layer_norm_backward,
+    local_response_norm,
+    local_response_norm_backward,
+    num_threads,
+    set_num_threads,
+)
+from ._types import (
+    FusedParams,
+    GammaBetaGradient,
+    InstanceNorm,
+    InstanceNormGradient,
+    InstanceNormWithGradient,
+    InternalGradients,
+    Isa,
+    LayerNorm,
+    LayerNormGradient,
+    LocalResponseNorm,
+    SigmaAndFusedParams,
+)
+
+__all__ = [
+    "FusedParams",
+    "GammaBetaGradient",
+    "InstanceNorm",
+    "InstanceNormGradient",
+    "InstanceNormWithGradient",
+    "InternalGradients",
+    "Isa",
+    "LayerNorm",
+    "LayerNormGradient",
+    "LocalResponseNorm",
+    "SigmaAndFusedParams",
+    "__version__",
+    "active_isa",
+    "compute_fused_params",
+    "compute_internal_gradients",
+    "compute_sigma_and_fused_params",
+    "force_isa",
+    "gamma_beta_backward",
+    "get_cmake_dir",
+    "get_include",
+    "helpers",
+    "instance_norm",
+    "instance_norm_backward",
+    "instance_norm_with_gradient",
+    "isas",
+    "layer_norm",
+    "layer_norm_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
+    "num_threads",
+    "set_num_threads",
+]
+
+
+def get_include() -> str:
+    """The directory to compile against: `#include <normkernels/normkernels.h>` is found there."""
+    return _installed("include")
+
+
+def get_cmake_dir() -> str:
+    """The directory of the CMake package: `find_package(normkernels)` with normkernels_DIR."""
+    return _installed("lib/cmake/normkernels")
+
+
+def _installed(directory: str) -> str:
+    # An editable install spreads the package over two directories, of which one has the files.
+    for root in __path__:
+        path = Path(root, directory)
+        if path.is_dir():
+            return str(path)
+    raise FileNotFoundError(
+        f"normkernels: {directory} is in none of {list(__path__)}; the package was not installed "
+        "with pip"
+    )
