@@ -58,10 +58,11 @@ template <class T, class Gamma>
 NORMKERNELS_INLINE Sums<3> gradient_sums_of_chunk(const T* dy, const T* x, int64_t begin,
                                                   int64_t end, const Standard<T>& s,
                                                   const Gamma& gamma) {
+  const Standardise<T> standardise(s);
   return sum_chunk<T, 3>(
-      end - begin, [&](Vec<T>(&acc)[3], int64_t i, auto lanes) __attribute__((always_inline)) {
+      end - begin, [=](Vec<T>(&acc)[3], int64_t i, auto lanes) __attribute__((always_inline)) {
         const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
-        const Vec<T> xhat = first(standardise(load(x + begin + i, lanes), s), lanes);
+        const Vec<T> xhat = first(standardise(load(x + begin + i, lanes)), lanes);
         acc[0] = fma(g, xhat, acc[0]);
         acc[1] = acc[1] + g;
         acc[2] = acc[2] + xhat;
@@ -109,12 +110,20 @@ NORMKERNELS_INLINE RowGradient<T> row_gradient_of(Standard<T> s, const Sums<3>& 
           sums.v[1]};
 }
 
-// dx of one vector. xhat and g are also what dgamma is made of.
+// dx of a vector, from g and xhat, which are also what dgamma is made of.
 template <class T>
-NORMKERNELS_INLINE Vec<T> gradient(Vec<T> g, Vec<T> xhat, const RowGradient<T>& row) {
-  const Vec<T> centred = g - Vec<T>::all(row.mean_g);
-  return fma(-xhat, Vec<T>::all(row.mean_gx), centred) * Vec<T>::all(row.factor);
-}
+struct Gradient {
+  Vec<T> mean_g, mean_gx, factor;
+
+  explicit NORMKERNELS_INLINE Gradient(const RowGradient<T>& row)
+      : mean_g(Vec<T>::all(row.mean_g)),
+        mean_gx(Vec<T>::all(row.mean_gx)),
+        factor(Vec<T>::all(row.factor)) {}
+
+  NORMKERNELS_INLINE Vec<T> operator()(Vec<T> g, Vec<T> xhat) const {
+    return fma(-xhat, mean_gx, g - mean_g) * factor;
+  }
+};
 
 // Sums over the images of a batch: images are gathered into at most kMaxImageBlocks blocks, each
 // with its float64 sums per channel, and the blocks added in index order. How many images a block
@@ -128,15 +137,25 @@ NORMKERNELS_INLINE int64_t image_blocks(int64_t n) {
   return (n + images_per_block(n) - 1) / images_per_block(n);
 }
 
+NORMKERNELS_INLINE void store_rounded(float* p, Vec<double> a, int n) {
+  store(p, narrow(a, Vec<double>::zero()), n);
+}
+NORMKERNELS_INLINE void store_rounded(double* p, Vec<double> a, int n) { store(p, a, n); }
+template <class T>
+NORMKERNELS_INLINE void store_rounded(T* p, Vec<double> a, Full) {
+  store_rounded(p, a, Vec<double>::kLanes);
+}
+
 // out[j] = sum over the blocks b of sums[b * stride + j], in index order; out may be null.
 template <class T>
 void add_blocks(const double* sums, int64_t blocks, int64_t stride, int64_t n, T* out) {
   if (out == nullptr) return;
-  for (int64_t j = 0; j < n; ++j) {
-    double total = 0;
-    for (int64_t b = 0; b < blocks; ++b) total += sums[b * stride + j];
-    out[j] = static_cast<T>(total);
-  }
+  for_each_vector<double>(
+      n, [=](int64_t j, auto lanes) __attribute__((always_inline)) {
+        Vec<double> total = Vec<double>::zero();
+        for (int64_t b = 0; b < blocks; ++b) total = total + load(sums + b * stride + j, lanes);
+        store_rounded(out + j, total, lanes);
+      });
 }
 
 }  // namespace

@@ -261,20 +261,32 @@ NORMKERNELS_INLINE void with_optional(const T* p, F&& f) {
   }
 }
 
+// A row's factors in registers. Loops hold one by value: behind a reference they would be loaded
+// again after every store, which might have changed them for all that the compiler knows.
 template <class T>
-NORMKERNELS_INLINE Vec<T> standardise(Vec<T> x, const Standard<T>& s) {
-  const Vec<T> d = fma(x, Vec<T>::all(s.scale), -Vec<T>::all(s.centre));
-  return fma(d, Vec<T>::all(s.rstd), Vec<T>::all(s.shift));
-}
+struct Standardise {
+  Vec<T> scale, minus_centre, rstd, shift;
+
+  explicit NORMKERNELS_INLINE Standardise(const Standard<T>& s)
+      : scale(Vec<T>::all(s.scale)),
+        minus_centre(-Vec<T>::all(s.centre)),
+        rstd(Vec<T>::all(s.rstd)),
+        shift(Vec<T>::all(s.shift)) {}
+
+  NORMKERNELS_INLINE Vec<T> operator()(Vec<T> x) const {
+    return fma(fma(x, scale, minus_centre), rstd, shift);
+  }
+};
 
 // y = affine(xhat) for the elements [begin, end) of a row. Reads x once, writes y once; y may be x.
 template <class T, class Gamma, class Beta>
 NORMKERNELS_INLINE void normalise(const T* x, int64_t begin, int64_t end, const Standard<T>& s,
                                   const Gamma& gamma, const Beta& beta, T* y) {
+  const Standardise<T> xhat(s);
   for_each_aligned_vector(
-      y + begin, end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+      y + begin, end - begin, [=](int64_t k, auto lanes) __attribute__((always_inline)) {
         const int64_t i = begin + k;
-        store(y + i, affine(standardise(load(x + i, lanes), s), gamma, beta, i, lanes), lanes);
+        store(y + i, affine(xhat(load(x + i, lanes)), gamma, beta, i, lanes), lanes);
       });
 }
 

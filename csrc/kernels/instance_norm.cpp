@@ -67,24 +67,26 @@ template <class T, class Scale, class Bias>
 NORMKERNELS_INLINE void write_y_and_dx(const T* dy, const T* x, int64_t begin, int64_t end,
                                        const Standard<T>& forward, const RowGradient<T>& row,
                                        const Scale& scale, const Bias& bias, T* y, T* dx) {
+  const Standardise<T> xhat(forward), gradient_xhat(row.standard);
+  const Gradient<T> gradient(row);
   for_each_aligned_vector(
-      dx + begin, end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+      dx + begin, end - begin, [=](int64_t k, auto lanes) __attribute__((always_inline)) {
         const int64_t i = begin + k;
         const Vec<T> v = load(x + i, lanes), d = load(dy + i, lanes);
-        store(y + i, affine(standardise(v, forward), scale, bias, i, lanes), lanes);
-        store(dx + i, gradient(d, standardise(v, row.standard), row), lanes);
+        store(y + i, affine(xhat(v), scale, bias, i, lanes), lanes);
+        store(dx + i, gradient(d, gradient_xhat(v)), lanes);
       });
 }
 
 template <class T>
 NORMKERNELS_INLINE void write_dx(const T* dy, const T* x, int64_t begin, int64_t end,
                                  const RowGradient<T>& row, T* dx) {
+  const Standardise<T> xhat(row.standard);
+  const Gradient<T> gradient(row);
   for_each_aligned_vector(
-      dx + begin, end - begin, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+      dx + begin, end - begin, [=](int64_t k, auto lanes) __attribute__((always_inline)) {
         const int64_t i = begin + k;
-        store(dx + i,
-              gradient(load(dy + i, lanes), standardise(load(x + i, lanes), row.standard), row),
-              lanes);
+        store(dx + i, gradient(load(dy + i, lanes), xhat(load(x + i, lanes))), lanes);
       });
 }
 

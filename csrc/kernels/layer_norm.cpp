@@ -101,7 +101,7 @@ NORMKERNELS_INLINE void write_group(const T* dy, const T* x, int64_t cols,
   // Two sums, gamma and the operands of every column vector must stay in registers: 16 of them, or
   // 32 with AVX-512.
   constexpr int kColumns = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
-  const auto columns = [&](int64_t j, auto count, auto lanes) __attribute__((always_inline)) {
+  const auto columns = [=](int64_t j, auto count, auto lanes) __attribute__((always_inline)) {
     constexpr int kCount = decltype(count)::value;
     Vec<T> sum_gamma[kCount], sum_beta[kCount];
     unroll<kCount>([&](auto k) __attribute__((always_inline)) {
@@ -109,13 +109,15 @@ NORMKERNELS_INLINE void write_group(const T* dy, const T* x, int64_t cols,
       sum_beta[decltype(k)::value] = Vec<T>::zero();
     });
     for (int64_t i = 0; i < rows; ++i) {
+      const Standardise<T> standardise(row[i].standard);
+      const Gradient<T> gradient(row[i]);
       unroll<kCount>([&](auto k) __attribute__((always_inline)) {
         constexpr int kAt = decltype(k)::value;
         const int64_t at = i * cols + j + kAt * W;
         const Vec<T> d = load(dy + at, lanes);
-        const Vec<T> xhat = standardise(load(x + at, lanes), row[i].standard);
+        const Vec<T> xhat = standardise(load(x + at, lanes));
         const Vec<T> g = times(d, gamma, j + kAt * W, lanes);
-        store(dx + at, gradient(g, xhat, row[i]), lanes);
+        store(dx + at, gradient(g, xhat), lanes);
         if constexpr (kParameters) {
           sum_gamma[kAt] = fma(d, xhat, sum_gamma[kAt]);
           sum_beta[kAt] = sum_beta[kAt] + d;

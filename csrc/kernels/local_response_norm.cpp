@@ -137,9 +137,9 @@ NORMKERNELS_INLINE void fill_squares(const T* x, const Tile& tile, int64_t top, 
   const int64_t from = top > 0 ? top : 0, to = bottom < tile.c ? bottom : tile.c;
   memset(squares, 0, sizeof(T) * static_cast<size_t>((from - top) * tile.pixels));
   tile.for_each_run(
-      top, from, to, [&](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
+      top, from, to, [=](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
         for_each_vector<T>(
-            n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+            n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
               const Vec<T> v = load(x + at + i, lanes);
               store(squares + offset + i, v * v, lanes);
             });
@@ -154,9 +154,9 @@ void fill_scale(const T* squares, int64_t step, int64_t size, int64_t n, double 
                 T* scale) {
   const Vec<T> w = Vec<T>::all(static_cast<T>(weight)), b = Vec<T>::all(static_cast<T>(bias));
   with_size(
-      size, [&](auto window) __attribute__((always_inline)) {
+      size, [=](auto window) __attribute__((always_inline)) {
         for_each_vector<T>(
-            n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+            n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
               store(scale + i, fma(window_sum(squares + i, step, window, lanes), w, b), lanes);
             });
       });
@@ -164,52 +164,60 @@ void fill_scale(const T* squares, int64_t step, int64_t size, int64_t n, double 
 
 template <Power P, class T>
 void write_forward(const LocalResponseNorm& a, const Tile& tile, const Window& w,
-                   const OrdinaryRange<T>& range, const T* scale) {
+                   const OrdinaryRange<T>& ordinary, const T* scale) {
+  const OrdinaryRange<T> range = ordinary;  // in registers, which a store cannot have changed
+  const double beta = a.beta;
   const T* x = static_cast<const T*>(a.x);
   T* y = static_cast<T*>(a.y);
   T* scale_out = static_cast<T*>(a.scale);
-  tile.for_each_run(tile.first, tile.first, tile.last, [&](int64_t offset, int64_t at, int64_t n) {
-    for_each_vector<T, 1>(
-        n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-          const Vec<T> s = load(scale + offset + i, lanes);
-          store(y + at + i, load(x + at + i, lanes) * negative_power<P>(s, a.beta), lanes);
-          if (scale_out != nullptr) store(scale_out + at + i, s, lanes);
-          if (__builtin_expect(range.holds(s, lanes), 1)) return;
-          for_each_extraordinary(range, s, count_of<T>(lanes), offset + i, tile, tile.first,
-                                 [&](int64_t channel, int64_t pixel, int64_t) {
-                                   one_forward<T>(a, tile, w, channel, pixel);
-                                 });
-        });
-  });
+  tile.for_each_run(
+      tile.first, tile.first, tile.last,
+      [ =, &a, &tile, &w ](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
+        for_each_vector<T, 1>(
+            n, [ =, &a, &tile, &w ](int64_t i, auto lanes) __attribute__((always_inline)) {
+              const Vec<T> s = load(scale + offset + i, lanes);
+              store(y + at + i, load(x + at + i, lanes) * negative_power<P>(s, beta), lanes);
+              if (scale_out != nullptr) store(scale_out + at + i, s, lanes);
+              if (__builtin_expect(range.holds(s, lanes), 1)) return;
+              for_each_extraordinary(range, s, count_of<T>(lanes), offset + i, tile, tile.first,
+                                     [&](int64_t channel, int64_t pixel, int64_t) {
+                                       one_forward<T>(a, tile, w, channel, pixel);
+                                     });
+            });
+      });
 }
 
 // From s: direct = dy P (over s itself), terms = dy x P / s = dy y / s, for the channels [from,
 // to); row 0 of both is `top`.
 template <Power P, class T>
 void fill_terms(const LocalResponseNorm& a, const Tile& tile, const Window& w,
-                const OrdinaryRange<T>& range, int64_t top, int64_t from, int64_t to, T* scale,
+                const OrdinaryRange<T>& ordinary, int64_t top, int64_t from, int64_t to, T* scale,
                 T* terms) {
+  const OrdinaryRange<T> range = ordinary;
+  const double beta = a.beta;
   const T* x = static_cast<const T*>(a.x);
   const T* dy = static_cast<const T*>(a.dy);
   const T* y = static_cast<const T*>(a.y_in);
-  tile.for_each_run(top, from, to, [&](int64_t offset, int64_t at, int64_t n) {
-    for_each_vector<T, 1>(
-        n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-          const Vec<T> s = load(scale + offset + i, lanes), g = load(dy + at + i, lanes);
-          const Vec<T> power = negative_power<P>(s, a.beta);
-          const Vec<T> output =
-              y == nullptr ? load(x + at + i, lanes) * power : load(y + at + i, lanes);
-          store(scale + offset + i, g * power, lanes);
-          store(terms + offset + i, g * output / s, lanes);
-          if (__builtin_expect(range.holds(s, lanes), 1)) return;
-          for_each_extraordinary(range, s, count_of<T>(lanes), offset + i, tile, top,
-                                 [&](int64_t channel, int64_t pixel, int64_t lane) {
-                                   one_backward(a, tile, w, channel, pixel,
-                                                scale + offset + i + lane,
-                                                terms + offset + i + lane);
-                                 });
-        });
-  });
+  tile.for_each_run(
+      top, from, to,
+      [ =, &a, &tile, &w ](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
+        for_each_vector<T, 1>(
+            n, [ =, &a, &tile, &w ](int64_t i, auto lanes) __attribute__((always_inline)) {
+              const Vec<T> s = load(scale + offset + i, lanes), g = load(dy + at + i, lanes);
+              const Vec<T> power = negative_power<P>(s, beta);
+              const Vec<T> output =
+                  y == nullptr ? load(x + at + i, lanes) * power : load(y + at + i, lanes);
+              store(scale + offset + i, g * power, lanes);
+              store(terms + offset + i, g * output / s, lanes);
+              if (__builtin_expect(range.holds(s, lanes), 1)) return;
+              for_each_extraordinary(range, s, count_of<T>(lanes), offset + i, tile, top,
+                                     [&](int64_t channel, int64_t pixel, int64_t lane) {
+                                       one_backward(a, tile, w, channel, pixel,
+                                                    scale + offset + i + lane,
+                                                    terms + offset + i + lane);
+                                     });
+            });
+      });
 }
 
 // dx = direct - factor x (window sum of terms), the windows beginning at row 0 of `terms`.
@@ -219,13 +227,15 @@ void write_gradient(const LocalResponseNorm& a, const Tile& tile, int64_t size, 
   const T* x = static_cast<const T*>(a.x);
   T* dx = static_cast<T*>(a.dx);
   const Vec<T> minus = Vec<T>::all(static_cast<T>(-factor));
+  const int64_t step = tile.pixels;
   with_size(
-      size, [&](auto window) __attribute__((always_inline)) {
+      size, [ =, &tile ](auto window) __attribute__((always_inline)) {
         tile.for_each_run(
-            tile.first, tile.first, tile.last, [&](int64_t offset, int64_t at, int64_t n) {
+            tile.first, tile.first,
+            tile.last, [=](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
               for_each_vector<T>(
-                  n, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-                    const Vec<T> sum = window_sum(terms + offset + i, tile.pixels, window, lanes);
+                  n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
+                    const Vec<T> sum = window_sum(terms + offset + i, step, window, lanes);
                     const Vec<T> v = load(x + at + i, lanes) * minus;
                     store(dx + at + i, fma(v, sum, load(direct + offset + i, lanes)), lanes);
                   });
