@@ -62,6 +62,10 @@ struct Tile {
   int64_t first, last;  // channels, without the border
   int64_t c;
 
+  NORMKERNELS_INLINE int64_t at(int64_t channel, int64_t pixel) const {
+    return origin + channel * channel_stride + pixel * pixel_stride;
+  }
+
   // f(matrix offset, memory offset, length) for the runs of memory that make up the channels [from,
   // to), matrix row 0 being channel `top`: one run where channels lie next to each other, else one
   // per channel.

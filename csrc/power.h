@@ -151,6 +151,13 @@ struct Scaled {
     return normal({a.m * b.m, a.e + b.e});
   }
 
+  friend NORMKERNELS_INLINE Scaled operator+(Scaled a, Scaled b) {
+    if (a.m == 0) return b;
+    if (b.m == 0) return a;
+    const int64_t most = a.e > b.e ? a.e : b.e;
+    return normal({Scaled{a.m, a.e - most}.value() + Scaled{b.m, b.e - most}.value(), most});
+  }
+
   // m in [1, 2), but for 0, infinity and NaN.
   static NORMKERNELS_INLINE Scaled normal(Scaled a) {
     if (a.m == 0 || a.m - a.m != 0) return a;

@@ -36,13 +36,6 @@ NORMKERNELS_INLINE Standard<T> standard_of_saved(T mean, double sigma) {
   return {scale, mean * scale, static_cast<T>(rstd), T{0}};
 }
 
-template <class T>
-NORMKERNELS_INLINE T clamp_to_finite(double a) {
-  return static_cast<T>(a > Range<T>::kMax    ? Range<T>::kMax
-                        : a < -Range<T>::kMax ? -Range<T>::kMax
-                                              : a);
-}
-
 // A saved mean is rounded: by up to half an ulp of the offset, 0.03 at 1e6. What it is off by is
 // mean(xhat), which has to be 0. Only what rounding can explain is taken out; a mean that is
 // further off is the caller's own.
@@ -105,7 +98,7 @@ NORMKERNELS_INLINE RowGradient<T> row_gradient_of(Standard<T> s, const Sums<3>& 
   return {s,
           static_cast<T>(sums.v[1] / count),
           static_cast<T>(sum_gx / count),
-          clamp_to_finite<T>(factor),
+          static_cast<T>(clamp_to_finite<T>(factor)),
           sum_gx,
           sums.v[1]};
 }

@@ -120,15 +120,20 @@ NORMKERNELS_INLINE bool in_range(const Moments& m, double epsilon) {
                              epsilon >= Range<T>::kLeastEpsilon || m.count == 0);
 }
 
-// A constant row with epsilon 0 has sigma 0: there the deviations are 0 and rstd 0 makes xhat 0 and
-// not 0 * infinity.
+template <class T>
+NORMKERNELS_INLINE double clamp_to_finite(double a) {
+  return a > Range<T>::kMax ? Range<T>::kMax : a < -Range<T>::kMax ? -Range<T>::kMax : a;
+}
+
+// The reciprocal of sigma is kept finite: where it would not be, the row is constant, and its
+// deviations of 0 have to give an xhat of 0 and not 0 * infinity.
 template <class T>
 NORMKERNELS_INLINE RowStatistics<T> row_statistics_of(const Moments& m, double epsilon, T scale) {
   const double s = static_cast<double>(scale);
   const double var = m.count == 0 ? 0 : m.m2 / m.count;
   const double scaled_epsilon = epsilon * s * s;
   const double sigma = is_finite(scaled_epsilon) ? sqrt(var + scaled_epsilon) : sqrt(epsilon) * s;
-  const double rstd = sigma == 0 ? 0 : 1 / sigma;
+  const double rstd = clamp_to_finite<T>(1 / sigma);
   const T centre = static_cast<T>(m.hi);
   const double rest = (m.hi - static_cast<double>(centre)) + m.lo;
   return {{scale, centre, static_cast<T>(rstd), static_cast<T>(-rest * rstd)},

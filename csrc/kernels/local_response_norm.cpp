@@ -53,57 +53,82 @@ struct OrdinaryRange {
   }
 };
 
-// s of one element, from x itself: the largest term sets the exponent.
+// s of one element, from x itself.
 template <class T>
 Scaled scale_of(const LocalResponseNorm& a, const Tile& tile, const Window& w, int64_t channel,
                 int64_t pixel) {
-  const T* x = static_cast<const T*>(a.x) + tile.origin + pixel * tile.pixel_stride;
+  const T* x = static_cast<const T*>(a.x);
   const int64_t from = channel > w.before ? channel - w.before : 0;
   const int64_t to = channel + w.after < tile.c ? channel + w.after + 1 : tile.c;
   const Scaled weight = Scaled::of(a.alpha / static_cast<double>(a.size)),
                bias = Scaled::of(a.bias);
   const auto term = [&](int64_t k) {
-    const Scaled v = Scaled::of(static_cast<double>(x[k * tile.channel_stride]));
+    const Scaled v = Scaled::of(static_cast<double>(x[tile.at(k, pixel)]));
     return v * v * weight;
   };
-  int64_t exponent = bias.m == 0 ? INT64_MIN : bias.e;
-  for (int64_t k = from; k < to; ++k) {
-    const Scaled t = term(k);
-    if (t.m != 0 && t.e > exponent) exponent = t.e;
-  }
-  if (exponent == INT64_MIN) return {bias.m + weight.m * 0, 0};
-  double sum = Scaled{bias.m, bias.e - exponent}.value();
-  for (int64_t k = from; k < to; ++k) {
-    const Scaled t = term(k);
-    sum += Scaled{t.m, t.e - exponent}.value();
-  }
-  return Scaled::normal({sum, exponent});
+  Scaled sum = bias;
+  for (int64_t k = from; k < to; ++k) sum = sum + term(k);
+  return sum;
 }
 
 // y = x P; s for the second output.
 template <class T>
 __attribute__((noinline)) void one_forward(const LocalResponseNorm& a, const Tile& tile,
                                            const Window& w, int64_t channel, int64_t pixel) {
-  const int64_t at = tile.origin + channel * tile.channel_stride + pixel * tile.pixel_stride;
+  const int64_t at = tile.at(channel, pixel);
   const Scaled s = scale_of<T>(a, tile, w, channel, pixel);
   const Scaled x = Scaled::of(static_cast<double>(static_cast<const T*>(a.x)[at]));
   static_cast<T*>(a.y)[at] = static_cast<T>((x * negative_power(s, a.beta)).value());
   if (a.scale != nullptr) static_cast<T*>(a.scale)[at] = static_cast<T>(s.value());
 }
 
-// dy P into `direct`, dy x P / s into `term`.
+// dy P and dy x P / s of one element: what it gives to its own dx, and to those of its window.
+struct Terms {
+  Scaled direct, shared;
+};
+
 template <class T>
-__attribute__((noinline)) void one_backward(const LocalResponseNorm& a, const Tile& tile,
-                                            const Window& w, int64_t channel, int64_t pixel,
-                                            T* direct, T* term) {
-  const int64_t at = tile.origin + channel * tile.channel_stride + pixel * tile.pixel_stride;
+Terms terms_of(const LocalResponseNorm& a, const Tile& tile, const Window& w, int64_t channel,
+               int64_t pixel) {
+  const int64_t at = tile.at(channel, pixel);
   const Scaled s = scale_of<T>(a, tile, w, channel, pixel);
   const Scaled x = Scaled::of(static_cast<double>(static_cast<const T*>(a.x)[at]));
   const Scaled dy = Scaled::of(static_cast<double>(static_cast<const T*>(a.dy)[at]));
-  const Scaled p = dy * negative_power(s, a.beta);
-  *direct = static_cast<T>(p.value());
-  // One over s, and not a division by it: infinite and zero s behave as in the formula.
-  *term = static_cast<T>((x * p * Scaled::normal({1 / s.m, -s.e})).value());
+  const Scaled direct = dy * negative_power(s, a.beta);
+  // Times one over s: an infinite or zero s then acts as it does in the formula.
+  return {direct, x * direct * Scaled::normal({1 / s.m, -s.e})};
+}
+
+template <class T>
+__attribute__((noinline)) void one_backward(const LocalResponseNorm& a, const Tile& tile,
+                                            const Window& w, int64_t channel, int64_t pixel,
+                                            T* direct, T* shared) {
+  const Terms terms = terms_of<T>(a, tile, w, channel, pixel);
+  *direct = static_cast<T>(terms.direct.value());
+  *shared = static_cast<T>(terms.shared.value());
+}
+
+// dx of the tile's elements whose own s is out of the ordinary: there x times the shared terms is
+// an ordinary number, but the terms by themselves need not be.
+template <class T>
+__attribute__((noinline)) void mend_gradient(const LocalResponseNorm& a, const Tile& tile,
+                                             const Window& w, const OrdinaryRange<T>& range) {
+  const Scaled factor = Scaled::of(-2 * a.beta) * Scaled::of(a.alpha / static_cast<double>(a.size));
+  for (int64_t channel = tile.first; channel < tile.last; ++channel) {
+    for (int64_t pixel = 0; pixel < tile.pixels; ++pixel) {
+      const double s = scale_of<T>(a, tile, w, channel, pixel).value();
+      if (range.holds_at(Vec<T>::all(static_cast<T>(s)), 0)) continue;
+      Scaled sum = {0, 0};
+      const int64_t to = channel + w.before < tile.c ? channel + w.before + 1 : tile.c;
+      for (int64_t k = channel > w.after ? channel - w.after : 0; k < to; ++k) {
+        sum = sum + terms_of<T>(a, tile, w, k, pixel).shared;
+      }
+      const int64_t at = tile.at(channel, pixel);
+      const Scaled x = Scaled::of(static_cast<double>(static_cast<const T*>(a.x)[at]));
+      const Scaled direct = terms_of<T>(a, tile, w, channel, pixel).direct;
+      static_cast<T*>(a.dx)[at] = static_cast<T>((direct + factor * x * sum).value());
+    }
+  }
 }
 
 // f(channel, pixel, lane) for the lanes of a vector at a matrix offset whose s is out of the
@@ -188,9 +213,9 @@ void write_forward(const LocalResponseNorm& a, const Tile& tile, const Window& w
 }
 
 // From s: direct = dy P (over s itself), terms = dy x P / s = dy y / s, for the channels [from,
-// to); row 0 of both is `top`.
+// to); row 0 of both is `top`. Whether every s was an ordinary number.
 template <Power P, class T>
-void fill_terms(const LocalResponseNorm& a, const Tile& tile, const Window& w,
+bool fill_terms(const LocalResponseNorm& a, const Tile& tile, const Window& w,
                 const OrdinaryRange<T>& ordinary, int64_t top, int64_t from, int64_t to, T* scale,
                 T* terms) {
   const OrdinaryRange<T> range = ordinary;
@@ -198,6 +223,8 @@ void fill_terms(const LocalResponseNorm& a, const Tile& tile, const Window& w,
   const T* x = static_cast<const T*>(a.x);
   const T* dy = static_cast<const T*>(a.dy);
   const T* y = static_cast<const T*>(a.y_in);
+  bool all_ordinary = true;
+  bool* const seen = &all_ordinary;
   tile.for_each_run(
       top, from, to,
       [ =, &a, &tile, &w ](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
@@ -210,6 +237,7 @@ void fill_terms(const LocalResponseNorm& a, const Tile& tile, const Window& w,
               store(scale + offset + i, g * power, lanes);
               store(terms + offset + i, g * output / s, lanes);
               if (__builtin_expect(range.holds(s, lanes), 1)) return;
+              *seen = false;
               for_each_extraordinary(range, s, count_of<T>(lanes), offset + i, tile, top,
                                      [&](int64_t channel, int64_t pixel, int64_t lane) {
                                        one_backward(a, tile, w, channel, pixel,
@@ -218,6 +246,7 @@ void fill_terms(const LocalResponseNorm& a, const Tile& tile, const Window& w,
                                      });
             });
       });
+  return all_ordinary;
 }
 
 // dx = direct - factor x (window sum of terms), the windows beginning at row 0 of `terms`.
@@ -311,11 +340,13 @@ void local_response_norm_backward(const LocalResponseNorm& a, const Executor& ex
         });
       }
       memset(terms, 0, sizeof(T) * static_cast<size_t>((from - top) * tile.pixels));
-      fill_terms<decltype(power)::value>(a, tile, w, range, top, from, to, direct, terms);
+      const bool all_ordinary =
+          fill_terms<decltype(power)::value>(a, tile, w, range, top, from, to, direct, terms);
       memset(terms + (to - top) * tile.pixels, 0,
              sizeof(T) * static_cast<size_t>((bottom - to) * tile.pixels));
       write_gradient(a, tile, w.before + w.after + 1, 2 * weight * a.beta,
                      direct + (tile.first - top) * tile.pixels, terms);
+      if (__builtin_expect(!all_ordinary, 0)) mend_gradient(a, tile, w, range);
     });
   });
 }
