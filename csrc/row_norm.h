@@ -136,9 +136,10 @@ NORMKERNELS_INLINE RowStatistics<T> row_statistics_of(const Moments& m, double e
   const double rstd = clamp_to_finite<T>(1 / sigma);
   const T centre = static_cast<T>(m.hi);
   const double rest = (m.hi - static_cast<double>(centre)) + m.lo;
+  // Scaled down to nothing, epsilon still is the sigma of a constant row.
   return {{scale, centre, static_cast<T>(rstd), static_cast<T>(-rest * rstd)},
           (m.hi + m.lo) / s,
-          sigma / s};
+          var == 0 ? sqrt(epsilon) : sigma / s};
 }
 
 template <class T>

@@ -1,0 +1,210 @@
+"""The same bits, whoever computes them: any number of threads, any alignment, any instruction set
+with fma, with the rest of the batch or without. Outputs are compared as integers."""
+
+import normkernels as nk
+import numpy as np
+import pytest
+from conftest import FUSED_ISAS, OFFSETS, Guarded, guarded, normal, ordered, same_bits
+
+# Short and long rows, many and few, and more than the least that is shared between threads.
+ROWS = [
+    (7, 5),
+    (129, 1023),
+    (600, 701),
+    (40000, 8),
+    (3000, 97),
+    (33, 20011),
+    (2, 65537),
+    (1, 300001),
+]
+
+# As NCHW. For NHWC with few and many channels; spatial extents of one, several and many blocks.
+PLANES = [(3, 5), (40, 5, 7, 7), (2, 64, 60, 61), (1, 3, 400, 401), (1, 1, 300001), (3, 1, 2910)]
+PLANES += [(2, 3, 9973), (2, 7, 9973), (2, 16, 9973), (1, 100, 9973)]
+WINDOWS = [(3, 5, 7), (2, 64, 60, 61), (1, 3, 300, 401), (2, 1, 997), (2, 7, 2003), (1, 100, 2003)]
+
+LRN = {"alpha": 0.5, "beta": 0.6}
+
+
+def layer_norm(x, dy, gamma, beta, **options):
+    """All outputs, forward and backward."""
+    y, mean, sigma = nk.layer_norm(x, gamma, beta, return_stats=True, **options)
+    return [y, mean, sigma, *nk.layer_norm_backward(dy, x, mean, sigma, gamma, **options)]
+
+
+def instance_norm(x, dy, scale, bias, **options):
+    y, mean, inv_std = nk.instance_norm(x, scale, bias, return_stats=True, **options)
+    saved = nk.instance_norm_backward(dy, x, scale, mean, inv_std, **options)
+    again = nk.instance_norm_backward(dy, x, scale, **options)
+    return [y, mean, inv_std, *saved, *again]
+
+
+def local_response_norm(x, dy, _gamma, _beta, **options):
+    y, scale = nk.local_response_norm(x, 5, return_scale=True, **LRN, **options)
+    saved = nk.local_response_norm_backward(dy, x, 5, y=y, scale=scale, **LRN, **options)
+    even = nk.local_response_norm_backward(dy, x, 4, **LRN, **options)
+    return [y, scale, saved, even]
+
+
+OPERATIONS = [(layer_norm, shape, {}) for shape in ROWS]
+OPERATIONS += [
+    (function, shape, {"order": order})
+    for function, shapes in ((instance_norm, PLANES), (local_response_norm, WINDOWS))
+    for shape in shapes
+    for order in ("NCHW", "NHWC")
+]
+each_operation = pytest.mark.parametrize(
+    ("function", "shape", "options"),
+    OPERATIONS,
+    ids=lambda v: (
+        v.__name__ if callable(v) else "-".join(map(str, v.values() if isinstance(v, dict) else v))
+    ),
+)
+
+
+def inputs(shape, dtype, options):
+    """x with an offset, dy, gamma and beta."""
+    x, dy = normal(shape, dtype, mean=100), normal(shape, dtype, seed=1)
+    gamma, beta = normal((shape[1],), dtype, seed=2), normal((shape[1],), dtype, seed=3)
+    order = options.get("order", "NCHW")
+    return ordered(x, order), ordered(dy, order), gamma, beta
+
+
+def assert_same(actual, expected, what):
+    for i, (a, b) in enumerate(zip(actual, expected, strict=True)):
+        assert same_bits(a, b), f"{what}: output {i} differs"
+
+
+@each_operation
+def test_threads(isa, dtype, function, shape, options):
+    arrays = inputs(shape, dtype, options)
+    expected = function(*arrays, num_threads=1, **options)
+    for num_threads in (2, 3, 8, None):
+        actual = function(*arrays, num_threads=num_threads, **options)
+        assert_same(actual, expected, f"{num_threads} threads")
+
+
+@pytest.mark.skipif(len(FUSED_ISAS) < 2, reason="this machine has one instruction set with fma")
+@each_operation
+def test_instruction_sets(dtype, function, shape, options):
+    arrays = inputs(shape, dtype, options)
+    outputs = []
+    try:
+        for name in FUSED_ISAS:
+            nk.force_isa(name)
+            outputs.append(function(*arrays, **options))
+    finally:
+        nk.force_isa(None)
+    for name, actual in zip(FUSED_ISAS, outputs, strict=True):
+        assert_same(actual, outputs[0], name)
+
+
+@each_operation
+def test_alignment(isa, dtype, function, shape, options):
+    arrays = inputs(shape, dtype, options)
+    expected = function(*arrays, **options)
+    for offset in OFFSETS:
+        actual = function(*guarded(*arrays, offset=offset), **options)
+        assert_same(actual, expected, f"offset {offset}")
+
+
+@each_operation
+def test_out_and_optional_outputs(isa, dtype, function, shape, options):
+    """y and dx into an array of the caller's, at any alignment, without what else there is."""
+    x, dy, gamma, beta = inputs(shape, dtype, options)
+    expected = function(x, dy, gamma, beta, **options)
+    out = Guarded(x.shape, dtype, offset=1)
+    calls = {
+        layer_norm: (
+            lambda out: nk.layer_norm(x, gamma, beta, out=out),
+            lambda out: nk.layer_norm_backward(dy, x, *expected[1:3], gamma, out=out).dx,
+        ),
+        instance_norm: (
+            lambda out: nk.instance_norm(x, gamma, beta, out=out, **options),
+            lambda out: nk.instance_norm_backward(dy, x, gamma, out=out, **options).dx,
+        ),
+        local_response_norm: (
+            lambda out: nk.local_response_norm(x, 5, out=out, **LRN, **options),
+            lambda out: nk.local_response_norm_backward(dy, x, 4, out=out, **LRN, **options),
+        ),
+    }
+    whole = {layer_norm: (0, 3), instance_norm: (0, 6), local_response_norm: (0, 3)}
+    for call, index in zip(calls[function], whole[function], strict=True):
+        for array in (None, out.array):
+            assert same_bits(call(array), expected[index])
+        assert out.margins_are_intact()
+    if function is not local_response_norm:
+        in_place = x.copy()
+        assert same_bits(function(in_place, dy, gamma, beta, **options)[0], expected[0])
+        forward = nk.layer_norm if function is layer_norm else nk.instance_norm
+        forward(in_place, gamma, beta, out=in_place, **options)
+        assert same_bits(in_place, expected[0])
+
+
+# ---- Alone or with others
+
+
+@pytest.mark.parametrize("shape", ROWS, ids=str)
+def test_rows_alone(isa, dtype, shape):
+    x, dy, gamma, beta = inputs(shape, dtype, {})
+    y, mean, sigma, dx, *_ = layer_norm(x, dy, gamma, beta)
+    rows = shape[0]
+    for some in (slice(0, 1), slice(rows - 1, rows), slice(rows // 3, rows // 3 + 3)):
+        actual = layer_norm(x[some], dy[some], gamma, beta)
+        assert_same(actual[:4], [a[some] for a in (y, mean, sigma, dx)], f"rows {some}")
+
+
+@pytest.mark.parametrize("shape", PLANES, ids=str)
+def test_images_and_planes_alone(isa, dtype, order, shape):
+    """An image alone in either order; in NCHW some channels of it, too."""
+    x, dy, scale, bias = inputs(shape, dtype, {"order": order})
+    y, mean, inv_std, dx, *_ = instance_norm(x, dy, scale, bias, order=order)
+    parts = [(slice(n, n + 1), slice(None)) for n in (0, shape[0] - 1)]
+    if order == "NCHW":
+        parts += [(slice(None), slice(k, k + 2)) for k in (0, shape[1] - 1)]
+    for n, k in parts:
+        where = (n, k) if order == "NCHW" else n
+        x_part, dy_part = (np.ascontiguousarray(a[where]) for a in (x, dy))
+        actual = instance_norm(x_part, dy_part, scale[k], bias[k], order=order)
+        expected = [y[where], mean[n, k], inv_std[n, k], dx[where]]
+        assert_same(actual[:4], expected, f"image {n}, channels {k}")
+
+
+@pytest.mark.parametrize("shape", WINDOWS, ids=str)
+def test_pixels_alone(isa, dtype, order, shape):
+    """Local response norm of some pixels of some image."""
+    x, dy, *_ = inputs((*shape[:2], int(np.prod(shape[2:]))), dtype, {"order": order})
+    expected = local_response_norm(x, dy, None, None, order=order)
+    for pixels in (slice(0, 1), slice(1, 6)):
+        where = (slice(0, 1), slice(None), pixels) if order == "NCHW" else (slice(0, 1), pixels)
+        x_part, dy_part = (np.ascontiguousarray(a[where]) for a in (x, dy))
+        actual = local_response_norm(x_part, dy_part, None, None, order=order)
+        assert_same(actual, [a[where] for a in expected], f"pixels {pixels}")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("shape", [(9, 33), (17, 1030), (20, 3)], ids=str)
+def test_what_is_not_finite_stays_in_its_row_or_plane(isa, dtype, value, shape):
+    x, dy, gamma, beta = inputs(shape, dtype, {})
+    spoiled = x.copy()
+    spoiled[4, 2] = value
+    others = np.arange(shape[0]) != 4
+    clean = layer_norm(x, dy, gamma, beta)
+    actual = layer_norm(spoiled, dy, gamma, beta)
+    assert np.isnan(actual[0][4]).all()
+    assert_same([a[others] for a in actual[:4]], [a[others] for a in clean[:4]], "layer norm")
+
+    for order in ("NCHW", "NHWC"):
+        planes = [ordered(a.reshape(1, *shape), order) for a in (x, spoiled, dy)]
+        scale, bias = normal(shape[:1], dtype, seed=4), normal(shape[:1], dtype, seed=5)
+        clean = instance_norm(planes[0], planes[2], scale, bias, order=order)
+        actual = instance_norm(planes[1], planes[2], scale, bias, order=order)
+        elsewhere = (slice(None), others) if order == "NCHW" else (slice(None), slice(None), others)
+        assert_same(
+            [actual[i][elsewhere] for i in (0, 3, 6)],
+            [clean[i][elsewhere] for i in (0, 3, 6)],
+            order,
+        )
+        per_channel = [others if a.ndim == 1 else (slice(None), others) for a in actual]
+        for i in (1, 2, 4, 5, 7, 8):
+            assert same_bits(actual[i][per_channel[i]], clean[i][per_channel[i]])

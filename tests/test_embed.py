@@ -1,0 +1,305 @@
+"""The library inside other programs: what it exports, what it must not contain, and consumers that
+build against it in every documented way. Needs a C++ compiler and CMake."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import normkernels as nk
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = ROOT / "csrc/include/normkernels/normkernels.h"
+WRAPPER = ROOT / "csrc/include/normkernels/normkernels.hpp"
+ABI = (ROOT / "tests/abi.txt").read_text().split()
+
+# CMake and Ninja may be those of the virtual environment, which need not be active.
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+}
+
+CONSUMER = """
+#include <normkernels/normkernels.hpp>
+extern "C" int from_c(void);
+int main() {
+  const double x[4] = {40000, 40001, 40002, 40003};
+  double y[4];
+  normkernels::layer_norm_forward({1, 4}, x, y);
+  return y[0] == -y[3] && y[3] > 1.34 && from_c() ? 0 : 1;
+}
+"""
+
+CONSUMER_C = """
+#include <normkernels/normkernels.h>
+int from_c(void) { return normkernels_num_threads() > 0; }
+"""
+
+
+def run(*command, **options):
+    """The standard output of a command that must succeed."""
+    assert shutil.which(str(command[0]), path=ENVIRONMENT["PATH"]), f"{command[0]} is not installed"
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=ENVIRONMENT | options.pop("env", {}),
+        check=False,
+        capture_output=True,
+        text=True,
+        **options,
+    )
+    assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def cmake_build(source, build, *options):
+    generator = ["-G", "Ninja"] if shutil.which("ninja", path=ENVIRONMENT["PATH"]) else []
+    run("cmake", "-S", source, "-B", build, *generator, *options)
+    run("cmake", "--build", build, "--parallel", str(nk.num_threads()))
+
+
+def write_consumer(directory, find):
+    """A project of C++ and C; `find` are the CMake lines that bring the library."""
+    directory.mkdir()
+    (directory / "main.cpp").write_text(CONSUMER)
+    (directory / "part.c").write_text(CONSUMER_C)
+    (directory / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.20)\n"
+        "project(consumer LANGUAGES C CXX)\n"
+        f"{find}\n"
+        "add_executable(consumer main.cpp part.c)\n"
+        "target_link_libraries(consumer PRIVATE normkernels::normkernels)\n"
+    )
+    return directory
+
+
+@pytest.fixture(scope="session")
+def subproject(tmp_path_factory):
+    """The build of a project that holds ours in a subdirectory: shared, and without optimisation,
+    which shows symbols that inlining hides."""
+    directory = tmp_path_factory.mktemp("subproject")
+    source = write_consumer(directory / "source", f'add_subdirectory("{ROOT}" normkernels)')
+    cmake_build(
+        source,
+        directory / "build",
+        "-DCMAKE_BUILD_TYPE=Debug",
+        "-DCMAKE_CXX_FLAGS_DEBUG=-O0",
+        "-DBUILD_SHARED_LIBS=ON",
+        "-DNORMKERNELS_INSTALL=ON",
+        "-DCMAKE_INSTALL_LIBDIR=lib",
+    )
+    return directory / "build"
+
+
+@pytest.fixture(scope="session")
+def installed(subproject, tmp_path_factory):
+    """An install tree that has been moved since."""
+    directory = tmp_path_factory.mktemp("installed")
+    run("cmake", "--install", subproject, "--prefix", directory / "before")
+    return (directory / "before").rename(directory / "after")
+
+
+def symbols(*nm):
+    """The lines of nm as (type, name)."""
+    lines = (line.split() for line in run("nm", "--format=posix", *nm).splitlines())
+    return [(fields[1], fields[0]) for fields in lines if len(fields) > 1]
+
+
+def static_library():
+    return Path(nk.get_cmake_dir(), "../../libnormkernels.a").resolve()
+
+
+# ---- What is in it -------------------------------------------------------------------------------
+
+
+def declarations(header):
+    """Function name -> names of its parameters, as normkernels.h declares them."""
+    text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
+    found = re.findall(r"NORMKERNELS_API[\w\s*]+?\b(normkernels_\w+)\(([^;]*)\);", text)
+    return {
+        name: [p.split()[-1].lstrip("*") for p in parameters.split(",")]
+        for name, parameters in found
+    }
+
+
+def test_the_header_declares_what_abi_txt_lists():
+    assert sorted(declarations(HEADER)) == ABI
+
+
+def test_the_shared_library_exports_the_c_functions_and_nothing_else(subproject):
+    (library,) = subproject.glob("normkernels/csrc/libnormkernels.so.*.*.*")
+    assert sorted(name for _, name in symbols("-D", "--defined-only", library)) == ABI
+
+
+def test_the_python_module_exports_its_entry_alone():
+    """Its copy of the library is its own. What else is there belongs to the runtime of C++."""
+    exported = [name for _, name in symbols("-D", "--defined-only", nk._core.__file__)]
+    assert [name for name in exported if not name.startswith("_Z")] == ["PyInit__core"]
+    assert not [name for name in exported if "normkernels" in name]
+
+
+def test_the_wrapper_names_the_parameters_of_the_header():
+    calls = re.findall(
+        r'detail::check\(\s*normkernels_(\w+)\(.*?"(\w+)",\s*((?:"[^"]*"\s*)+)\)',
+        WRAPPER.read_text(),
+        flags=re.S,
+    )
+    declared = declarations(HEADER)
+    operators = {name for name, parameters in declared.items() if "executor" in parameters}
+    assert operators <= {f"normkernels_{function}" for function, _, _ in calls}
+    for function, name, parameters in calls:
+        assert name in {function, function.removeprefix("normkernels_")}
+        names = "".join(re.findall(r'"([^"]*)"', parameters)).split()
+        assert names == declared[f"normkernels_{function}"]
+
+
+FORBIDDEN = re.compile(
+    r"abort|_?exit|_Exit|quick_exit|atexit|__assert_fail|__cxa_throw|__cxa_guard_acquire"
+    r"|v?f?printf|__f?printf_chk|puts|fputs|putchar|fwrite|perror|_ZSt4(cout|cerr|clog)"
+    r"|malloc|calloc|realloc|aligned_alloc|posix_memalign|_Zn[wa][jm].*"
+)
+
+
+def test_nothing_prints_stops_or_allocates(subproject):
+    objects = list(subproject.glob("normkernels/csrc/**/*.o"))
+    assert objects
+    for where in [static_library(), *objects]:
+        called = {name for kind, name in symbols("--undefined-only", where) if kind in "Uw"}
+        assert not {name for name in called if FORBIDDEN.fullmatch(name)}, where
+
+
+def test_nothing_runs_before_main(subproject):
+    for where in [static_library(), *subproject.glob("normkernels/csrc/**/*.o")]:
+        assert not [name for _, name in symbols(where) if "_GLOBAL__sub_I" in name], where
+
+
+def test_kernels_leave_nothing_for_the_linker_to_choose(subproject):
+    """A weak symbol out of a kernel's object could become the whole program's, AVX and all."""
+    seen = set()
+    for path in subproject.glob("normkernels/csrc/CMakeFiles/normkernels_*.dir/**/*.o"):
+        isa = re.search(r"normkernels_(\w+)\.dir", str(path))[1]
+        seen.add(isa)
+        defined = symbols("--defined-only", path)
+        assert not [name for kind, name in defined if kind in "VWuvw"], path
+        for name in (name for kind, name in defined if kind.isupper()):
+            assert f"{len(isa)}{isa}" in name, f"{path}: {name} is not in the namespace {isa}"
+    assert {isa.name for isa in nk.isas()} - {"emulated_wide"} <= seen
+    kernels = {path.name for path in ROOT.glob("csrc/kernels/*.cpp")}
+    weak, member = [], ""
+    for line in run("nm", "--defined-only", static_library()).splitlines():
+        if line.endswith(".o:"):
+            member = line.removesuffix(".o:")
+        elif member in kernels and line.split()[-2:-1] and line.split()[-2] in "VWuvw":
+            weak.append((member, line))
+    assert not weak
+
+
+# ---- Consumers -----------------------------------------------------------------------------------
+
+
+def test_add_subdirectory(subproject):
+    run(subproject / "consumer")
+    # A part of somebody else's build brings no tests, benchmarks or Python module with it.
+    assert not (subproject / "normkernels/tests").exists()
+    assert not (subproject / "normkernels/bench").exists()
+
+
+@pytest.mark.parametrize("where", ["install tree", "wheel"])
+def test_find_package(where, installed, tmp_path):
+    package = installed / "lib/cmake/normkernels" if where == "install tree" else nk.get_cmake_dir()
+    version = nk.__version__.rpartition(".")[0]
+    source = write_consumer(
+        tmp_path / "source", f"find_package(normkernels {version} CONFIG REQUIRED)"
+    )
+    cmake_build(source, tmp_path / "build", f"-Dnormkernels_DIR={package}")
+    run(tmp_path / "build/consumer")
+
+
+@pytest.mark.parametrize("where", ["install tree", "wheel"])
+def test_pkg_config(where, installed, tmp_path):
+    lib = installed / "lib" if where == "install tree" else Path(nk.get_include()).parent / "lib"
+    source = write_consumer(tmp_path / "source", "")
+    search = {"PKG_CONFIG_PATH": str(lib / "pkgconfig")}
+    assert run("pkg-config", "--modversion", "normkernels", env=search).strip() == nk.__version__
+    cflags = run("pkg-config", "--cflags", "normkernels", env=search).split()
+    libs = run("pkg-config", "--libs", "normkernels", env=search).split()
+    run("gcc", "-std=c99", *cflags, "-c", source / "part.c", "-o", tmp_path / "part.o")
+    program = tmp_path / "consumer"
+    run(
+        "g++", "-std=c++17", *cflags, source / "main.cpp", tmp_path / "part.o", *libs, "-o", program
+    )
+    run(program, env={"LD_LIBRARY_PATH": str(lib)})
+
+
+# ---- What is delivered ---------------------------------------------------------------------------
+
+
+def test_the_wheel_holds_the_package_the_module_and_the_library():
+    files = {str(path) for path in importlib.metadata.files("normkernels") or []}
+    package = {path for path in files if path.startswith("normkernels/")}
+    python = {
+        str(path.relative_to(ROOT / "python"))
+        for path in (ROOT / "python/normkernels").rglob("*")
+        if path.suffix in {".py", ".pyi", ".typed"}
+    }
+    library = {
+        f"normkernels/{name}"
+        for name in [
+            "include/normkernels/normkernels.h",
+            "include/normkernels/normkernels.hpp",
+            "lib/libnormkernels.a",
+            "lib/cmake/normkernels/normkernels-config.cmake",
+            "lib/cmake/normkernels/normkernels-config-version.cmake",
+            "lib/cmake/normkernels/normkernels-targets.cmake",
+            "lib/cmake/normkernels/normkernels-targets-release.cmake",
+            "lib/pkgconfig/normkernels.pc",
+        ]
+    }
+    module = {path for path in package if re.fullmatch(r"normkernels/_core\.[^/]*so", path)}
+    compiled = {path for path in package if path.endswith(".pyc")}
+    assert len(module) == 1
+    assert package - compiled - module == python | library
+    assert not [path for path in files - package if ".dist-info/" not in path and "../" not in path]
+
+
+# ---- The README ----------------------------------------------------------------------------------
+
+
+def snippets(*languages):
+    text = (ROOT / "README.md").read_text()
+    return [
+        code
+        for language, code in re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.S | re.M)
+        if language in languages
+    ]
+
+
+def test_readme_python(tmp_path):
+    """The blocks are one session: later ones go on with the names of earlier ones."""
+    blocks = snippets("python")
+    assert blocks
+    run(sys.executable, "-c", "\n".join(blocks), cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("language", "compiler"), [("c", ("gcc", "-std=c99")), ("cpp", ("g++", "-std=c++17"))]
+)
+def test_readme_native(language, compiler, tmp_path):
+    """A block is a program, or what stands in one: then main is put around it."""
+    blocks = snippets(language)
+    assert blocks
+    for code in blocks:
+        program = code
+        if not re.search(r"\bmain\(", code):
+            lines = code.splitlines()
+            head = [line for line in lines if line.startswith("#")]
+            body = [line for line in lines if not line.startswith("#")]
+            program = "\n".join([*head, "int main(void) {", *body, "return 0; }"])
+        source = tmp_path / f"snippet.{language}"
+        source.write_text(program)
+        run(*compiler, f"-I{nk.get_include()}", "-c", source, "-o", tmp_path / "snippet.o")
+        binary = tmp_path / "snippet"
+        run("g++", tmp_path / "snippet.o", static_library(), "-fopenmp", "-o", binary)
+        run(binary)
