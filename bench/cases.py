@@ -61,14 +61,16 @@ class Data:
     beta: Array
 
 
-def make_data(case: Case, dtype: str) -> Data:
+def make_data(case: Case, dtype: str, offset: float = 0) -> Data:
+    """Normal data of standard deviation 1; x about `offset`."""
     rng = np.random.default_rng(20240531)
 
     def normal(*shape: int) -> Array:
         return rng.standard_normal(shape, np.float32).astype(dtype)
 
     gamma = 1 + np.asarray(0.1, dtype) * normal(case.parameters)
-    return Data(normal(*case.shape), normal(*case.shape), gamma, normal(case.parameters))
+    x = normal(*case.shape) + np.asarray(offset, dtype)
+    return Data(x, normal(*case.shape), gamma, normal(case.parameters))
 
 
 def both_directions(operator: str, *rows: tuple) -> Iterator[Case]:

@@ -1,6 +1,6 @@
 """normkernels beside other libraries and beside a copy of the same bytes, as a Markdown table.
 
-    python bench/compare.py [--all | --quick] [--filter REGEX] [--threads N] [--json FILE]
+    python bench/compare.py [--all | --quick] [--filter REGEX] [--threads N] [--offset M] ...
 
 One process on as many CPUs as threads. Every answer, ours too, is checked against NumPy in float64
 before it is timed; then all take turns, and the best round counts. "ours" writes into out=, "fresh"
@@ -24,7 +24,7 @@ from libraries import LIBRARIES, Library, Variant, load
 from libraries.ours import Ours, copy_variant
 from libraries.with_numpy import NumPy
 from progress import progress_bar
-from report import Result, as_json, describe_machine, summary_lines, table_lines
+from report import Result, as_json, describe_machine, error_lines, summary_lines, table_lines
 from timing import best_seconds, pinned
 
 # Largest errors, relative to the largest entry of that output, at least 1. The data has standard
@@ -71,9 +71,11 @@ def contestants(
         result.notes.append(f"{title} cannot: {reason[:120]}")
 
 
-def measure(case: Case, libraries: dict[str, Library], ours: Library, rounds: int) -> Result:
+def measure(
+    case: Case, libraries: dict[str, Library], ours: Library, rounds: int, offset: float
+) -> Result:
     result = Result(case)
-    data = make_data(case, ours.dtype)
+    data = make_data(case, ours.dtype, offset)
     exact = exact_answer(case, data)
     mine = list(ours.variants(case, data))
     for variant in mine:
@@ -107,6 +109,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="default 1")
     parser.add_argument("--dtype", choices=sorted(RIGHT), default="float32")
+    parser.add_argument(
+        "--offset", type=float, default=0, metavar="M", help="mean of x, whose deviation is 1"
+    )
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="default 9")
     parser.add_argument(
         "--libraries", metavar="A,B", help=f"of {', '.join(LIBRARIES)} (default: all installed)"
@@ -137,16 +142,18 @@ def run(options: argparse.Namespace) -> int:
     loaded = {title: load(title, options.threads, options.dtype) for title in options.libraries}
     libraries = {title: library for title, library in loaded.items() if library}
     machine = describe_machine(options.threads, options.dtype, libraries)
+    machine["Data"] = f"x from N({options.offset:g}, 1), dy from N(0, 1)"
     ours = Ours(options.threads, options.dtype)
     results = []
     with progress_bar(len(options.cases)) as show:
         for case in options.cases:
             show(case.name)
-            results.append(measure(case, libraries, ours, options.rounds))
+            results.append(measure(case, libraries, ours, options.rounds, options.offset))
     notes = [f"{result.case.name}: {note}" for result in results for note in result.notes]
     blocks = [
         [f"{name}: {text}  " for name, text in machine.items()],
         table_lines(results, list(libraries)),
+        error_lines(results, list(libraries)),
         summary_lines(results),
         [f"- {note}" for note in notes],
     ]

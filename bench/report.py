@@ -82,6 +82,19 @@ def table_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[st
         yield "| " + " | ".join(cells) + " |"
 
 
+def error_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[str]:
+    """Largest error of any output against float64; of a library's ways, that of its fastest."""
+    yield "| error | " + " | ".join(["ours", *titles]) + " |"
+    yield "|---|" + "---:|" * (1 + len(titles))
+    for result in results:
+        ours = max(error for name, error in result.errors.items() if name.startswith("ours "))
+        cells = [result.case.name, f"{ours:.1e}"]
+        for title in titles:
+            way = f"{title} {result.others[title][1]}" if title in result.others else ""
+            cells.append(f"{result.errors[way]:.1e}" if way else "-")
+        yield "| " + " | ".join(cells) + " |"
+
+
 def geometric_mean(values: Iterable[float]) -> float:
     logs = [math.log(value) for value in values if math.isfinite(value)]
     return math.exp(sum(logs) / len(logs)) if logs else math.nan
