@@ -67,20 +67,20 @@ NORMKERNELS_INLINE Sums<3> gradient_sums_of_chunk(const T* dy, const T* x, int64
 template <class T, class Gamma>
 NORMKERNELS_INLINE Sums<3> gradient_sums(const T* dy, const T* x, int64_t n, const Standard<T>& s,
                                          const Gamma& gamma, const Executor& executor) {
+  if (n <= kChunk) return gradient_sums_of_chunk(dy, x, 0, n, s, gamma);
   Sums<3> of_span[kMaxSpans];
-  const int64_t span = span_of(n), spans = spans_in(n);
-  for_each_task(executor, spans, [&](int64_t i) {
-    const int64_t stop = (i + 1) * span < n ? (i + 1) * span : n;
+  const int64_t span = span_of(n);
+  for_each_span(n, executor, [&](int64_t first, int64_t stop) {
     Sums<3> all = {{0, 0, 0}};
-    for (int64_t begin = i * span; begin < stop; begin += kChunk) {
+    for (int64_t begin = first; begin < stop; begin += kChunk) {
       const int64_t end = stop - begin < kChunk ? stop : begin + kChunk;
       const Sums<3> chunk = gradient_sums_of_chunk(dy, x, begin, end, s, gamma);
       for (int k = 0; k < 3; ++k) all.v[k] += chunk.v[k];
     }
-    of_span[i] = all;
+    of_span[first / span] = all;
   });
   Sums<3> all = {{0, 0, 0}};
-  for (int64_t i = 0; i < spans; ++i) {
+  for (int64_t i = 0; i < spans_in(n); ++i) {
     for (int k = 0; k < 3; ++k) all.v[k] += of_span[i].v[k];
   }
   return all;

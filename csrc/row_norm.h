@@ -23,7 +23,9 @@ NORMKERNELS_INLINE int64_t span_of(int64_t n) {
   const int64_t chunks = (share + kChunk - 1) / kChunk;
   return chunks * kChunk < kMinSpan ? kMinSpan : chunks * kChunk;
 }
-NORMKERNELS_INLINE int64_t spans_in(int64_t n) { return (n + span_of(n) - 1) / span_of(n); }
+NORMKERNELS_INLINE int64_t spans_in(int64_t n) {
+  return n <= kMinSpan ? n > 0 : (n + span_of(n) - 1) / span_of(n);
+}
 
 // Rows on one side, spans of a row on the other: which of them the threads share is a matter of
 // speed alone.
@@ -299,6 +301,7 @@ NORMKERNELS_INLINE void normalise(const T* x, int64_t begin, int64_t end, const 
 // f(begin, end) over the spans of a row.
 template <class F>
 NORMKERNELS_INLINE void for_each_span(int64_t n, const Executor& executor, F&& f) {
+  if (n <= kMinSpan) return f(int64_t{0}, n);
   const int64_t span = span_of(n);
   for_each_task(executor, spans_in(n),
                 [&](int64_t i) { f(i * span, (i + 1) * span < n ? (i + 1) * span : n); });

@@ -42,8 +42,9 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
       const int64_t plane = first + i, at = plane * cols;
       store_statistics(row[i], plane, static_cast<T*>(a.mean), static_cast<T*>(a.inv_std));
       if (y == nullptr) continue;
-      with_optional_value(static_cast<const T*>(a.scale), plane % a.shape.c, [&](auto scale) {
-        with_optional_value(static_cast<const T*>(a.bias), plane % a.shape.c, [&](auto bias) {
+      const int64_t channel = plane % a.shape.c;
+      with_optional_value(static_cast<const T*>(a.scale), channel, [&](auto scale) {
+        with_optional_value(static_cast<const T*>(a.bias), channel, [&](auto bias) {
           for_each_span(cols, within, [&](int64_t begin, int64_t end) {
             normalise(x + at, begin, end, row[i].standard, scale, bias, y + at);
           });

@@ -1,0 +1,45 @@
+/* The interface as a C99 program sees it: every header constant, one call, one error. */
+#include <normkernels/normkernels.h>
+#include <stdio.h>
+#include <string.h>
+
+static int failures = 0;
+
+static void expect(int condition, const char* what) {
+  if (!condition) {
+    printf("FAILED: %s\n", what);
+    ++failures;
+  }
+}
+
+int main(void) {
+  const float x[8] = {1, 2, 3, 4, 40000, 40001, 40002, 40003};
+  float y[8], mean[2], sigma[2];
+  char version[32];
+  normkernels_status status;
+  int i;
+
+  snprintf(version, sizeof version, "%d.%d.%d", NORMKERNELS_VERSION_MAJOR,
+           NORMKERNELS_VERSION_MINOR, NORMKERNELS_VERSION_PATCH);
+  expect(strcmp(normkernels_version(), version) == 0, "version of the header and the library");
+
+  status = normkernels_layer_norm_forward(NORMKERNELS_F32, 2, 4, x, NULL, NULL, 1e-5, y, mean,
+                                          sigma, NULL);
+  expect(status == NORMKERNELS_OK, "layer norm returns OK");
+  expect(mean[0] == 2.5f && mean[1] == 40001.5f, "means");
+  expect(sigma[0] == sigma[1], "both rows have the same deviation");
+  for (i = 0; i < 4; ++i) expect(y[i] == y[i + 4], "an offset changes nothing");
+  expect(y[3] > 1.3416f && y[3] < 1.3417f, "1.5 / sqrt(1.25 + 1e-5)");
+
+  status =
+      normkernels_layer_norm_forward(NORMKERNELS_F32, 2, 4, x, NULL, NULL, -1, y, NULL, NULL, NULL);
+  expect(status == NORMKERNELS_BAD_EPSILON + 7, "a negative epsilon is refused");
+  expect(normkernels_status_kind(status) == NORMKERNELS_BAD_EPSILON, "kind");
+  expect(normkernels_status_argument(status) == 7, "position");
+  expect(strlen(normkernels_status_string(status)) > 0, "a sentence");
+
+  expect(normkernels_isa_count() >= 1, "an instruction set");
+  expect(normkernels_isa_name(normkernels_isa_active()) != NULL, "the active one has a name");
+  expect(normkernels_num_threads() >= 1, "a thread");
+  return failures != 0;
+}

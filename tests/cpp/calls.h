@@ -1,0 +1,247 @@
+// Every operator, forward and backward, as one list that the tests iterate over.
+#ifndef NORMKERNELS_TESTS_CALLS_H_
+#define NORMKERNELS_TESTS_CALLS_H_
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <normkernels/normkernels.hpp>
+#include <string>
+#include <vector>
+
+namespace nk = normkernels;
+
+/// `size` elements that begin `offset` elements after a 64-byte boundary, between two zones of NaN.
+template <class T>
+class Guarded {
+ public:
+  explicit Guarded(std::int64_t size, int offset = 0)
+      : size_(static_cast<std::size_t>(size)), storage_(size_ + 2 * zone + 64 / sizeof(T), nan()) {
+    const auto address = reinterpret_cast<std::uintptr_t>(storage_.data() + zone);
+    begin_ = zone + (64 - address % 64) % 64 / sizeof(T) + static_cast<std::size_t>(offset);
+  }
+  T* data() { return storage_.data() + begin_; }
+  const T* data() const { return storage_.data() + begin_; }
+  std::size_t size() const { return size_; }
+  T& operator[](std::size_t i) { return storage_[begin_ + i]; }
+  const T& operator[](std::size_t i) const { return storage_[begin_ + i]; }
+
+  /// Nothing outside has been written.
+  bool intact() const {
+    for (std::size_t i = 0; i < storage_.size(); ++i) {
+      if ((i < begin_ || i >= begin_ + size_) && storage_[i] == storage_[i]) return false;
+    }
+    return true;
+  }
+  bool same_bits(const Guarded& other) const {
+    return size_ == other.size_ &&
+           (size_ == 0 || std::memcmp(data(), other.data(), size_ * sizeof(T)) == 0);
+  }
+
+ private:
+  static constexpr std::size_t zone = 64;
+  static T nan() { return std::numeric_limits<T>::quiet_NaN(); }
+  std::size_t size_, begin_;
+  std::vector<T> storage_;
+};
+
+constexpr double epsilon = 1e-5;
+
+struct Window {
+  std::int64_t size;
+  double alpha, beta, bias;
+};
+
+/// The inputs of one call. Layer norm sees n rows of c * spatial.
+template <class T>
+struct Problem {
+  Problem(nk::Tensor tensor, Window lrn_window, int element_offset = 0)
+      : shape(tensor), window(lrn_window), offset(element_offset) {
+    const std::int64_t features = shape.c * shape.spatial;
+    for (auto [array, size] :
+         {std::pair(&x, shape.n * features), std::pair(&dy, shape.n * features),
+          std::pair(&gamma, features), std::pair(&beta, features)}) {
+      *array = Guarded<T>(size, offset);
+      for (std::size_t i = 0; i < array->size(); ++i) (*array)[i] = next();
+    }
+  }
+  Guarded<T> output(std::int64_t size) const { return Guarded<T>(size, offset); }
+  Guarded<T> tensor() const { return output(shape.n * shape.c * shape.spatial); }
+  nk::Rows rows() const { return {shape.n, shape.c * shape.spatial}; }
+
+  nk::Tensor shape;
+  Window window;
+  int offset;
+  Guarded<T> x{0}, dy{0}, gamma{0}, beta{0};
+
+ private:
+  // Uniform in [-0.5, 1.5), the same numbers on every platform.
+  T next() {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<T>(state_ >> 40) / static_cast<T>(1 << 23) - T(0.5);
+  }
+  std::uint64_t state_ = 1;
+};
+
+template <class T>
+using Outputs = std::vector<Guarded<T>>;
+
+template <class T>
+Outputs<T> layer_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
+  Outputs<T> o = {p.tensor(), p.output(p.shape.n), p.output(p.shape.n)};
+  nk::layer_norm_forward(p.rows(), p.x.data(), o[0].data(), p.gamma.data(), p.beta.data(), epsilon,
+                         o[1].data(), o[2].data(), e);
+  return o;
+}
+
+template <class T>
+Outputs<T> layer_norm_backward(const Problem<T>& p, const normkernels_executor* e) {
+  const Outputs<T> f = layer_norm_forward(p, e);
+  const std::int64_t cols = p.rows().cols;
+  Outputs<T> o = {p.tensor(), p.output(cols), p.output(cols)};
+  nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), f[1].data(), f[2].data(), o[0].data(),
+                          p.gamma.data(), o[1].data(), o[2].data(), nullptr, e);
+  return o;
+}
+
+template <class T>
+Outputs<T> instance_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
+  const std::int64_t planes = p.shape.n * p.shape.c;
+  Outputs<T> o = {p.tensor(), p.output(planes), p.output(planes)};
+  nk::instance_norm_forward(p.shape, p.x.data(), o[0].data(), p.gamma.data(), p.beta.data(),
+                            epsilon, o[1].data(), o[2].data(), nullptr, e);
+  return o;
+}
+
+template <class T, bool saved>
+Outputs<T> instance_norm_backward(const Problem<T>& p, const normkernels_executor* e) {
+  const Outputs<T> f = instance_norm_forward(p, e);
+  Outputs<T> o = {p.tensor(), p.output(p.shape.c), p.output(p.shape.c)};
+  nk::instance_norm_backward(p.shape, p.dy.data(), p.x.data(), o[0].data(), p.gamma.data(),
+                             saved ? f[1].data() : nullptr, saved ? f[2].data() : nullptr, epsilon,
+                             o[1].data(), o[2].data(), nullptr, e);
+  return o;
+}
+
+template <class T>
+Outputs<T> instance_norm_with_gradient(const Problem<T>& p, const normkernels_executor* e) {
+  const std::int64_t planes = p.shape.n * p.shape.c;
+  Outputs<T> o = {p.tensor(), p.output(planes),    p.output(planes),
+                  p.tensor(), p.output(p.shape.c), p.output(p.shape.c)};
+  nk::instance_norm_with_gradient(p.shape, p.x.data(), p.dy.data(), o[0].data(), o[3].data(),
+                                  p.gamma.data(), p.beta.data(), epsilon, o[1].data(), o[2].data(),
+                                  o[4].data(), o[5].data(), nullptr, e);
+  return o;
+}
+
+template <class T>
+Outputs<T> local_response_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
+  const Window& w = p.window;
+  Outputs<T> o = {p.tensor(), p.tensor()};
+  nk::local_response_norm_forward(p.shape, p.x.data(), o[0].data(), w.size, w.alpha, w.beta, w.bias,
+                                  o[1].data(), nullptr, e);
+  return o;
+}
+
+template <class T, bool saved>
+Outputs<T> local_response_norm_backward(const Problem<T>& p, const normkernels_executor* e) {
+  const Window& w = p.window;
+  const Outputs<T> f = local_response_norm_forward(p, e);
+  Outputs<T> o = {p.tensor()};
+  nk::local_response_norm_backward(p.shape, p.dy.data(), p.x.data(), o[0].data(), w.size, w.alpha,
+                                   w.beta, w.bias, saved ? f[0].data() : nullptr,
+                                   saved ? f[1].data() : nullptr, nullptr, e);
+  return o;
+}
+
+/// The originals' steps, chained as they were.
+template <class T>
+Outputs<T> layer_norm_steps(const Problem<T>& p, const normkernels_executor* e) {
+  const nk::Rows r = p.rows();
+  Outputs<T> o;
+  for (int i = 0; i < 9; ++i) o.push_back(p.output(r.rows));
+  for (int i = 0; i < 2; ++i) o.push_back(p.output(r.cols));
+  for (int i = 0; i < 3; ++i) o.push_back(p.tensor());
+  const auto at = [&](int i) { return o[static_cast<std::size_t>(i)].data(); };
+  const Outputs<T> f = layer_norm_forward(p, e);
+  nk::compute_sigma_and_fused_params(r.rows, epsilon, f[1].data(), f[2].data(), at(0), at(1), at(2),
+                                     e);
+  nk::layer_norm_apply(r, p.x.data(), at(1), at(2), at(11), p.gamma.data(), p.beta.data(), e);
+  nk::layer_norm_internal_gradients(r, p.dy.data(), p.x.data(), at(3), at(4), p.gamma.data(),
+                                    at(12), e);
+  nk::layer_norm_fused_params(r, f[1].data(), at(0), at(3), at(4), at(5), at(6), at(7), at(8), e);
+  nk::layer_norm_gamma_beta_backward(r, at(12), p.dy.data(), at(5), at(8), at(9), at(10), e);
+  nk::layer_norm_backward_apply(r, p.dy.data(), p.x.data(), at(5), at(6), at(7), at(13),
+                                p.gamma.data(), e);
+  return o;
+}
+
+template <class T>
+Outputs<T> instance_norm_steps(const Problem<T>& p, const normkernels_executor* e) {
+  const std::int64_t n = p.shape.n, c = p.shape.c;
+  Outputs<T> o;
+  for (int i = 0; i < 6; ++i) o.push_back(p.output(n * c));
+  for (int i = 0; i < 2; ++i) o.push_back(p.output(c));
+  for (int i = 0; i < 2; ++i) o.push_back(p.tensor());
+  const auto at = [&](int i) { return o[static_cast<std::size_t>(i)].data(); };
+  nk::instance_norm_moments(p.shape, p.x.data(), at(0), at(1), epsilon, nullptr, e);
+  nk::instance_norm_fused_params(n, c, at(0), at(1), p.gamma.data(), p.beta.data(), at(2), at(3),
+                                 e);
+  nk::instance_norm_apply(p.shape, p.x.data(), at(2), at(3), at(8), e);
+  nk::instance_norm_internal_gradients(p.shape, p.dy.data(), p.x.data(), at(4), at(5), e);
+  nk::instance_norm_gamma_beta_backward(n, c, at(4), at(5), at(0), at(1), at(6), at(7), e);
+  nk::instance_norm_backward_apply(p.shape, p.dy.data(), p.x.data(), at(0), at(1), p.gamma.data(),
+                                   at(4), at(5), at(9), e);
+  return o;
+}
+
+template <class T>
+struct Call {
+  const char* name;
+  Outputs<T> (*run)(const Problem<T>&, const normkernels_executor*);
+};
+
+template <class T>
+constexpr Call<T> calls[] = {
+    {"layer_norm_forward", layer_norm_forward<T>},
+    {"layer_norm_backward", layer_norm_backward<T>},
+    {"layer_norm_steps", layer_norm_steps<T>},
+    {"instance_norm_forward", instance_norm_forward<T>},
+    {"instance_norm_backward", instance_norm_backward<T, false>},
+    {"instance_norm_backward, saved statistics", instance_norm_backward<T, true>},
+    {"instance_norm_with_gradient", instance_norm_with_gradient<T>},
+    {"instance_norm_steps", instance_norm_steps<T>},
+    {"local_response_norm_forward", local_response_norm_forward<T>},
+    {"local_response_norm_backward", local_response_norm_backward<T, false>},
+    {"local_response_norm_backward, saved y and scale", local_response_norm_backward<T, true>},
+};
+
+/// Shapes around the widths of vectors and of blocks, in both layouts.
+inline std::vector<nk::Tensor> shapes() {
+  std::vector<nk::Tensor> result;
+  for (const nk::Order order : {nk::nchw, nk::nhwc}) {
+    for (const std::int64_t spatial : {1, 7, 16, 65, 1023})
+      result.push_back({order, 2, 5, spatial});
+    for (const std::int64_t c : {1, 3, 17, 64, 67}) result.push_back({order, 3, c, 49});
+    result.push_back({order, 37, 3, 9});
+  }
+  return result;
+}
+
+inline std::vector<std::string> supported_isas() {
+  std::vector<std::string> result;
+  for (const nk::Isa& isa : nk::isas()) {
+    if (isa.supported) result.push_back(isa.name);
+  }
+  return result;
+}
+
+/// Uses an instruction set for as long as it lives.
+struct ForcedIsa {
+  explicit ForcedIsa(const std::string& name) { nk::force_isa(name.c_str()); }
+  ForcedIsa(const ForcedIsa&) = delete;
+  ForcedIsa& operator=(const ForcedIsa&) = delete;
+  ~ForcedIsa() { normkernels_isa_force(nullptr); }
+};
+
+#endif  // NORMKERNELS_TESTS_CALLS_H_

@@ -1,0 +1,140 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include "calls.h"
+
+namespace {
+
+constexpr Window window = {5, 1.0, 0.75, 1.0};
+
+template <class T>
+void check_same_bits(const Call<T>& call, const Problem<T>& problem, const Outputs<T>& expected,
+                     const normkernels_executor* executor) {
+  const Outputs<T> outputs = call.run(problem, executor);
+  REQUIRE(outputs.size() == expected.size());
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    CAPTURE(i);
+    CHECK(outputs[i].same_bits(expected[i]));
+    CHECK(outputs[i].intact());
+  }
+}
+
+// Large enough to be split into many tasks, and one image alone, whose planes must be.
+constexpr nk::Tensor large[] = {{nk::nchw, 8, 12, 1024},  {nk::nhwc, 8, 12, 1024},
+                                {nk::nchw, 1, 3, 65543},  {nk::nhwc, 1, 3, 65543},
+                                {nk::nchw, 1500, 1, 67},  {nk::nhwc, 5, 300, 77},
+                                {nk::nchw, 1, 1, 200003}, {nk::nhwc, 1, 2000, 40}};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("the bits do not depend on who runs the tasks, and in which order", T, float,
+                   double) {
+  std::mt19937 random(7);
+  std::int64_t most_tasks = 0;
+  const auto in_order = [&](std::int64_t tasks, auto task) {
+    for (std::int64_t i = 0; i < tasks; ++i) task(i);
+  };
+  const auto reversed = [&](std::int64_t tasks, auto task) {
+    most_tasks = std::max(most_tasks, tasks);
+    for (std::int64_t i = tasks; i-- > 0;) task(i);
+  };
+  const auto shuffled = [&](std::int64_t tasks, auto task) {
+    std::vector<std::int64_t> order;
+    for (std::int64_t i = 0; i < tasks; ++i) order.push_back(i);
+    std::shuffle(order.begin(), order.end(), random);
+    for (const std::int64_t i : order) task(i);
+  };
+  const auto threaded = [&](std::int64_t tasks, auto task) {
+    std::vector<std::thread> pool;
+    for (std::int64_t t = 0; t < 4; ++t) {
+      pool.emplace_back([=] {
+        for (std::int64_t i = t; i < tasks; i += 4) task(i);
+      });
+    }
+    for (std::thread& thread : pool) thread.join();
+  };
+  const nk::Executor one(in_order, 1);
+  const nk::Executor backwards(reversed, 8);
+  const nk::Executor random_order(shuffled, 3);
+  const nk::Executor parallel(threaded, 4);
+
+  for (const std::string& isa : supported_isas()) {
+    CAPTURE(isa);
+    const ForcedIsa forced(isa);
+    for (const nk::Tensor& shape : large) {
+      CAPTURE(shape.order);
+      CAPTURE(shape.n);
+      CAPTURE(shape.c);
+      CAPTURE(shape.spatial);
+      const Problem<T> problem(shape, window);
+      for (const Call<T>& call : calls<T>) {
+        CAPTURE(std::string(call.name));
+        const Outputs<T> expected = call.run(problem, &one);
+        check_same_bits(call, problem, expected, nullptr);
+        check_same_bits(call, problem, expected, &backwards);
+        check_same_bits(call, problem, expected, &random_order);
+        check_same_bits(call, problem, expected, &parallel);
+        for (const std::int32_t count : {1, 2, 5}) {
+          const normkernels_executor own = nk::threads(count);
+          check_same_bits(call, problem, expected, &own);
+        }
+      }
+    }
+  }
+  CHECK(most_tasks > 1);
+}
+
+TEST_CASE("a caller's executor runs every task on the caller's threads") {
+  const Problem<float> problem({nk::nchw, 16, 24, 1024}, window);
+  bool elsewhere = false;
+  const auto caller = std::this_thread::get_id();
+  std::int64_t ran = 0;
+  const auto serial = [&](std::int64_t tasks, auto task) {
+    elsewhere = elsewhere || std::this_thread::get_id() != caller;
+    for (std::int64_t i = 0; i < tasks; ++i, ++ran) task(i);
+  };
+  const nk::Executor executor(serial, 4);
+  for (const Call<float>& call : calls<float>) {
+    CAPTURE(std::string(call.name));
+    ran = 0;
+    call.run(problem, &executor);
+    CHECK(ran > 0);
+  }
+  CHECK_FALSE(elsewhere);
+}
+
+TEST_CASE("the default number of threads") {
+  const char* environment = std::getenv("NORMKERNELS_NUM_THREADS");
+  const std::int32_t automatic = nk::num_threads();
+  CHECK(automatic >= 1);
+  if (environment != nullptr) CHECK(automatic == std::atoi(environment));
+
+  nk::set_num_threads(5);
+  CHECK(nk::num_threads() == 5);
+  CHECK(normkernels_set_num_threads(-1) == NORMKERNELS_BAD_EXECUTOR + 1);
+  CHECK(nk::num_threads() == 5);
+  nk::set_num_threads(0);
+  CHECK(nk::num_threads() == automatic);
+}
+
+TEST_CASE("calls from several threads at once") {
+  const Problem<float> problem({nk::nchw, 16, 24, 1024}, window);
+  for (const Call<float>& call : calls<float>) {
+    CAPTURE(std::string(call.name));
+    const Outputs<float> expected = call.run(problem, nullptr);
+    std::vector<Outputs<float>> results(4);
+    std::vector<std::thread> threads;
+    for (Outputs<float>& result : results) {
+      threads.emplace_back([&] { result = call.run(problem, nullptr); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    for (const Outputs<float>& result : results) {
+      REQUIRE(result.size() == expected.size());
+      for (std::size_t i = 0; i < result.size(); ++i) CHECK(result[i].same_bits(expected[i]));
+    }
+  }
+}

@@ -1,0 +1,186 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "calls.h"
+
+namespace {
+
+constexpr Window window = {5, 1.0, 0.75, 1.0};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("arrays need the alignment of their elements and no more", T, float, double) {
+  for (const std::string& isa : supported_isas()) {
+    CAPTURE(isa);
+    const ForcedIsa forced(isa);
+    for (const nk::Tensor& shape : shapes()) {
+      CAPTURE(shape.order);
+      CAPTURE(shape.c);
+      CAPTURE(shape.spatial);
+      const Problem<T> aligned(shape, window);
+      for (const int offset : {1, 3, 7}) {
+        CAPTURE(offset);
+        const Problem<T> shifted(shape, window, offset);
+        for (const Call<T>& call : calls<T>) {
+          CAPTURE(std::string(call.name));
+          const Outputs<T> expected = call.run(aligned, nullptr);
+          const Outputs<T> outputs = call.run(shifted, nullptr);
+          REQUIRE(outputs.size() == expected.size());
+          for (std::size_t i = 0; i < outputs.size(); ++i) {
+            CAPTURE(i);
+            CHECK(outputs[i].same_bits(expected[i]));
+            CHECK(outputs[i].intact());
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("extents of zero", T, float, double) {
+  for (const std::string& isa : supported_isas()) {
+    CAPTURE(isa);
+    const ForcedIsa forced(isa);
+    for (const nk::Order order : {nk::nchw, nk::nhwc}) {
+      const nk::Tensor empty[] = {
+          {order, 0, 3, 4}, {order, 2, 0, 4}, {order, 2, 3, 0}, {order, 0, 0, 0}};
+      for (const nk::Tensor& shape : empty) {
+        CAPTURE(shape.n);
+        CAPTURE(shape.c);
+        CAPTURE(shape.spatial);
+        const Problem<T> problem(shape, window);
+        for (const Call<T>& call : calls<T>) {
+          CAPTURE(std::string(call.name));
+          for (const Guarded<T>& output : call.run(problem, nullptr)) CHECK(output.intact());
+        }
+        // Gradients of parameters are sums over nothing.
+        const Outputs<T> layer = layer_norm_backward(problem, nullptr);
+        const Outputs<T> instance = instance_norm_backward<T, true>(problem, nullptr);
+        for (const Outputs<T>& outputs : {layer, instance}) {
+          for (const std::size_t o : {1, 2}) {
+            for (std::size_t i = 0; i < outputs[o].size(); ++i) CHECK(outputs[o][i] == 0);
+          }
+        }
+        const Outputs<T> forward = layer_norm_forward(problem, nullptr);
+        if (problem.rows().cols == 0) {
+          for (std::size_t i = 0; i < forward[1].size(); ++i) {
+            CHECK(forward[1][i] == 0);
+            CHECK(forward[2][i] == doctest::Approx(std::sqrt(epsilon)));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("arrays without elements may be NULL") {
+  CHECK(normkernels_layer_norm_forward(NORMKERNELS_F32, 0, 4, nullptr, nullptr, nullptr, 1e-5,
+                                       nullptr, nullptr, nullptr, nullptr) == NORMKERNELS_OK);
+  CHECK(normkernels_local_response_norm_forward(NORMKERNELS_F32, NORMKERNELS_NHWC, 2, 0, 4, nullptr,
+                                                5, 1, 0.75, 1, nullptr, nullptr, nullptr,
+                                                nullptr) == NORMKERNELS_OK);
+}
+
+TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, float, double) {
+  for (const nk::Tensor& shape : shapes()) {
+    CAPTURE(shape.order);
+    CAPTURE(shape.c);
+    CAPTURE(shape.spatial);
+    const Problem<T> p(shape, window);
+    const auto scratch = [](std::size_t bytes) {
+      return Guarded<T>(static_cast<std::int64_t>((bytes + sizeof(T) - 1) / sizeof(T)));
+    };
+    const Outputs<T> f = layer_norm_forward(p, nullptr);
+    Outputs<T> o = {p.tensor(), p.output(p.rows().cols), p.output(p.rows().cols)};
+    Guarded<T> w = scratch(normkernels_layer_norm_backward_workspace_bytes(
+        nk::dtype<T>, p.rows().rows, p.rows().cols));
+    nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), f[1].data(), f[2].data(),
+                            o[0].data(), p.gamma.data(), o[1].data(), o[2].data(), w.data());
+    CHECK(w.intact());
+    CHECK(o[1].same_bits(layer_norm_backward(p, nullptr)[1]));
+
+    w = scratch(normkernels_instance_norm_forward_workspace_bytes(nk::dtype<T>, shape.order,
+                                                                  shape.n, shape.c, shape.spatial));
+    Guarded<T> y = p.tensor();
+    nk::instance_norm_forward(shape, p.x.data(), y.data(), p.gamma.data(), p.beta.data(), epsilon,
+                              nullptr, nullptr, w.data());
+    CHECK(w.intact());
+    CHECK(y.same_bits(instance_norm_forward(p, nullptr)[0]));
+
+    w = scratch(normkernels_instance_norm_backward_workspace_bytes(
+        nk::dtype<T>, shape.order, shape.n, shape.c, shape.spatial));
+    Guarded<T> dx = p.tensor(), dscale = p.output(shape.c), dbias = p.output(shape.c);
+    nk::instance_norm_backward(shape, p.dy.data(), p.x.data(), dx.data(), p.gamma.data(), nullptr,
+                               nullptr, epsilon, dscale.data(), dbias.data(), w.data());
+    CHECK(w.intact());
+    const Outputs<T> expected = instance_norm_backward<T, false>(p, nullptr);
+    CHECK(dx.same_bits(expected[0]));
+    CHECK(dscale.same_bits(expected[1]));
+    CHECK(dbias.same_bits(expected[2]));
+  }
+}
+
+TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same", T, float,
+                   double) {
+  for (const nk::Tensor& shape : shapes()) {
+    CAPTURE(shape.order);
+    CAPTURE(shape.c);
+    CAPTURE(shape.spatial);
+    const Problem<T> p(shape, window);
+    Guarded<T> y = p.x;
+    nk::layer_norm_forward(p.rows(), y.data(), y.data(), p.gamma.data(), p.beta.data());
+    CHECK(y.same_bits(layer_norm_forward(p, nullptr)[0]));
+
+    y = p.x;
+    nk::instance_norm_forward(shape, y.data(), y.data(), p.gamma.data(), p.beta.data());
+    CHECK(y.same_bits(instance_norm_forward(p, nullptr)[0]));
+
+    const Outputs<T> f = layer_norm_forward(p, nullptr), b = layer_norm_backward(p, nullptr);
+    for (const bool over_x : {false, true}) {
+      CAPTURE(over_x);
+      Guarded<T> dx = over_x ? p.x : p.dy;
+      nk::layer_norm_backward(p.rows(), over_x ? p.dy.data() : dx.data(),
+                              over_x ? dx.data() : p.x.data(), f[1].data(), f[2].data(), dx.data(),
+                              p.gamma.data());
+      CHECK(dx.same_bits(b[0]));
+
+      dx = over_x ? p.x : p.dy;
+      nk::instance_norm_backward(shape, over_x ? p.dy.data() : dx.data(),
+                                 over_x ? dx.data() : p.x.data(), dx.data(), p.gamma.data());
+      CHECK(dx.same_bits(instance_norm_backward<T, false>(p, nullptr)[0]));
+    }
+    Guarded<T> dx = p.tensor(), dgamma = p.output(p.rows().cols);
+    nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), f[1].data(), f[2].data(), dx.data(),
+                            p.gamma.data(), dgamma.data());
+    CHECK(dx.same_bits(b[0]));
+    CHECK(dgamma.same_bits(b[1]));
+
+    y = p.tensor();
+    nk::local_response_norm_forward(shape, p.x.data(), y.data(), window.size, window.alpha,
+                                    window.beta, window.bias);
+    CHECK(y.same_bits(local_response_norm_forward(p, nullptr)[0]));
+
+    Guarded<T> x = p.x, dy = p.dy;
+    nk::instance_norm_with_gradient(shape, x.data(), dy.data(), x.data(), dy.data(), p.gamma.data(),
+                                    p.beta.data());
+    CHECK(x.same_bits(instance_norm_with_gradient(p, nullptr)[0]));
+    CHECK(dy.same_bits(instance_norm_with_gradient(p, nullptr)[3]));
+  }
+}
+
+TEST_CASE_TEMPLATE("both passes at once give the bits of one after the other", T, float, double) {
+  for (const nk::Tensor& shape : shapes()) {
+    CAPTURE(shape.order);
+    CAPTURE(shape.c);
+    CAPTURE(shape.spatial);
+    const Problem<T> p(shape, window);
+    const Outputs<T> both = instance_norm_with_gradient(p, nullptr);
+    const Outputs<T> forward = instance_norm_forward(p, nullptr);
+    const Outputs<T> backward = instance_norm_backward<T, false>(p, nullptr);
+    for (std::size_t i = 0; i < 3; ++i) {
+      CHECK(both[i].same_bits(forward[i]));
+      CHECK(both[i + 3].same_bits(backward[i]));
+    }
+  }
+}

@@ -1,0 +1,101 @@
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "calls.h"
+
+TEST_CASE("the header's own example") {
+  const std::vector<float> x = {1, 2, 3, 4, 40000, 40001, 40002, 40003};
+  std::vector<float> y(8);
+  nk::layer_norm_forward({2, 4}, x.data(), y.data());
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(y[i] == y[i + 4]);
+    CHECK(y[i] == doctest::Approx((static_cast<double>(i) - 1.5) / std::sqrt(1.25 + 1e-5)));
+  }
+}
+
+TEST_CASE("version") {
+  CHECK(nk::version() == std::to_string(NORMKERNELS_VERSION_MAJOR) + "." +
+                             std::to_string(NORMKERNELS_VERSION_MINOR) + "." +
+                             std::to_string(NORMKERNELS_VERSION_PATCH));
+}
+
+TEST_CASE("absent parameters act as ones and zeros") {
+  std::array<double, 6> x = {1, 5, 2, -3, 0, 7}, y{}, expected{};
+  const std::array<double, 3> ones = {1, 1, 1}, zeros{};
+  nk::layer_norm_forward({2, 3}, x.data(), y.data());
+  nk::layer_norm_forward({2, 3}, x.data(), expected.data(), ones.data(), zeros.data());
+  CHECK(y == expected);
+  nk::instance_norm_forward({nk::nhwc, 1, 3, 2}, x.data(), y.data());
+  nk::instance_norm_forward({nk::nhwc, 1, 3, 2}, x.data(), expected.data(), ones.data(),
+                            zeros.data());
+  CHECK(y == expected);
+}
+
+TEST_CASE("an error names the function and the argument") {
+  float x[6] = {}, y[6] = {};
+  const auto message = [&](auto call) -> std::string {
+    try {
+      call();
+    } catch (const nk::error& e) {
+      CHECK(e.status() == e.kind() + normkernels_status_argument(e.status()));
+      return e.what();
+    }
+    return "no error";
+  };
+  const auto begins = [](const std::string& text, const std::string& start) {
+    CAPTURE(text);
+    CHECK(text.compare(0, start.size(), start) == 0);
+    CHECK(text.size() > start.size());
+  };
+  const nk::Tensor shape = {nk::nchw, 1, 2, 3};
+  begins(message([&] { nk::layer_norm_forward({-2, 3}, x, y); }), "layer_norm_forward: rows: ");
+  begins(message([&] { nk::layer_norm_forward({2, 3}, x, x + 1); }), "layer_norm_forward: y: ");
+  begins(message([&] {
+           nk::layer_norm_forward<float>({2, 3}, nullptr, y);
+         }),
+         "layer_norm_forward: x: ");
+  begins(message([&] { nk::instance_norm_forward(shape, x, y, nullptr, nullptr, -1); }),
+         "instance_norm_forward: epsilon: ");
+  begins(message([&] { nk::local_response_norm_forward(shape, x, y, 0, 1, 0.75, 1); }),
+         "local_response_norm_forward: size: ");
+  begins(message([&] { nk::local_response_norm_forward(shape, x, y, 5, 1, std::nan(""), 1); }),
+         "local_response_norm_forward: beta: ");
+  begins(message([&] { nk::force_isa("nonsense"); }), "isa_force: name: ");
+  begins(message([&] { nk::set_num_threads(-1); }), "set_num_threads: num_threads: ");
+  const normkernels_executor wrong = {1, 0, nullptr, nullptr};
+  begins(message([&] {
+           nk::layer_norm_forward({2, 3}, x, y, nullptr, nullptr, 1e-5, nullptr, nullptr, &wrong);
+         }),
+         "layer_norm_forward: executor: ");
+  CHECK_THROWS_AS(nk::set_num_threads(-1), std::invalid_argument);
+}
+
+TEST_CASE("what the environment has spoilt is an error of no single argument") {
+  const nk::error e(NORMKERNELS_UNKNOWN_ISA, "");
+  CHECK(normkernels_status_argument(e.status()) == 0);
+  try {
+    nk::detail::check(NORMKERNELS_UNKNOWN_ISA, "layer_norm_forward", "dtype rows");
+  } catch (const nk::error& thrown) {
+    CHECK(thrown.what() ==
+          "layer_norm_forward: " + std::string(normkernels_status_string(NORMKERNELS_UNKNOWN_ISA)));
+  }
+}
+
+TEST_CASE("an executor calls the caller's function") {
+  std::int64_t ran = 0;
+  nk::Executor executor(
+      [&](std::int64_t tasks, auto task) {
+        for (std::int64_t i = 0; i < tasks; ++i, ++ran) task(i);
+      },
+      2);
+  // Enough for two threads to be worth it.
+  const std::vector<float> x(1 << 20, 3.0f);
+  std::vector<float> y(x.size(), 7.0f);
+  nk::layer_norm_forward({1024, 1024}, x.data(), y.data(), nullptr, nullptr, 1e-5, nullptr, nullptr,
+                         &executor);
+  CHECK(ran > 1);
+  CHECK(y == std::vector<float>(x.size(), 0.0f));
+}
