@@ -72,7 +72,7 @@ def contestants(
 
 
 def measure(
-    case: Case, libraries: dict[str, Library], ours: Library, rounds: int, offset: float
+    case: Case, libraries: dict[str, Library], ours: Library, rounds: int, offset: float = 0
 ) -> Result:
     result = Result(case)
     data = make_data(case, ours.dtype, offset)

@@ -9,9 +9,9 @@
 
 #if defined(_OPENMP)
 #include <omp.h>
+#include <pthread.h>
 #endif
 #if defined(__linux__)
-#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #endif
@@ -23,24 +23,6 @@ constexpr int32_t kMaxThreads = 1024;
 
 std::atomic<int32_t> threads_set{0};
 std::atomic<int32_t> threads_found{0};
-
-// Whether this process was forked from one whose OpenMP threads had been started: they are not in
-// the child, and the runtime would wait for them for ever.
-std::atomic<bool> threads_started{false};
-std::atomic<bool> threads_lost{false};
-
-#if defined(_OPENMP) && defined(__linux__)
-void in_child() {
-  if (threads_started.load(std::memory_order_relaxed))
-    threads_lost.store(true, std::memory_order_relaxed);
-}
-#endif
-
-void note_start() {
-#if defined(_OPENMP) && defined(__linux__)
-  if (!threads_started.exchange(true)) pthread_atfork(nullptr, nullptr, in_child);
-#endif
-}
 
 #if defined(__linux__)
 // "max 100000" or "150000 100000": microseconds of processor time per period that the container may
@@ -106,6 +88,21 @@ void set_default_threads(int32_t threads) {
 }
 
 #if defined(_OPENMP)
+
+namespace {
+
+// Whether this process was forked from one whose OpenMP threads had been started: they are not in
+// the child, and the runtime would wait for them for ever.
+std::atomic<bool> threads_started{false};
+std::atomic<bool> threads_lost{false};
+
+void in_child() { threads_lost.store(true, std::memory_order_relaxed); }
+
+void note_start() {
+  if (!threads_started.exchange(true)) pthread_atfork(nullptr, nullptr, in_child);
+}
+
+}  // namespace
 
 bool must_run_serially() {
   return omp_in_parallel() != 0 || threads_lost.load(std::memory_order_relaxed);
