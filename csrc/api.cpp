@@ -3,7 +3,6 @@
 
 using normkernels::Call;
 using normkernels::Executor;
-using normkernels::Images;
 using normkernels::Kernels;
 
 namespace {

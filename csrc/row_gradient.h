@@ -24,16 +24,20 @@ struct RowGradient {
   double sum_gx, sum_g;  // over the row, of g * xhat and g
 };
 
-// What a saved mean and sigma say. sigma 0: a constant row without epsilon, whose xhat is 0.
+// What a saved mean and 1 / sigma say. Infinite, that is a constant row without epsilon, whose xhat
+// is 0.
 template <class T>
-NORMKERNELS_INLINE Standard<T> standard_of_saved(T mean, double sigma) {
-  const bool extreme = !(sigma > 0) || __builtin_fabs(mean) > Range<T>::kMax / 4 ||
-                       sigma < 1 / static_cast<double>(power_of_two<T>(Range<T>::kBias / 2)) ||
-                       sigma > static_cast<double>(power_of_two<T>(Range<T>::kBias / 2));
-  const T scale =
-      extreme && sigma > 0 ? power_of_two<T>(-exponent_of(static_cast<T>(sigma))) : T{1};
-  const double rstd = sigma == 0 ? 0 : 1 / (sigma * static_cast<double>(scale));
-  return {scale, mean * scale, static_cast<T>(rstd), T{0}};
+NORMKERNELS_INLINE Standard<T> standard_of_saved(T mean, double inv_sigma) {
+  constexpr int kHalfOfRange = Range<T>::kBias / 2;
+  const double most = static_cast<double>(power_of_two<T>(kHalfOfRange));
+  const double least = static_cast<double>(power_of_two<T>(-kHalfOfRange));
+  const bool ordinary =
+      inv_sigma > least && inv_sigma < most && __builtin_fabs(mean) < Range<T>::kMax / 4;
+  if (__builtin_expect(ordinary, 1)) return {T{1}, mean, static_cast<T>(inv_sigma), T{0}};
+  if (!is_finite(inv_sigma))
+    return {T{1}, mean, static_cast<T>(inv_sigma > 0 ? 0 : inv_sigma), T{0}};
+  const T scale = power_of_two<T>(exponent_of(inv_sigma));
+  return {scale, mean * scale, static_cast<T>(unscaled(inv_sigma, scale)), T{0}};
 }
 
 // A saved mean is rounded: by up to half an ulp of the offset, 0.03 at 1e6. What it is off by is
@@ -91,13 +95,13 @@ NORMKERNELS_INLINE Sums<3> gradient_sums(const T* dy, const T* x, int64_t n, con
 template <class T>
 NORMKERNELS_INLINE RowGradient<T> row_gradient_of(Standard<T> s, const Sums<3>& sums, int64_t n,
                                                   double factor) {
-  const double count = static_cast<double>(n);
-  const double shift = mean_correction(s, sums.v[2] / count);
+  const double share = 1 / static_cast<double>(n);
+  const double shift = mean_correction(s, sums.v[2] * share);
   const double sum_gx = sums.v[0] - shift * sums.v[1];
   s.shift = static_cast<T>(static_cast<double>(s.shift) - shift);
   return {s,
-          static_cast<T>(sums.v[1] / count),
-          static_cast<T>(sum_gx / count),
+          static_cast<T>(sums.v[1] * share),
+          static_cast<T>(sum_gx * share),
           static_cast<T>(clamp_to_finite<T>(factor)),
           sum_gx,
           sums.v[1]};

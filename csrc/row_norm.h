@@ -115,6 +115,12 @@ NORMKERNELS_INLINE int exponent_of(T a) {
 
 NORMKERNELS_INLINE bool is_finite(double a) { return a - a == 0; }
 
+// a / scale. Nearly every scale is 1, and a division takes longer than to see that.
+template <class T>
+NORMKERNELS_INLINE double unscaled(double a, T scale) {
+  return __builtin_expect(scale == 1, 1) ? a : a / static_cast<double>(scale);
+}
+
 // Whether float squares of the deviations can be trusted.
 template <class T>
 NORMKERNELS_INLINE bool in_range(const Moments& m, double epsilon) {
@@ -140,8 +146,8 @@ NORMKERNELS_INLINE RowStatistics<T> row_statistics_of(const Moments& m, double e
   const double rest = (m.hi - static_cast<double>(centre)) + m.lo;
   // Scaled down to nothing, epsilon still is the sigma of a constant row.
   return {{scale, centre, static_cast<T>(rstd), static_cast<T>(-rest * rstd)},
-          (m.hi + m.lo) / s,
-          var == 0 ? sqrt(epsilon) : sigma / s};
+          unscaled(m.hi + m.lo, scale),
+          var == 0 ? sqrt(epsilon) : unscaled(sigma, scale)};
 }
 
 template <class T>

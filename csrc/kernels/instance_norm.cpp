@@ -110,7 +110,7 @@ void plane_statistics(const InstanceNormBackward& a, int64_t first, int64_t plan
       standard[i] = row[i].standard;
     } else {
       inv_std = static_cast<double>(static_cast<const T*>(a.inv_std)[plane]);
-      standard[i] = standard_of_saved(static_cast<const T*>(a.mean)[plane], 1 / inv_std);
+      standard[i] = standard_of_saved(static_cast<const T*>(a.mean)[plane], inv_std);
     }
     const auto* scale = static_cast<const T*>(a.scale);
     const double gamma = scale == nullptr ? 1 : static_cast<double>(scale[plane % a.shape.c]);

@@ -320,7 +320,7 @@ void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
     for (int64_t k = 0; k < c; ++k) {
       factor[k] = static_cast<const T*>(a.inv_std)[i * c + k];
       factors.set(k, standard_of_saved(static_cast<const T*>(a.mean)[i * c + k],
-                                       1 / static_cast<double>(factor[k])));
+                                       static_cast<double>(factor[k])));
     }
   } else {
     T* mean = a.mean_out == nullptr ? nullptr : static_cast<T*>(a.mean_out) + i * c;

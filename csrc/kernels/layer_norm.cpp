@@ -152,11 +152,11 @@ void group_backward(const LayerNormBackward& a, int64_t begin, int64_t rows, con
   RowGradient<T> row[kGroup];
   const bool split = split_rows(rows, cols, executor);
   for_each_task(split ? kSerial : executor, rows, [&](int64_t i) {
-    const double s = static_cast<double>(sigma[i]);
-    const Standard<T> standard = standard_of_saved(mean[i], s);
+    const double inv_sigma = 1 / static_cast<double>(sigma[i]);
+    const Standard<T> standard = standard_of_saved(mean[i], inv_sigma);
     const Sums<3> of_row = gradient_sums(dy + i * cols, x + i * cols, cols, standard, gamma,
                                          split ? executor : kSerial);
-    row[i] = row_gradient_of(standard, of_row, cols, s == 0 ? 0 : 1 / s);
+    row[i] = row_gradient_of(standard, of_row, cols, is_finite(inv_sigma) ? inv_sigma : 0);
   });
   const int64_t strip = executor.threads > 1 || cols == 0 ? kStrip : cols;
   for_each_task(executor, (cols + strip - 1) / strip, [&](int64_t task) {
