@@ -357,6 +357,9 @@ NORMKERNELS_INLINE Vec<double> fma_exact(Vec<double> a, Vec<double> b, Vec<doubl
 #endif
 }
 
+// Asks for the cache line of p, which may lie beyond the array.
+NORMKERNELS_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+
 // One value at a time, for what is computed once per row.
 NORMKERNELS_INLINE double sqrt(double a) { return __builtin_sqrt(a); }
 

@@ -46,7 +46,8 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
       with_optional_value(static_cast<const T*>(a.scale), channel, [&](auto scale) {
         with_optional_value(static_cast<const T*>(a.bias), channel, [&](auto bias) {
           for_each_span(cols, within, [&](int64_t begin, int64_t end) {
-            normalise(x + at, begin, end, row[i].standard, scale, bias, y + at);
+            normalise(x + at, begin, end, row[i].standard, scale, bias, read_ahead(rows, cols),
+                      y + at);
           });
         });
       });

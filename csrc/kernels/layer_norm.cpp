@@ -31,7 +31,8 @@ void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
                              if (mean != nullptr) mean[first + i] = static_cast<T>(row[i].mean);
                              if (sigma != nullptr) sigma[first + i] = static_cast<T>(row[i].sigma);
                              for_each_span(cols, within, [&](int64_t begin, int64_t end) {
-                               normalise(x + at, begin, end, row[i].standard, gamma, beta, y + at);
+                               normalise(x + at, begin, end, row[i].standard, gamma, beta,
+                                         read_ahead(rows, cols), y + at);
                              });
                            }
                          });
