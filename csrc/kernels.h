@@ -1,8 +1,8 @@
 // The list of kernels is the type of the table: function pointers, per instruction set and dtype.
 //
 // Pointers are void here: the kernels know their element type, the caller has checked everything.
-// nullptr means what it means in normkernels.h, where every argument is described. The means of a
-// name: n images, c channels, `spatial` positions, `rows` of `cols`.
+// nullptr means what it means in normkernels.h, where every argument is described, and extents have
+// its names: n images, c channels, `spatial` positions; `rows` of `cols`.
 #ifndef NORMKERNELS_KERNELS_H_
 #define NORMKERNELS_KERNELS_H_
 
