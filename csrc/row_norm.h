@@ -275,6 +275,16 @@ NORMKERNELS_INLINE void with_optional(const T* p, F&& f) {
   }
 }
 
+// The same for one value of it, which is that of a whole row.
+template <class T, class F>
+NORMKERNELS_INLINE void with_optional_value(const T* p, int64_t i, F&& f) {
+  if (p != nullptr) {
+    f(PerRow<T>{Vec<T>::all(p[i])});
+  } else {
+    f(Absent{});
+  }
+}
+
 // A row's factors in registers. Loops hold one by value: behind a reference they would be loaded
 // again after every store, which might have changed them for all that the compiler knows.
 template <class T>

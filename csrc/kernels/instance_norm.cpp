@@ -10,16 +10,6 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// One value of a channel, or nothing.
-template <class T, class F>
-NORMKERNELS_INLINE void with_optional_value(const T* p, int64_t channel, F&& f) {
-  if (p != nullptr) {
-    f(PerRow<T>{Vec<T>::all(p[channel])});
-  } else {
-    f(Absent{});
-  }
-}
-
 template <class T>
 NORMKERNELS_INLINE void store_statistics(const RowStatistics<T>& row, int64_t plane, T* mean,
                                          T* inv_std) {

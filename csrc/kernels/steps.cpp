@@ -76,15 +76,6 @@ void instance_norm_gamma_beta(const InstanceNormGammaBeta& a, const Executor&) {
 
 // ---- Per element --------------------------------------------------------------------
 
-template <class T, class F>
-NORMKERNELS_INLINE void with_optional_row(const void* p, int64_t row, F&& f) {
-  if (p != nullptr) {
-    f(PerRow<T>{Vec<T>::all(static_cast<const T*>(p)[row])});
-  } else {
-    f(Absent{});
-  }
-}
-
 template <class T>
 void apply_forward(const ApplyForward& a, const Executor& executor) {
   const int64_t cols = a.shape.cols;
@@ -93,8 +84,8 @@ void apply_forward(const ApplyForward& a, const Executor& executor) {
       for_each_row(a.shape.rows, executor, [&](int64_t row) {
         const T* x = static_cast<const T*>(a.x) + row * cols;
         T* y = static_cast<T*>(a.y) + row * cols;
-        with_optional_row<T>(a.scale, row, [&](auto scale) {
-          with_optional_row<T>(a.bias, row, [&](auto bias) {
+        with_optional_value(static_cast<const T*>(a.scale), row, [&](auto scale) {
+          with_optional_value(static_cast<const T*>(a.bias), row, [&](auto bias) {
             for_each_vector<T>(
                 cols, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
                   const Vec<T> v = affine(load(x + i, lanes), scale, bias, i, lanes);
