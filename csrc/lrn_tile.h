@@ -9,7 +9,7 @@
 #define NORMKERNELS_LRN_TILE_H_
 
 #include "kernels.h"
-#include "simd.h"
+#include "wide.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
@@ -25,7 +25,7 @@ NORMKERNELS_INLINE Window window_of(int64_t size, int64_t c) {
   return {before < most ? before : most, after < most ? after : most};
 }
 
-constexpr int64_t kTileElements = 4096;  // of each of two buffers: 32 KiB together in float32
+constexpr int64_t kTileElements = 4096;  // of each buffer: 32 KiB of squares, 16 KiB of float32
 constexpr int64_t kMaxSlots = 32;        // workspaces, where the buffers are not on the stack
 
 // How tiles are cut. Which is a matter of speed alone: every element's window is summed by itself.
@@ -110,18 +110,17 @@ NORMKERNELS_INLINE void for_each_tile(const Images& shape, bool channels_last, c
   });
 }
 
-// The sum of `size` elements of the matrix, `step` apart, from p on: the even ones and the odd
-// ones, then both. Each window is added up by itself. A running sum would be cheaper by an
-// addition, but a large value that leaves it would take its neighbours' digits along, and an
-// infinite one leave NaN.
-template <class T, class Size, class Lanes>
-NORMKERNELS_INLINE Vec<T> window_sum(const T* p, int64_t step, Size size, Lanes lanes) {
-  Vec<T> even = load(p, lanes);
+// The sum of `size` elements load(0), load(1), ...: the even ones and the odd ones, then both. Each
+// window is added up by itself. A running sum would be cheaper by an addition, but a large value
+// that leaves it would take its neighbours' digits along, and an infinite one leave NaN.
+template <class Sum, class Size, class Load>
+NORMKERNELS_INLINE Sum window_sum(Size size, Load&& load) {
+  Sum even = accumulated(Sum{}, load(0));
   if (size.value == 1) return even;
-  Vec<T> odd = load(p + step, lanes);
+  Sum odd = accumulated(Sum{}, load(1));
   for (int64_t k = 2; k < size.value; k += 2) {
-    even = even + load(p + k * step, lanes);
-    if (k + 1 < size.value) odd = odd + load(p + (k + 1) * step, lanes);
+    even = accumulated(even, load(k));
+    if (k + 1 < size.value) odd = accumulated(odd, load(k + 1));
   }
   return even + odd;
 }
@@ -149,12 +148,27 @@ NORMKERNELS_INLINE void with_size(int64_t size, F&& f) {
 // channels and more.
 template <class T>
 struct TileBuffers {
-  alignas(64) T stack[2][kTileElements];
+  double* squares;
+  T *first, *second;
 
-  NORMKERNELS_INLINE T* operator()(const Tiling& tiling, void* workspace, int64_t slot, int which) {
-    if (tiling.on_stack) return stack[which];
-    return static_cast<T*>(workspace) + (2 * slot + which) * tiling.elements();
+  TileBuffers(const Tiling& tiling, void* workspace, int64_t slot)
+      : squares(squares_stack), first(first_stack), second(second_stack) {
+    if (tiling.on_stack) return;
+    squares = static_cast<double*>(workspace) + slot * doubles(tiling);
+    first = reinterpret_cast<T*>(squares + tiling.elements());
+    second = first + tiling.elements();
   }
+
+  // Of the workspace, per slot.
+  static int64_t doubles(const Tiling& tiling) {
+    const int64_t values = 2 * tiling.elements() * static_cast<int64_t>(sizeof(T));
+    return tiling.elements() + values / static_cast<int64_t>(sizeof(double)) + 1;
+  }
+
+ private:
+  alignas(64) double squares_stack[kTileElements];
+  alignas(64) T first_stack[kTileElements];
+  alignas(64) T second_stack[kTileElements];
 };
 
 }  // namespace

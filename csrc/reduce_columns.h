@@ -4,23 +4,24 @@
 // - fold: few channels would leave most lanes empty, so k pixels are read as one of k * c channels
 //   (k a power of two that follows from c and spatial), and the k results folded by halves at the
 //   end. Pixels left over come last.
-// - tile: kTileRows pixels, summed as in reduce.h: runs of 16 in the compute type, runs in float64.
-//   Tiles are merged in index order within a span, spans in index order.
+// - tile: kTileRows pixels. Moments are formed per tile as in moments.h, in twice the precision of
+//   the data; the sums of gradients in runs of 16 in the compute type, runs in float64.
+// - Tiles are merged in index order within a span, spans in index order.
 //
 // The order of additions of a channel thus depends on spatial and c alone: not on the vectors'
 // width, and not on how many channels are worked on at a time.
 #ifndef NORMKERNELS_REDUCE_COLUMNS_H_
 #define NORMKERNELS_REDUCE_COLUMNS_H_
 
+#include "moments.h"
 #include "parallel.h"
-#include "reduce.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
 constexpr int64_t kRun = 16;
 
-// 16 to 32 KiB of a register block: the second sweep of a tile finds it in L1 or L2.
+// Elements about one pivot, which costs 7 of the 53 digits (moments.h); merging costs little then.
 constexpr int64_t kTileRows = 128;
 
 // Vectors of T worked on at a time: with AVX-512's 32 registers four, with 16 two.
@@ -63,14 +64,13 @@ struct ColumnSums {
   }
 };
 
-// f(column, vectors, lanes) over `width` columns: blocks of kColumnVectors, then single vectors,
+// f(column, vectors, lanes) over `width` columns: blocks of several vectors, then single vectors,
 // then the tail.
-template <class T, class F>
+template <class T, int Vectors = kColumnVectors, class F>
 NORMKERNELS_INLINE void for_each_column_block(int64_t width, F&& f) {
   constexpr int W = Vec<T>::kLanes;
   int64_t j = 0;
-  for (; j + kColumnVectors * W <= width; j += kColumnVectors * W)
-    f(j, Index<kColumnVectors>{}, Full{});
+  for (; j + Vectors * W <= width; j += Vectors * W) f(j, Index<Vectors>{}, Full{});
   for (; j + W <= width; j += W) f(j, Index<1>{}, Full{});
   if (j < width) f(j, Index<1>{}, static_cast<int>(width - j));
 }
@@ -102,7 +102,7 @@ NORMKERNELS_INLINE Fold fold_of(int64_t c, int64_t spatial) {
   return fold;
 }
 
-// Three float64 values per column, e.g. the hi, lo and m2 of its moments.
+// Some float64 values per column: three sums, or the numbers that its moments are made of.
 struct Columns {
   double* p;
   int64_t stride;
@@ -111,7 +111,7 @@ struct Columns {
   NORMKERNELS_INLINE Columns from(int64_t column) const { return {p + column, stride}; }
 };
 
-constexpr int kColumnFields = 3;
+constexpr int kColumnFields = 4;
 
 NORMKERNELS_INLINE int64_t reduction_doubles(const Fold& fold) {
   return kColumnFields * fold.width * (fold.spans + 1);
@@ -122,8 +122,8 @@ NORMKERNELS_INLINE int64_t reduction_doubles(const Fold& fold) {
 //   rows(begin, rows, width, stride, out)    reduces pixels-rows from element `begin` on, `stride`
 //   apart, into `out` merge(a, count_a, b, count_b, width)     a = a and b together
 //
-// The result is in the first c columns of the first 3 * width of `scratch` (reduction_doubles
-// long).
+// The result is in the first c columns of the first kColumnFields * width of `scratch`
+// (reduction_doubles long).
 template <class Reduction>
 NORMKERNELS_INLINE Columns reduce_image(const Reduction& reduction, const Fold& fold, int64_t c,
                                         double* scratch, const Executor& executor) {
@@ -171,20 +171,33 @@ NORMKERNELS_INLINE void for_each_tile(const Fold& fold, int64_t c, const Executo
 
 // ---- Moments ------------------------------------------------------------------------
 
-NORMKERNELS_INLINE void merge_moments(Vec<double>& hi, Vec<double>& lo, Vec<double>& m2,
-                                      Vec<double> hi_b, Vec<double> lo_b, Vec<double> m2_b,
-                                      double count_a, double count_b) {
-  const double count = count_a + count_b;
-  const Vec<double> delta = (hi_b - hi) + (lo_b - lo);
-  const Vec<double> step = delta * Vec<double>::all(count_b / count);
-  const Vec<double> mean = hi + step;
-  const Vec<double> rest = mean - hi;
-  lo = (hi - (mean - rest)) + (step - rest) + lo;
-  m2 = m2 + m2_b + delta * delta * Vec<double>::all(count_a * (count_b / count));
-  hi = mean;
+// A vector of columns' moments, kept as mean.hi, mean.lo and m2 (hi and lo).
+template <class T, class Lanes>
+NORMKERNELS_INLINE Moments<T, Vec<double>> load_moments(Columns from, int64_t j, double count,
+                                                        Lanes lanes) {
+  const Pair<Vec<double>> mean = {load(from[0] + j, lanes), load(from[1] + j, lanes)};
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return {count, mean, load(from[2] + j, lanes)};
+  } else {
+    return {count, mean, {load(from[2] + j, lanes), load(from[3] + j, lanes)}};
+  }
 }
 
-// scale: a power of two per column, or null for 1.
+template <class T, class Lanes>
+NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, Columns to, int64_t j,
+                                      Lanes lanes) {
+  store(to[0] + j, m.mean.hi, lanes);
+  store(to[1] + j, m.mean.lo, lanes);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    store(to[2] + j, m.m2, lanes);
+  } else {
+    store(to[2] + j, m.m2.hi, lanes);
+    store(to[3] + j, m.m2.lo, lanes);
+  }
+}
+
+// Each column about its first element of the tile, tiles merged: what moments.h does with chunks.
+// scale: a power of two per column, or null for 1; only for T that needs it.
 template <class T>
 struct MomentsReduction {
   const T* x;
@@ -193,106 +206,56 @@ struct MomentsReduction {
   void merge(Columns a, double count_a, Columns b, double count_b, int64_t width) const {
     for_each_vector<double, 1>(
         width, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-          Vec<double> hi = load(a[0] + j, lanes), lo = load(a[1] + j, lanes),
-                      m2 = load(a[2] + j, lanes);
-          merge_moments(hi, lo, m2, load(b[0] + j, lanes), load(b[1] + j, lanes),
-                        load(b[2] + j, lanes), count_a, count_b);
-          store(a[0] + j, hi, lanes);
-          store(a[1] + j, lo, lanes);
-          store(a[2] + j, m2, lanes);
+          store_moments(normkernels::NORMKERNELS_ISA::merge(load_moments<T>(a, j, count_a, lanes),
+                                                            load_moments<T>(b, j, count_b, lanes)),
+                        a, j, lanes);
         });
   }
 
   void rows(int64_t begin, int64_t rows, int64_t width, int64_t stride, Columns out) const {
+    constexpr int kVectors = kColumnVectors * static_cast<int>(sizeof(double) / sizeof(T));
     for (int64_t i = 0; i < rows; i += kTileRows) {
       const int64_t count = rows - i < kTileRows ? rows - i : kTileRows;
-      for_each_column_block<T>(
+      for_each_column_block<double, kVectors>(
           width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
-            const T* tile = x + begin + i * stride + j;
-            if (scale == nullptr) {
-              add_tile<decltype(vectors)::value>(
-                  tile, stride, count, static_cast<double>(i), lanes, out.from(j),
-                  [](auto, Vec<T> v) __attribute__((always_inline)) { return v; });
-            } else {
-              add_tile<decltype(vectors)::value>(
-                  tile, stride, count, static_cast<double>(i), lanes,
-                  out.from(j), [&](auto u, Vec<T> v) __attribute__((always_inline)) {
-                    return v * load(scale + j + decltype(u)::value * Vec<T>::kLanes, lanes);
-                  });
-            }
+            add_tile<decltype(vectors)::value>(begin + i * stride, count, stride, j, lanes,
+                                               static_cast<double>(i), out);
           });
     }
   }
 
  private:
-  // The moments of a tile, merged with those of the `before` rows above it. Two sweeps: a first
-  // mean, then everything about it, as in chunk_moments.
-  template <int U, class Lanes, class Scaled>
-  static NORMKERNELS_INLINE void add_tile(const T* tile, int64_t stride, int64_t rows,
-                                          double before, Lanes lanes, Columns out,
-                                          Scaled&& scaled) {
-    constexpr int W = Vec<T>::kLanes, kWide = Vec<double>::kLanes, kDoubles = kDoublesFor<T, U>;
-    const double count = static_cast<double>(rows);
-    const auto at = [&](int64_t i, auto u) __attribute__((always_inline)) {
-      return scaled(u, load(tile + i * stride + decltype(u)::value * W, lanes));
-    };
-    ColumnSums<T, 1, U> first = {};
-    first.add(
-        rows, [&](Vec<T>(&acc)[1], int64_t i, auto u)
-                  __attribute__((always_inline)) { acc[0] = acc[0] + at(i, u); });
-    double mean[U * W];
-    T pivots[U * W];
-    unroll<kDoubles>([&](auto d) __attribute__((always_inline)) {
-      constexpr int k = decltype(d)::value;
-      store(mean + k * kWide, first.v[0][k] / Vec<double>::all(count));
-    });
-    for (int k = 0; k < U * W; ++k) pivots[k] = static_cast<T>(mean[k]);
-    Vec<T> pivot[U];
+  // The moments of U vectors of columns of a tile, merged with those of the `before` rows above it.
+  template <int U, class Lanes>
+  NORMKERNELS_INLINE void add_tile(int64_t begin, int64_t rows, int64_t stride, int64_t column,
+                                   Lanes lanes, double before, Columns out) const {
+    constexpr int W = Vec<double>::kLanes;
+    const T* tile = x + begin + column;
+    Vec<double> scales[U], pivot[U];
+    CentredSums<T, Vec<double>> sums[U] = {};
     unroll<U>([&](auto u) __attribute__((always_inline)) {
-      pivot[decltype(u)::value] = load(pivots + decltype(u)::value * W);
+      constexpr int k = decltype(u)::value;
+      scales[k] = Vec<double>::all(1);
+      if (kNeedsScale<T> && scale != nullptr) {
+        scales[k] = load_widened(scale + column + k * W, lanes);
+      }
+      pivot[k] = load_scaled(tile + k * W, scales[k], lanes);
     });
-    ColumnSums<T, 2, U> centred = {};
-    centred.add(
-        rows, [&](Vec<T>(&acc)[2], int64_t i, auto u) __attribute__((always_inline)) {
-          const Vec<T> d = at(i, u) - pivot[decltype(u)::value];
-          acc[0] = acc[0] + d;
-          acc[1] = fma(d, d, acc[1]);
-        });
-    double hi[U * W], lo[U * W], m2[U * W];
-    for (int k = 0; k < U * W; ++k) mean[k] = static_cast<double>(pivots[k]);
-    unroll<kDoubles>([&](auto d) __attribute__((always_inline)) {
-      constexpr int k = decltype(d)::value;
-      const Vec<double> shift = centred.v[0][k] / Vec<double>::all(count);
-      const Vec<double> centre = load(mean + k * kWide), moved = centre + shift;
-      const Vec<double> squares = centred.v[1][k] - centred.v[0][k] * shift;
-      store(hi + k * kWide, moved);
-      store(lo + k * kWide, shift - (moved - centre));
-      store(m2 + k * kWide,
-            select<double>(less(squares, Vec<double>::zero()), Vec<double>::zero(), squares));
+    for (int64_t i = 0; i < rows; ++i) {
+      unroll<U>([&](auto u) __attribute__((always_inline)) {
+        constexpr int k = decltype(u)::value;
+        sums[k].add(load_scaled(tile + i * stride + k * W, scales[k], lanes), pivot[k]);
+      });
+    }
+    unroll<U>([&](auto u) __attribute__((always_inline)) {
+      constexpr int k = decltype(u)::value;
+      const int64_t j = column + k * W;
+      Moments<T, Vec<double>> all = sums[k].about(pivot[k], static_cast<double>(rows));
+      if (before > 0) {
+        all = normkernels::NORMKERNELS_ISA::merge(load_moments<T>(out, j, before, lanes), all);
+      }
+      store_moments(all, out, j, lanes);
     });
-    const int64_t columns = columns_in<U>(lanes);
-    for_each_vector<double, 1>(
-        columns, [&](int64_t k, auto left) __attribute__((always_inline)) {
-          Vec<double> all_hi = load(hi + k), all_lo = load(lo + k), all_m2 = load(m2 + k);
-          if (before > 0) {
-            Vec<double> a_hi = load(out[0] + k, left), a_lo = load(out[1] + k, left),
-                        a_m2 = load(out[2] + k, left);
-            merge_moments(a_hi, a_lo, a_m2, all_hi, all_lo, all_m2, before, count);
-            all_hi = a_hi, all_lo = a_lo, all_m2 = a_m2;
-          }
-          store(out[0] + k, all_hi, left);
-          store(out[1] + k, all_lo, left);
-          store(out[2] + k, all_m2, left);
-        });
-  }
-
-  template <int U>
-  static constexpr int64_t columns_in(Full) {
-    return U * Vec<T>::kLanes;
-  }
-  template <int U>
-  static NORMKERNELS_INLINE int64_t columns_in(int lanes) {
-    return lanes;
   }
 };
 

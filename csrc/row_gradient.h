@@ -24,20 +24,10 @@ struct RowGradient {
   double sum_gx, sum_g;  // over the row, of g * xhat and g
 };
 
-// What a saved mean and 1 / sigma say. Infinite, that is a constant row without epsilon, whose xhat
-// is 0.
+// What a saved mean and 1 / sigma say.
 template <class T>
 NORMKERNELS_INLINE Standard<T> standard_of_saved(T mean, double inv_sigma) {
-  constexpr int kHalfOfRange = Range<T>::kBias / 2;
-  const double most = static_cast<double>(power_of_two<T>(kHalfOfRange));
-  const double least = static_cast<double>(power_of_two<T>(-kHalfOfRange));
-  const bool ordinary =
-      inv_sigma > least && inv_sigma < most && __builtin_fabs(mean) < Range<T>::kMax / 4;
-  if (__builtin_expect(ordinary, 1)) return {T{1}, mean, static_cast<T>(inv_sigma), T{0}};
-  if (!is_finite(inv_sigma))
-    return {T{1}, mean, static_cast<T>(inv_sigma > 0 ? 0 : inv_sigma), T{0}};
-  const T scale = power_of_two<T>(exponent_of(inv_sigma));
-  return {scale, mean * scale, static_cast<T>(unscaled(inv_sigma, scale)), T{0}};
+  return standard_of<T>(1, {static_cast<double>(mean), 0}, inv_sigma);
 }
 
 // A saved mean is rounded: by up to half an ulp of the offset, 0.03 at 1e6. What it is off by is
@@ -60,7 +50,7 @@ NORMKERNELS_INLINE Sums<3> gradient_sums_of_chunk(const T* dy, const T* x, int64
       end - begin, [=](Vec<T>(&acc)[3], int64_t i, auto lanes) __attribute__((always_inline)) {
         const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
         const Vec<T> xhat = first(standardise(load(x + begin + i, lanes)), lanes);
-        acc[0] = fma(g, xhat, acc[0]);
+        acc[0] = multiply_add(g, xhat, acc[0]);
         acc[1] = acc[1] + g;
         acc[2] = acc[2] + xhat;
       });
@@ -118,7 +108,7 @@ struct Gradient {
         factor(Vec<T>::all(row.factor)) {}
 
   NORMKERNELS_INLINE Vec<T> operator()(Vec<T> g, Vec<T> xhat) const {
-    return fma(-xhat, mean_gx, g - mean_g) * factor;
+    return multiply_add(-xhat, mean_gx, g - mean_g) * factor;
   }
 };
 
@@ -132,15 +122,6 @@ NORMKERNELS_INLINE int64_t images_per_block(int64_t n) {
 }
 NORMKERNELS_INLINE int64_t image_blocks(int64_t n) {
   return (n + images_per_block(n) - 1) / images_per_block(n);
-}
-
-NORMKERNELS_INLINE void store_rounded(float* p, Vec<double> a, int n) {
-  store(p, narrow(a, Vec<double>::zero()), n);
-}
-NORMKERNELS_INLINE void store_rounded(double* p, Vec<double> a, int n) { store(p, a, n); }
-template <class T>
-NORMKERNELS_INLINE void store_rounded(T* p, Vec<double> a, Full) {
-  store_rounded(p, a, Vec<double>::kLanes);
 }
 
 // out[j] = sum over the blocks b of sums[b * stride + j], in index order; out may be null.

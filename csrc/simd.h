@@ -109,6 +109,11 @@ NORMKERNELS_INLINE Bits<T> less(Vec<T> a, Vec<T> b) {
 }
 
 template <class T>
+NORMKERNELS_INLINE Bits<T> equal(Vec<T> a, Vec<T> b) {
+  return {bit_cast<typename Bits<T>::Native>(a.v == b.v)};
+}
+
+template <class T>
 NORMKERNELS_INLINE Vec<T> select(Bits<T> mask, Vec<T> yes, Vec<T> no) {
   const auto m = mask.v;
   const auto y = bit_cast<typename Bits<T>::Native>(yes.v);
@@ -295,23 +300,6 @@ NORMKERNELS_INLINE Vec<double> sqrt(Vec<double> a) {
 
 #else
 
-// Without the instruction a true fma is a slow library call: the product is rounded then, and the
-// bits differ from the other instruction sets'. Accuracy does not depend on it.
-template <class T>
-NORMKERNELS_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
-#if NORMKERNELS_HAS_FMA
-  for (int i = 0; i < Vec<T>::kLanes; ++i) {
-    c.v[i] =
-        sizeof(T) == 4
-            ? static_cast<T>(__builtin_fmaf(static_cast<float>(a.v[i]), static_cast<float>(b.v[i]),
-                                            static_cast<float>(c.v[i])))
-            : static_cast<T>(__builtin_fma(a.v[i], b.v[i], c.v[i]));
-  }
-  return c;
-#else
-  return a * b + c;
-#endif
-}
 template <class T>
 NORMKERNELS_INLINE Vec<T> sqrt(Vec<T> a) {
   for (int i = 0; i < Vec<T>::kLanes; ++i) {
@@ -320,6 +308,20 @@ NORMKERNELS_INLINE Vec<T> sqrt(Vec<T> a) {
   }
   return a;
 }
+
+#if NORMKERNELS_HAS_FMA
+template <class T>
+NORMKERNELS_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  for (int i = 0; i < Vec<T>::kLanes; ++i) {
+    c.v[i] =
+        sizeof(T) == 4
+            ? static_cast<T>(__builtin_fmaf(static_cast<float>(a.v[i]), static_cast<float>(b.v[i]),
+                                            static_cast<float>(c.v[i])))
+            : static_cast<T>(__builtin_fma(a.v[i], b.v[i], c.v[i]));
+  }
+  return c;
+}
+#endif
 
 #endif  // NORMKERNELS_SIMD_NEON
 
@@ -347,14 +349,92 @@ NORMKERNELS_INLINE double fold(Vec<double> a) {
 
 #endif
 
-// a * b + c rounded once, whatever the instruction set: for the rounding error of a product.
-NORMKERNELS_INLINE Vec<double> fma_exact(Vec<double> a, Vec<double> b, Vec<double> c) {
+// `a` as V, which is double or Vec<double>.
+template <class V>
+NORMKERNELS_INLINE V splat(double a) {
+  if constexpr (sizeof(V) == sizeof(double)) {
+    return a;
+  } else {
+    return V::all(a);
+  }
+}
+
+#if NORMKERNELS_HAS_FMA
+
+NORMKERNELS_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
+// a * b - product, exactly, where product is a * b rounded.
+template <class V>
+NORMKERNELS_INLINE V product_error(V a, V b, V product) {
+  return fma(a, b, -product);
+}
+
+#else
+
+// Veltkamp's halves of 26 digits, Dekker's product: a library call per element would take longer.
+template <class V>
+NORMKERNELS_INLINE V product_error(V a, V b, V product) {
+  const auto high_half = [](V v) __attribute__((always_inline)) {
+    const V shifted = v * splat<V>(0x1p27 + 1);
+    return shifted - (shifted - v);
+  };
+  const V a_high = high_half(a), b_high = high_half(b);
+  const V a_low = a - a_high, b_low = b - b_high;
+  return a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low);
+}
+
+// Without the instruction, in twice the precision: a float32 product is exact in float64, and what
+// a float64 product and sum lose is added at the end (NaN where it overflows, and not needed).
+NORMKERNELS_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  Vec<double> a_low, a_high, b_low, b_high, c_low, c_high;
+  widen(a, a_low, a_high);
+  widen(b, b_low, b_high);
+  widen(c, c_low, c_high);
+  return narrow(a_low * b_low + c_low, a_high * b_high + c_high);
+}
+NORMKERNELS_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  const Vec<double> product = a * b, sum = product + c, part = sum - product;
+  const Vec<double> lost = ((product - (sum - part)) + (c - part)) + product_error(a, b, product);
+  return sum + select<double>(equal(lost, lost), lost, Vec<double>::zero());
+}
+
+#endif
+
+// a * b + c where the product may be rounded as well: fma where that is an instruction.
+template <class T>
+NORMKERNELS_INLINE Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) {
 #if NORMKERNELS_HAS_FMA
   return fma(a, b, c);
 #else
-  for (int i = 0; i < Vec<double>::kLanes; ++i) c.v[i] = __builtin_fma(a.v[i], b.v[i], c.v[i]);
-  return c;
+  return a * b + c;
 #endif
+}
+
+// Elements from p on, as float64.
+NORMKERNELS_INLINE Vec<double> load_widened(const float* p, Full) {
+  typedef float Half __attribute__((vector_size(NORMKERNELS_VECTOR_BYTES / 2)));
+  Half half;
+  memcpy(&half, p, sizeof(half));
+  return {__builtin_convertvector(half, Vec<double>::Native)};
+}
+NORMKERNELS_INLINE Vec<double> load_widened(const float* p, int n) {
+  Vec<double> low, high;
+  widen(load(p, n), low, high);
+  return low;
+}
+template <class Lanes>
+NORMKERNELS_INLINE Vec<double> load_widened(const double* p, Lanes lanes) {
+  return load(p, lanes);
+}
+
+// Vec<double>::kLanes elements of type T from p on, each rounded.
+NORMKERNELS_INLINE void store_rounded(float* p, Vec<double> a, int n) {
+  store(p, narrow(a, Vec<double>::zero()), n);
+}
+NORMKERNELS_INLINE void store_rounded(double* p, Vec<double> a, int n) { store(p, a, n); }
+template <class T>
+NORMKERNELS_INLINE void store_rounded(T* p, Vec<double> a, Full) {
+  store_rounded(p, a, Vec<double>::kLanes);
 }
 
 // Asks for the cache line of p, which may lie beyond the array.

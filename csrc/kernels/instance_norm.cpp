@@ -14,7 +14,7 @@ template <class T>
 NORMKERNELS_INLINE void store_statistics(const RowStatistics<T>& row, int64_t plane, T* mean,
                                          T* inv_std) {
   if (mean != nullptr) mean[plane] = static_cast<T>(row.mean);
-  if (inv_std != nullptr) inv_std[plane] = static_cast<T>(1 / row.sigma);
+  if (inv_std != nullptr) inv_std[plane] = static_cast<T>(row.inv_sigma);
 }
 
 template <class T>
@@ -97,7 +97,7 @@ void plane_statistics(const InstanceNormBackward& a, int64_t first, int64_t plan
     double inv_std;
     if (a.mean == nullptr) {
       store_statistics(row[i], plane, static_cast<T*>(a.mean_out), static_cast<T*>(a.inv_std_out));
-      inv_std = 1 / row[i].sigma;
+      inv_std = row[i].inv_sigma;
       standard[i] = row[i].standard;
     } else {
       inv_std = static_cast<double>(static_cast<const T*>(a.inv_std)[plane]);

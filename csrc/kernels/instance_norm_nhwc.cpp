@@ -92,8 +92,14 @@ NORMKERNELS_INLINE void for_each_image_block(const Images& shape, const Executor
 // ---- Statistics ---------------------------------------------------------------------
 
 template <class T>
-NORMKERNELS_INLINE Moments moments_at(Columns m, int64_t channel, int64_t spatial) {
-  return {static_cast<double>(spatial), m[0][channel], m[1][channel], m[2][channel]};
+NORMKERNELS_INLINE Moments<T, double> moments_at(Columns m, int64_t channel, int64_t spatial) {
+  const double count = static_cast<double>(spatial);
+  const Pair<double> mean = {m[0][channel], m[1][channel]};
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return {count, mean, m[2][channel]};
+  } else {
+    return {count, mean, {m[2][channel], m[3][channel]}};
+  }
 }
 
 // The channels whose squares leave the exponent range get a power of two that brings them to about
@@ -105,14 +111,8 @@ __attribute__((noinline)) Columns rescaled_moments(const T* x, const Images& sha
                                                    const Executor& executor) {
   T* scale = scratch.factors[ColumnFactors<T>::kScale];
   for (int64_t k = 0; k < shape.c; ++k) {
-    scale[k] = 1;
-    if (in_range<T>(moments_at<T>(moments, k, shape.spatial), epsilon)) continue;
-    T most = 0;
-    for (int64_t p = 0; p < shape.spatial; ++p) {
-      const T a = x[p * shape.c + k] < 0 ? -x[p * shape.c + k] : x[p * shape.c + k];
-      most = a > most ? a : most;
-    }
-    scale[k] = power_of_two<T>(-exponent_of(most));
+    const bool trusted = in_range<T>(moments_at<T>(moments, k, shape.spatial), epsilon);
+    scale[k] = trusted ? T{1} : static_cast<T>(scale_for(x + k, shape.spatial, shape.c));
   }
   for (int64_t j = shape.c; j < fold.width; ++j) scale[j] = scale[j - shape.c];
   return reduce_image(MomentsReduction<T>{x, scale}, fold, shape.c, scratch.reduction, executor);
@@ -132,11 +132,12 @@ void image_statistics(const T* x, const Images& shape, const Fold& fold, double 
   if (!all_in_range)
     moments = rescaled_moments(x, shape, fold, moments, epsilon, scratch, executor);
   for (int64_t k = 0; k < shape.c; ++k) {
-    const RowStatistics<T> statistics = row_statistics_of<T>(
-        moments_at<T>(moments, k, shape.spatial), epsilon, all_in_range ? T{1} : scale[k]);
+    const RowStatistics<T> statistics =
+        row_statistics_of<T>(moments_at<T>(moments, k, shape.spatial), epsilon,
+                             all_in_range ? 1 : static_cast<double>(scale[k]));
     scratch.factors.set(k, statistics.standard);
     if (mean != nullptr) mean[k] = static_cast<T>(statistics.mean);
-    if (inv_std != nullptr) inv_std[k] = static_cast<T>(1 / statistics.sigma);
+    if (inv_std != nullptr) inv_std[k] = static_cast<T>(statistics.inv_sigma);
   }
 }
 
@@ -172,7 +173,7 @@ struct RegisterBlock {
   }
   NORMKERNELS_INLINE Vec<T> xhat(Vec<T> x, int u, int shift) const {
     using F = ColumnFactors<T>;
-    const Vec<T> d = fma(x, field[F::kScale][u], -field[F::kCentre][u]);
+    const Vec<T> d = multiply_add(x, field[F::kScale][u], -field[F::kCentre][u]);
     return fma(d, field[F::kRstd][u], field[shift][u]);
   }
 };
@@ -223,7 +224,7 @@ void write_backward(const T* dy, const T* x, const ColumnFactors<T>& factors, co
               }
               const Vec<T> xhat = block.xhat(v, k, F::kGradientShift);
               const Vec<T> centred =
-                  fma(-xhat, block.field[F::kMeanGx][k], g - block.field[F::kMeanG][k]);
+                  multiply_add(-xhat, block.field[F::kMeanGx][k], g - block.field[F::kMeanG][k]);
               store(dx + at, centred * block.field[F::kFactor][k], lanes);
             });
           }
@@ -258,9 +259,10 @@ template <class T>
 struct GradientReduction {
   const T *dy, *x;
   ColumnFactors<T> factors;
+  static constexpr int kSums = 3;
 
   void merge(Columns a, double, Columns b, double, int64_t width) const {
-    for (int k = 0; k < kColumnFields; ++k) {
+    for (int k = 0; k < kSums; ++k) {
       for_each_vector<double, 1>(
           width, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
             store(a[k] + j, load(a[k] + j, lanes) + load(b[k] + j, lanes), lanes);
@@ -275,25 +277,25 @@ struct GradientReduction {
           constexpr int U = decltype(vectors)::value, W = Vec<T>::kLanes;
           const RegisterBlock<T, U, decltype(lanes)> block(factors, j, lanes, F::kScale, F::kCentre,
                                                            F::kRstd, F::kShift);
-          ColumnSums<T, 3, U> sums = {};
+          ColumnSums<T, kSums, U> sums = {};
           sums.add(
-              rows, [&](Vec<T>(&acc)[3], int64_t i, auto u) __attribute__((always_inline)) {
+              rows, [&](Vec<T>(&acc)[kSums], int64_t i, auto u) __attribute__((always_inline)) {
                 constexpr int k = decltype(u)::value;
                 const int64_t at = begin + i * stride + j + k * W;
                 const Vec<T> g = load(dy + at, lanes);
                 const Vec<T> xhat = block.xhat(load(x + at, lanes), k, F::kShift);
-                acc[0] = fma(g, xhat, acc[0]);
+                acc[0] = multiply_add(g, xhat, acc[0]);
                 acc[1] = acc[1] + g;
                 acc[2] = acc[2] + xhat;
               });
-          double whole[kColumnFields][U * W];
-          unroll<kColumnFields * kDoublesFor<T, U>>([&](auto d) __attribute__((always_inline)) {
+          double whole[kSums][U * W];
+          unroll<kSums * kDoublesFor<T, U>>([&](auto d) __attribute__((always_inline)) {
             constexpr int k = decltype(d)::value / kDoublesFor<T, U>,
                           v = decltype(d)::value % kDoublesFor<T, U>;
             store(whole[k] + v * Vec<double>::kLanes, sums.v[k][v]);
           });
           const int64_t columns = j + U * W < width ? U * W : width - j;
-          for (int k = 0; k < kColumnFields; ++k)
+          for (int k = 0; k < kSums; ++k)
             memcpy(out[k] + j, whole[k], sizeof(double) * static_cast<size_t>(columns));
         });
   }

@@ -120,7 +120,7 @@ NORMKERNELS_INLINE void write_group(const T* dy, const T* x, int64_t cols,
         const Vec<T> g = times(d, gamma, j + kAt * W, lanes);
         store(dx + at, gradient(g, xhat), lanes);
         if constexpr (kParameters) {
-          sum_gamma[kAt] = fma(d, xhat, sum_gamma[kAt]);
+          sum_gamma[kAt] = multiply_add(d, xhat, sum_gamma[kAt]);
           sum_beta[kAt] = sum_beta[kAt] + d;
         }
       });

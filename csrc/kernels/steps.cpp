@@ -101,7 +101,7 @@ void apply_forward(const ApplyForward& a, const Executor& executor) {
 // dx of one vector from the coefficients c1 dy + c2 x + c3.
 template <class T>
 NORMKERNELS_INLINE Vec<T> combine(Vec<T> dy, Vec<T> x, Vec<T> c1, Vec<T> c2, Vec<T> c3) {
-  return fma(dy, c1, fma(x, c2, c3));
+  return multiply_add(dy, c1, multiply_add(x, c2, c3));
 }
 
 template <class T>
@@ -204,7 +204,7 @@ void internal_gradients(const InternalGradients& a, const Executor& executor) {
         const Sums<2> sums = sum_chunk<T, 2>(
             n, [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
               const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
-              acc[0] = fma(g, load(x + begin + i, lanes), acc[0]);
+              acc[0] = multiply_add(g, load(x + begin + i, lanes), acc[0]);
               acc[1] = acc[1] + g;
             });
         ds += sums.v[0];
@@ -253,7 +253,7 @@ void internal_gradients_channels_last(const InternalGradientsChannelsLast& a,
         a.shape.spatial, c,
         [&](Vec<T>(&acc)[2], int64_t i, int64_t j, auto lanes) __attribute__((always_inline)) {
           const Vec<T> g = load(dy + i * c + j, lanes);
-          acc[0] = fma(g, load(x + i * c + j, lanes), acc[0]);
+          acc[0] = multiply_add(g, load(x + i * c + j, lanes), acc[0]);
           acc[1] = acc[1] + g;
         },
         [&](int64_t j, int k, double sum) { set<T>(k == 0 ? a.ds : a.db, n * c + j, sum); });
@@ -272,7 +272,7 @@ void gamma_beta(const GammaBeta& a, const Executor&) {
       [&](Vec<T>(&acc)[2], int64_t i, int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<T> g = load(dy + i * cols + j, lanes);
         const Vec<T> product = load(dyx + i * cols + j, lanes) * Vec<T>::all(rstd[i]);
-        acc[0] = acc[0] + fma(g, Vec<T>::all(g_scale[i]), product);
+        acc[0] = acc[0] + multiply_add(g, Vec<T>::all(g_scale[i]), product);
         acc[1] = acc[1] + g;
       },
       [&](int64_t j, int k, double sum) { set<T>(k == 0 ? a.dgamma : a.dbeta, j, sum); });
