@@ -203,6 +203,13 @@ NORMKERNELS_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high)
   low.v = _mm512_cvtps_pd(_mm512_castps512_ps256(a.v));
   high.v = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1));
 }
+// Vec<double>::kLanes elements from p on, as float64.
+NORMKERNELS_INLINE Vec<double> load_widened(const float* p, Full) {
+  return {_mm512_cvtps_pd(_mm256_loadu_ps(p))};
+}
+NORMKERNELS_INLINE Vec<double> load_widened(const float* p, int n) {
+  return {_mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes8(n), p))};
+}
 NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
   return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low.v)),
                              _mm512_cvtpd_ps(high.v), 1)};
@@ -255,6 +262,12 @@ NORMKERNELS_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm256_sqrt_pd(a.v)
 NORMKERNELS_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
   low.v = _mm256_cvtps_pd(_mm256_castps256_ps128(a.v));
   high.v = _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1));
+}
+NORMKERNELS_INLINE Vec<double> load_widened(const float* p, Full) {
+  return {_mm256_cvtps_pd(_mm_loadu_ps(p))};
+}
+NORMKERNELS_INLINE Vec<double> load_widened(const float* p, int n) {
+  return {_mm256_cvtps_pd(_mm_maskload_ps(p, _mm256_castsi256_si128(lanes8(n))))};
 }
 NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
   return {_mm256_set_m128(_mm256_cvtpd_ps(high.v), _mm256_cvtpd_ps(low.v))};
@@ -340,6 +353,18 @@ NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
   return r;
 }
 
+NORMKERNELS_INLINE Vec<double> load_widened(const float* p, Full) {
+  typedef float Half __attribute__((vector_size(NORMKERNELS_VECTOR_BYTES / 2)));
+  Half half;
+  memcpy(&half, p, sizeof(half));
+  return {__builtin_convertvector(half, Vec<double>::Native)};
+}
+NORMKERNELS_INLINE Vec<double> load_widened(const float* p, int n) {
+  Vec<double> low, high;
+  widen(load(p, n), low, high);
+  return low;
+}
+
 NORMKERNELS_INLINE double fold(Vec<double> a) {
   for (int half = Vec<double>::kLanes / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) a.v[i] += a.v[i + half];
@@ -410,18 +435,6 @@ NORMKERNELS_INLINE Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) {
 #endif
 }
 
-// Elements from p on, as float64.
-NORMKERNELS_INLINE Vec<double> load_widened(const float* p, Full) {
-  typedef float Half __attribute__((vector_size(NORMKERNELS_VECTOR_BYTES / 2)));
-  Half half;
-  memcpy(&half, p, sizeof(half));
-  return {__builtin_convertvector(half, Vec<double>::Native)};
-}
-NORMKERNELS_INLINE Vec<double> load_widened(const float* p, int n) {
-  Vec<double> low, high;
-  widen(load(p, n), low, high);
-  return low;
-}
 template <class Lanes>
 NORMKERNELS_INLINE Vec<double> load_widened(const double* p, Lanes lanes) {
   return load(p, lanes);
