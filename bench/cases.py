@@ -23,12 +23,15 @@ class Case:
     order: str = ""
     size: int = 5
     beta: float = 0.75
+    epsilon: float = EPSILON
 
     @property
     def name(self) -> str:
         words = [self.operator, self.direction, self.order.lower(), str(self.shape)]
         if self.operator == "LRN" and (self.size, self.beta) != (5, 0.75):
             words.append(f"size {self.size} beta {self.beta:g}")
+        if self.epsilon != EPSILON:
+            words.append(f"epsilon {self.epsilon:g}")
         return " ".join(word for word in words if word)
 
     @property
@@ -66,7 +69,7 @@ def make_data(case: Case, dtype: str, offset: float = 0) -> Data:
     rng = np.random.default_rng(20240531)
 
     def normal(*shape: int) -> Array:
-        return rng.standard_normal(shape, np.float32).astype(dtype)
+        return rng.standard_normal(shape, np.dtype(dtype))
 
     gamma = 1 + np.asarray(0.1, dtype) * normal(case.parameters)
     x = normal(*case.shape) + np.asarray(offset, dtype)

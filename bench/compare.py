@@ -20,7 +20,7 @@ from pathlib import Path
 import normkernels as nk
 import numpy as np
 from cases import ODD, QUICK, USUAL, Array, Case, Data, make_data
-from libraries import LIBRARIES, Library, Variant, load
+from libraries import LIBRARIES, Library, Variant, load, parse_titles
 from libraries.ours import Ours, copy_variant
 from libraries.with_numpy import NumPy
 from progress import progress_bar
@@ -114,19 +114,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="default 9")
     parser.add_argument(
-        "--libraries", metavar="A,B", help=f"of {', '.join(LIBRARIES)} (default: all installed)"
+        "--libraries",
+        type=parse_titles,
+        default=list(LIBRARIES),
+        metavar="A,B",
+        help=f"of {', '.join(LIBRARIES)} (default: all installed)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here, too")
     options = parser.parse_args(arguments)
     for name in ("threads", "rounds"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}, must be at least 1")
-    known = {title.lower(): title for title in LIBRARIES}
-    asked = options.libraries.split(",") if options.libraries is not None else list(LIBRARIES)
-    unknown = [title for title in asked if title and title.lower() not in known]
-    if unknown:
-        parser.error(f"--libraries: {unknown[0]!r} is none of {', '.join(LIBRARIES)}")
-    options.libraries = [known[title.lower()] for title in asked if title]
     try:
         wanted = re.compile(options.filter, re.IGNORECASE)
     except re.error as error:

@@ -69,30 +69,47 @@ def microseconds(seconds: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
+def number(value: float) -> str:
+    """Two significant digits: 0.12, 120, 1.2e5."""
+    if value == 0 or 1e-2 <= value < 1e3:
+        return f"{float(f'{value:.2g}'):g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}"
+
+
+def markdown_table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)
+) -> Iterator[str]:
+    """The lines of a table, numbers to the right but for the columns in `left`."""
+    yield "| " + " | ".join(heads) + " |"
+    yield "|" + "".join("---|" if i in left else "---:|" for i in range(len(heads)))
+    for cells in rows:
+        yield "| " + " | ".join(cells) + " |"
+
+
 def table_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[str]:
     heads = ["case", "ours us", "fresh us", *(f"{t} us" for t in titles), "copy us", "best other"]
-    yield "| " + " | ".join([*heads, "r", "c"]) + " |"
-    yield "|---|" + "---:|" * (len(heads) - 2) + "---|---:|---:|"
+    rows = []
     for result in results:
         cells = [result.case.name, microseconds(result.ours), microseconds(result.fresh)]
         for title in titles:
             cells.append(microseconds(result.others[title][0]) if title in result.others else "-")
         cells += [microseconds(result.copy), result.best or "-"]
-        cells += [f"{result.r:.2f}" if result.best else "-", f"{result.c:.2f}"]
-        yield "| " + " | ".join(cells) + " |"
+        rows.append([*cells, f"{result.r:.2f}" if result.best else "-", f"{result.c:.2f}"])
+    return markdown_table([*heads, "r", "c"], rows, left=(0, len(heads) - 1))
 
 
 def error_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[str]:
     """Largest error of any output against float64; of a library's ways, that of its fastest."""
-    yield "| error | " + " | ".join(["ours", *titles]) + " |"
-    yield "|---|" + "---:|" * (1 + len(titles))
+    rows = []
     for result in results:
         ours = max(error for name, error in result.errors.items() if name.startswith("ours "))
         cells = [result.case.name, f"{ours:.1e}"]
         for title in titles:
             way = f"{title} {result.others[title][1]}" if title in result.others else ""
             cells.append(f"{result.errors[way]:.1e}" if way else "-")
-        yield "| " + " | ".join(cells) + " |"
+        rows.append(cells)
+    return markdown_table(["error", "ours", *titles], rows)
 
 
 def geometric_mean(values: Iterable[float]) -> float:
@@ -107,16 +124,16 @@ def summary_lines(results: Sequence[Result]) -> Iterator[str]:
         groups.setdefault(f"{result.case.operator} {result.case.direction}", []).append(result)
     if len(groups) > 1:
         groups["all"] = list(results)
-    yield "| geometric means | r | r, fresh | c | r >= 1 | least r | at |"
-    yield "|---|---:|---:|---:|---:|---:|---|"
+    heads = ["geometric means", "r", "r, fresh", "c", "r >= 1", "least r", "at"]
+    rows = []
     for name, group in groups.items():
         raced = [result for result in group if result.best]
         worst = min(raced, key=lambda result: result.r, default=None)
         means = [geometric_mean(getattr(x, key) for x in group) for key in ("r", "r_fresh", "c")]
         ahead = f"{sum(result.r >= 1 for result in raced)} of {len(raced)}"
         cells = [name, *(f"{mean:.2f}" for mean in means), ahead]
-        cells += [f"{worst.r:.2f}", worst.case.name] if worst else ["-", "-"]
-        yield "| " + " | ".join(cells) + " |"
+        rows.append([*cells, *((f"{worst.r:.2f}", worst.case.name) if worst else ("-", "-"))])
+    return markdown_table(heads, rows, left=(0, 6))
 
 
 def as_json(machine: dict[str, str], results: Sequence[Result]) -> dict[str, Any]:

@@ -38,21 +38,22 @@ struct OrdinaryRange {
   }
 };
 
-// s of one element, from x itself.
+// s of one element. float32's squares cannot leave float64's range; where float64's have left it
+// they are added up with their exponents apart.
 template <class T>
-Scaled scale_of(const LocalResponseNorm& a, const Tile& tile, const Window& w, int64_t channel,
-                int64_t pixel) {
+Scaled scaled_scale_at(const LocalResponseNorm& a, const Tile& tile, const Window& w,
+                       int64_t channel, int64_t pixel) {
+  const double s = scale_at<T>(a, tile, w, channel, pixel), size = __builtin_fabs(s);
+  if (sizeof(T) == sizeof(float) || (0x1p-800 < size && size < 0x1p800)) return Scaled::of(s);
   const T* x = static_cast<const T*>(a.x);
   const int64_t from = channel > w.before ? channel - w.before : 0;
   const int64_t to = channel + w.after < tile.c ? channel + w.after + 1 : tile.c;
-  const Scaled weight = Scaled::of(a.alpha / static_cast<double>(a.size)),
-               bias = Scaled::of(a.bias);
-  const auto term = [&](int64_t k) {
+  const Scaled weight = Scaled::of(a.alpha / static_cast<double>(a.size));
+  Scaled sum = Scaled::of(a.bias);
+  for (int64_t k = from; k < to; ++k) {
     const Scaled v = Scaled::of(static_cast<double>(x[tile.at(k, pixel)]));
-    return v * v * weight;
-  };
-  Scaled sum = bias;
-  for (int64_t k = from; k < to; ++k) sum = sum + term(k);
+    sum = sum + v * v * weight;
+  }
   return sum;
 }
 
@@ -61,7 +62,7 @@ template <class T>
 __attribute__((noinline)) void one_forward(const LocalResponseNorm& a, const Tile& tile,
                                            const Window& w, int64_t channel, int64_t pixel) {
   const int64_t at = tile.at(channel, pixel);
-  const Scaled s = scale_of<T>(a, tile, w, channel, pixel);
+  const Scaled s = scaled_scale_at<T>(a, tile, w, channel, pixel);
   const Scaled x = Scaled::of(static_cast<double>(static_cast<const T*>(a.x)[at]));
   static_cast<T*>(a.y)[at] = static_cast<T>((x * negative_power(s, a.beta)).value());
   if (a.scale != nullptr) static_cast<T*>(a.scale)[at] = static_cast<T>(s.value());
@@ -76,7 +77,7 @@ template <class T>
 Terms terms_of(const LocalResponseNorm& a, const Tile& tile, const Window& w, int64_t channel,
                int64_t pixel) {
   const int64_t at = tile.at(channel, pixel);
-  const Scaled s = scale_of<T>(a, tile, w, channel, pixel);
+  const Scaled s = scaled_scale_at<T>(a, tile, w, channel, pixel);
   const Scaled x = Scaled::of(static_cast<double>(static_cast<const T*>(a.x)[at]));
   const Scaled dy = Scaled::of(static_cast<double>(static_cast<const T*>(a.dy)[at]));
   const Scaled direct = dy * negative_power(s, a.beta);
@@ -103,7 +104,8 @@ __attribute__((noinline)) void mend_gradient(const LocalResponseNorm& a, const T
   for (int64_t channel = tile.first; channel < tile.last; ++channel) {
     for (int64_t pixel = 0; pixel < tile.pixels; ++pixel) {
       const int64_t at = tile.at(channel, pixel);
-      const T s = scale_in == nullptr ? scale_at<T>(a, tile, w, channel, pixel) : scale_in[at];
+      const T s = scale_in != nullptr ? scale_in[at]
+                                      : static_cast<T>(scale_at<T>(a, tile, w, channel, pixel));
       if (range.holds_at(Vec<T>::all(s), 0)) continue;
       Scaled sum = {0, 0};
       const int64_t to = channel + w.before < tile.c ? channel + w.before + 1 : tile.c;

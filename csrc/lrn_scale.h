@@ -66,10 +66,10 @@ void fill_scale(const double* squares, int64_t step, int64_t size, int64_t n, co
       });
 }
 
-// The same for one element: the same bits.
+// The same for one element, before it is rounded to T.
 template <class T>
-T scale_at(const LocalResponseNorm& a, const Tile& tile, const Window& w, int64_t channel,
-           int64_t pixel) {
+double scale_at(const LocalResponseNorm& a, const Tile& tile, const Window& w, int64_t channel,
+                int64_t pixel) {
   const T* x = static_cast<const T*>(a.x);
   const auto sum =
       window_sum<Wide<T, Vec<double>>>(RuntimeSize{w.before + w.after + 1}, [&](int64_t k) {
@@ -78,7 +78,7 @@ T scale_at(const LocalResponseNorm& a, const Tile& tile, const Window& w, int64_
         const double v = exists ? static_cast<double>(x[tile.at(at, pixel)]) : 0;
         return Vec<double>::all(v * v);
       });
-  return static_cast<T>(ScaleOf<T>(a)(sum).v[0]);
+  return ScaleOf<T>(a)(sum).v[0];
 }
 
 }  // namespace

@@ -161,15 +161,15 @@ NORMKERNELS_INLINE RowStatistics<T> row_statistics_of(const Moments<T, double>& 
 
 // ---- Statistics of rows -------------------------------------------------------------
 
-// Where the squares of float64 deviations leave the exponent range, or lose digits at its lower end
-// that no epsilon hides.
+// Whether the squares of float64 deviations, and what is made of them, stay within the exponent
+// range: also without fma, where products are split, and at its lower end with all their digits,
+// unless epsilon hides these.
 template <class T>
 NORMKERNELS_INLINE bool in_range(const Moments<T, double>& m, double epsilon) {
-  constexpr double kLeastVariance = 0x1p-900, kLeastEpsilon = 0x1p-840;
+  constexpr double kMost = 0x1p960, kLeastVariance = 0x1p-900, kLeastEpsilon = 0x1p-840;
   if constexpr (!kNeedsScale<T>) return true;
   const double m2 = rounded(m.m2);
-  return is_finite(m2) &&
-         (m2 >= kLeastVariance * m.count || epsilon >= kLeastEpsilon || m.count == 0);
+  return m2 < kMost && (m2 >= kLeastVariance * m.count || epsilon >= kLeastEpsilon || m.count == 0);
 }
 
 // A power of two that brings the largest of n elements, `stride` apart, to about 1.

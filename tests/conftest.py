@@ -1,5 +1,5 @@
-"""What the tests share: the instruction sets of this machine, sizes that meet every tail, and
-arrays between guard zones."""
+"""What the tests share: the instruction sets of this machine, sizes that meet every tail, inputs
+of every kind, and arrays between guard zones."""
 
 import functools
 
@@ -11,14 +11,23 @@ DTYPES = [np.float32, np.float64]
 ORDERS = ["NCHW", "NHWC"]
 ISAS = [isa.name for isa in nk.isas() if isa.supported]
 FUSED_ISAS = [name for name in ISAS if name != "baseline"]  # those that promise the same bits
+# Where a case is long: the one without fma and, for all that have the same bits, one with it.
+FEW_ISAS = [name for name in ISAS if name == "baseline"] + FUSED_ISAS[-1:]
 
 GUARD = 128  # elements: more than all the lanes that a kernel handles at once
 OFFSETS = (0, 1, 3)  # in elements, from a cache line's border
 
 
+each_isa = pytest.mark.parametrize("isa", ISAS, indirect=True)
+each_of_few_isas = pytest.mark.parametrize("isa", FEW_ISAS, indirect=True)
+
+
 @pytest.fixture(params=ISAS)
 def isa(request):
-    """Every instruction set of this machine in turn."""
+    """Every instruction set of this machine in turn.
+
+    With one of the decorators above, put first, it is what changes fastest, so that what a test
+    caches serves all of them."""
     nk.force_isa(request.param)
     yield request.param
     nk.force_isa(None)
@@ -50,6 +59,52 @@ def _standard_normal(shape, seed):
 def normal(shape, dtype, seed=0, mean=0.0, std=1.0):
     """N(mean, std), the same for every dtype and instruction set."""
     return (mean + std * _standard_normal(tuple(shape), seed)).astype(dtype)
+
+
+# ---- Inputs of every kind: functions of (generator, shape), of a spread of about 1
+
+
+def _with_one(values, index, value):
+    values[:, index] = value
+    return values
+
+
+def _of_two_values(shape):
+    return np.broadcast_to(np.where(np.arange(shape[1]) % 2, 1.0, -1.0), shape).copy()
+
+
+DISTRIBUTIONS = {
+    "normal": lambda generator, shape: generator.standard_normal(shape),
+    "uniform": lambda generator, shape: generator.uniform(-1, 1, shape),
+    "log-normal": lambda generator, shape: generator.lognormal(0, 3, shape),
+    "Cauchy": lambda generator, shape: generator.standard_cauchy(shape),
+    "spike": lambda g, shape: _with_one(g.standard_normal(shape), shape[1] // 3, 1e30),
+    "spike-first": lambda g, shape: _with_one(g.standard_normal(shape), 0, 1e30),
+    "alternating": lambda g, shape: 1e4 * _of_two_values(shape) + g.standard_normal(shape),
+    "two-valued": lambda _, shape: _of_two_values(shape),
+    "constant": lambda _, shape: np.full(shape, 0.1),
+    "one-hot": lambda _, shape: _with_one(np.zeros(shape), shape[1] // 2, 1),
+}
+ONE_TERM_IS_MOST = {"log-normal", "Cauchy", "spike", "spike-first", "one-hot"}
+# |mean| over the spread, as far as the dtype can hold the spread beside it.
+OFFSETS_OVER_STD = {
+    np.float32: (0, 1, 1e2, 1e4, 1e6),
+    np.float64: (0, 1, 1e2, 1e4, 1e6, 1e12),
+}
+LENGTHS = (1, 2, 3, 5, 17, 64, 65, 1000, 1023, 4096, 4097, 5000)
+LONG_LENGTHS = (65537, 300001)
+LONGEST = 4194304
+
+
+def rows_for(n):
+    """How many rows of n to test: as channels in NHWC, the short ones fill any vector and more."""
+    return 19 if n < 4096 else 3 if n < LONG_LENGTHS[0] else 1
+
+
+def drawn(distribution, dtype, n, offset=0.0):
+    """Rows of n."""
+    generator = np.random.default_rng([n, *distribution.encode()])
+    return (DISTRIBUTIONS[distribution](generator, (rows_for(n), n)) + offset).astype(dtype)
 
 
 def ordered(a, order):

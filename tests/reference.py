@@ -8,9 +8,8 @@ assert_within() checks that.
 
 Three rules give all the scales below, with e a small multiple of u:
   * a sum of terms t_k, each right to e * |t_k|, is right to e * sum |t_k|;
-  * xhat = (x - mean) / sigma carries the rounding of x - mean and of 1/sigma, which is e * |xhat|,
-    and that of the mean, which is e * |x - mean| / sigma for an average x and hence e * 1:
-    together e * max(1, |xhat|);
+  * xhat = (x - mean) / sigma carries the rounding of x - mean and of 1/sigma, which is e * |xhat|;
+    the backward adds that of sums of xhat, which is e * 1: together e * max(1, |xhat|);
   * s^p carries |p| times the relative error of s, next to its own rounding.
 """
 
@@ -19,16 +18,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Bounds in units of u * scale. The worst case of k roundings in a row is k; what is met in practice
-# is near sqrt(k). Sums take at most 16 additions in a row before they go on in float64, which is 4.
-STATISTICS = 4  # a sum of squares, 4, of which the root leaves 2; the root; the reciprocal
-FORWARD = STATISTICS + 4  # in 1/sigma; then centre, times 1/sigma, times gamma, plus beta
-BACKWARD = STATISTICS + 4  # in 1/sigma; centre, times 1/sigma, times g, the combination of terms
-ONE_TERM = 8  # more, where one term is most of a sum: then 16 additions may all round the same way
-LRN_SCALE = 5  # square, sum over the window, alpha / size, times that, plus bias
-LRN_FORWARD = LRN_SCALE  # in the power; the power itself and the product with x take less
+# Bounds in units of u * scale, which count the roundings in a row that an output goes through. What
+# statistics depend on is summed in twice the precision of the data, in which even the worst case of
+# a sum is below 2^-10 u; so that sums do not count in the forward.
+STATISTICS = 2  # one rounding at the end; one to spare, which float64 uses: variance + epsilon
+FORWARD = 4  # x - mean; 1/sigma; the product of the two; times gamma plus beta, which is one fma
+# Sums over dy are of at most 16 additions in the dtype itself, then go on in twice the precision:
+# 4 where roundings are independent. The others: xhat, 3, and the combination of the terms.
+BACKWARD = 8
+ONE_TERM = 8  # more in the backward, where one term is most of a sum: all 16 may round alike
+# The bracket of local response norm: in float64 for float32, so that it is rounded once and has one
+# to spare; float64 rounds squares, sum, factor and bias, of which 4 is left where these roundings
+# are independent.
+LRN_SCALE = {np.dtype(np.float32): 2, np.dtype(np.float64): 4}
+# The power is rounded up to twice (s^-0.75 = 1 / (sqrt(s) * sqrt(sqrt(s))) is the longest way), its
+# product with x once. The error of s comes |beta| times, which stands in the scale: 3 of it, too.
+LRN_FORWARD = 3
 LRN_BACKWARD = 16  # two powers, the products around them and a window sum
-STEP = 12  # the originals' steps: x_scale takes nine roundings and stands in a bias with two more
+
+# What is left of a mean whose terms cancel: 2 u * 2^-20 = 2^-43 of their size (float32), which is
+# 1024 additions in float64.
+CANCELLED = 2.0**-20
 
 
 class Exact(NamedTuple):
@@ -126,7 +136,7 @@ def from_planes(planes: np.ndarray, shape: tuple[int, ...], order: str) -> np.nd
     return np.moveaxis(planes.reshape(shape[0], shape[-1], *shape[1:-1]), 1, -1)
 
 
-def _or(a: Any, neutral: float, shape: Any = -1) -> np.ndarray:
+def or_neutral(a: Any, neutral: float, shape: Any = -1) -> np.ndarray:
     return np.float64(neutral) if a is None else wide(a).reshape(shape)
 
 
@@ -139,27 +149,54 @@ class _Statistics(NamedTuple):
     sigma: Exact
 
 
+def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """a + b and what its rounding lost, exactly (Knuth)."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def _careful_sum(a: np.ndarray) -> np.ndarray:
+    """The sum over the last axis as if in twice the precision: by halves, what is lost on the way
+    beside."""
+    lost = 0
+    while a.shape[-1] > 1:
+        half = a.shape[-1] // 2
+        s, e = _two_sum(a[..., :half], a[..., half : 2 * half])
+        lost = lost + e.sum(-1, keepdims=True)
+        a = np.concatenate((s, a[..., 2 * half :]), -1) if a.shape[-1] % 2 else s
+    return a.sum(-1, keepdims=True) + lost
+
+
 def _statistics(x: np.ndarray, epsilon: float) -> _Statistics:
     """mean, sigma = sqrt(var + epsilon) and xhat = (x - mean) / sigma, kept dimensions.
 
-    From the first element on, so that a constant row has no deviation at all. xhat of a deviation
-    of 0 is 0.
+    From the first element on, so that a constant row has no deviation at all and an offset costs no
+    digits; then from about the mean on, so that a first element far from the others costs none,
+    either. xhat of a deviation of 0 is 0.
 
-    The mean is |mean| plus the mean of deviations of size std, so its scale is |mean| + std. sigma
-    is a root of a sum of positive terms: its scale is sigma."""
-    n = x.shape[-1]
-    first = x[..., :1] if n else np.zeros_like(x, shape=(*x.shape[:-1], 1))
-    deviation = x - first
-    shift = deviation.sum(-1, keepdims=True) / max(n, 1)
-    deviation = deviation - shift
-    var = np.square(deviation).sum(-1, keepdims=True) / max(n, 1)
-    mean, sigma = first + shift, np.sqrt(var + x.dtype.type(epsilon))
+    The mean is first + mean(x - first): its scale is |mean|, and CANCELLED of the terms of that
+    sum, where they cancel. sigma is a root of a sum of positive terms: its scale is sigma."""
+    n = max(x.shape[-1], 1)
+    first = x[..., :1] if x.shape[-1] else np.zeros_like(x, shape=(*x.shape[:-1], 1))
+    deviation, lost = _two_sum(x, -first)
+    terms = abs(deviation).sum(-1, keepdims=True) / n
+    shift = deviation.sum(-1, keepdims=True) / n
+    deviation, more = _two_sum(deviation, -shift)
+    lost = lost + more
+    rest = (_careful_sum(deviation) + lost.sum(-1, keepdims=True)) / n
+    deviation = (deviation - rest) + lost
+    mean, more = _two_sum(first, shift)
+    mean = mean + (more + rest)
+    var = np.square(deviation).sum(-1, keepdims=True) / n
+    sigma = np.sqrt(var + x.dtype.type(epsilon))
     xhat = np.divide(deviation, sigma, out=np.zeros_like(x), where=deviation != 0)
-    return _Statistics(xhat, Exact(mean, abs(mean) + np.sqrt(var)), Exact(sigma, sigma))
+    return _Statistics(xhat, Exact(mean, abs(mean) + CANCELLED * terms), Exact(sigma, sigma))
 
 
 def _affine(xhat: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> Exact:
-    """y = xhat * gamma + beta: two terms, and xhat is of size 1 where it is small."""
+    """y = xhat * gamma + beta: two terms; below 1, the size of y, an error may stay what it is at
+    1."""
     return Exact(xhat * gamma + beta, np.maximum(1, abs(xhat * gamma) + abs(beta)))
 
 
@@ -189,7 +226,7 @@ def _parameter_gradients(dy: np.ndarray, xhat: np.ndarray, axes: Any) -> tuple[E
     )
 
 
-def _reshaped(exact: Exact, shape: tuple[int, ...]) -> Exact:
+def reshaped(exact: Exact, shape: tuple[int, ...]) -> Exact:
     return Exact(exact.value.reshape(shape), exact.scale.reshape(shape))
 
 
@@ -199,10 +236,10 @@ def _reshaped(exact: Exact, shape: tuple[int, ...]) -> Exact:
 def layer_norm(x, gamma=None, beta=None, *, axis=1, epsilon=1e-5) -> LayerNorm:
     """y = (x - mean) / sigma * gamma + beta over the dimensions from `axis` on."""
     s = _statistics(rows_of(x, axis), epsilon)
-    y = _affine(s.xhat, _or(gamma, 1), _or(beta, 0))
+    y = _affine(s.xhat, or_neutral(gamma, 1), or_neutral(beta, 0))
     each_row = (*np.shape(x)[: axis % np.ndim(x)], 1)
     return LayerNorm(
-        _reshaped(y, np.shape(x)), _reshaped(s.mean, each_row), _reshaped(s.sigma, each_row)
+        reshaped(y, np.shape(x)), reshaped(s.mean, each_row), reshaped(s.sigma, each_row)
     )
 
 
@@ -210,18 +247,18 @@ def layer_norm_backward(dy, x, gamma=None, *, axis=1, epsilon=1e-5) -> LayerNorm
     """With the true mean and sigma of x, whatever has been saved of them."""
     xhat, _, sigma = _statistics(rows_of(x, axis), epsilon)
     dy = rows_of(dy, axis)
-    dx = _input_gradient(dy * _or(gamma, 1), xhat, sigma.value)
+    dx = _input_gradient(dy * or_neutral(gamma, 1), xhat, sigma.value)
     dgamma, dbeta = _parameter_gradients(dy, xhat, 0)
     cols = np.shape(x)[axis % np.ndim(x) :]
     return LayerNormGradient(
-        _reshaped(dx, np.shape(x)), _reshaped(dgamma, cols), _reshaped(dbeta, cols)
+        reshaped(dx, np.shape(x)), reshaped(dgamma, cols), reshaped(dbeta, cols)
     )
 
 
 # ---- Instance norm
 
 
-def _from_planes(exact: Exact, shape: tuple[int, ...], order: str) -> Exact:
+def exact_from_planes(exact: Exact, shape: tuple[int, ...], order: str) -> Exact:
     return Exact(*(from_planes(a, shape, order) for a in exact))
 
 
@@ -230,14 +267,14 @@ def instance_norm(x, scale=None, bias=None, *, order="NCHW", epsilon=1e-5) -> In
     channel."""
     planes = planes_of(x, order)
     s = _statistics(planes, epsilon)
-    y = _affine(s.xhat, _or(scale, 1, (-1, 1)), _or(bias, 0, (-1, 1)))
+    y = _affine(s.xhat, or_neutral(scale, 1, (-1, 1)), or_neutral(bias, 0, (-1, 1)))
     with np.errstate(divide="ignore"):
         inv_std = 1 / s.sigma.value
     nc = planes.shape[:2]
     return InstanceNorm(
-        _from_planes(y, np.shape(x), order),
-        _reshaped(s.mean, nc),
-        _reshaped(Exact(inv_std, inv_std), nc),
+        exact_from_planes(y, np.shape(x), order),
+        reshaped(s.mean, nc),
+        reshaped(Exact(inv_std, inv_std), nc),
     )
 
 
@@ -247,9 +284,9 @@ def instance_norm_backward(
     """With the true statistics of x, whatever has been saved of them."""
     xhat, _, sigma = _statistics(planes_of(x, order), epsilon)
     dy = planes_of(dy, order)
-    dx = _input_gradient(dy * _or(scale, 1, (-1, 1)), xhat, sigma.value)
+    dx = _input_gradient(dy * or_neutral(scale, 1, (-1, 1)), xhat, sigma.value)
     return InstanceNormGradient(
-        _from_planes(dx, np.shape(x), order), *_parameter_gradients(dy, xhat, (0, 2))
+        exact_from_planes(dx, np.shape(x), order), *_parameter_gradients(dy, xhat, (0, 2))
     )
 
 
@@ -292,14 +329,15 @@ def local_response_norm(
 ) -> LocalResponseNorm:
     """y = x * s^-beta.
 
-    s is right to e * (its terms), so y to e * |y| * (1 + |beta| * terms / |s|)."""
+    s is right to e * (its terms), so y to e * |y| * (1 + |beta| * terms / |s|): in units of u,
+    LRN_FORWARD * (1 + |beta|) where alpha and bias are not negative."""
     planes = planes_of(x, order)
     s = _bracket(planes, size, alpha, bias)
     with np.errstate(all="ignore"):
         y = planes * np.power(s.value, -beta)
         y = Exact(y, abs(y) * (1 + abs(beta) * _cancelled(s)))
     shape = np.shape(x)
-    return LocalResponseNorm(_from_planes(y, shape, order), _from_planes(s, shape, order))
+    return LocalResponseNorm(exact_from_planes(y, shape, order), exact_from_planes(s, shape, order))
 
 
 def local_response_norm_backward(
@@ -321,118 +359,7 @@ def local_response_norm_backward(
     terms = abs(direct) * cancelled + abs(factor) * _window_sums(
         abs(through) * cancelled, size, mirrored_window
     )
-    return _from_planes(Exact(dx, terms), np.shape(x), order)
-
-
-# ---- The steps of the originals
-#
-# Each from its own arguments as they are given. The scale is the sum of the absolute terms: where
-# these cancel, the steps lose digits, as the originals do.
-
-
-def _relative(a: np.ndarray) -> Exact:
-    return Exact(a, abs(a))
-
-
-def _sum(*terms: np.ndarray) -> Exact:
-    return Exact(sum(terms[1:], terms[0]), sum((abs(t) for t in terms[1:]), abs(terms[0])))
-
-
-def _sum_over(a: np.ndarray, axis: int) -> Exact:
-    return Exact(a.sum(axis), abs(a).sum(axis))
-
-
-def compute_sigma_and_fused_params(mean, var, *, epsilon=1e-5) -> tuple[Exact, Exact, Exact]:
-    """sigma = sqrt(var + epsilon), scale = 1 / sigma, bias = -mean / sigma."""
-    mean = wide(mean)
-    sigma = np.sqrt(wide(var) + mean.dtype.type(epsilon))
-    return _relative(sigma), _relative(1 / sigma), _relative(-mean / sigma)
-
-
-def layer_norm_apply(x, scale, bias, gamma=None, beta=None, *, axis=1) -> Exact:
-    """y = (x * scale + bias) * gamma + beta."""
-    gamma, beta = _or(gamma, 1), _or(beta, 0)
-    scale, bias = wide(scale).reshape(-1, 1), wide(bias).reshape(-1, 1)
-    y = _sum(rows_of(x, axis) * scale * gamma, bias * gamma, beta)
-    return _reshaped(y, np.shape(x))
-
-
-def compute_internal_gradients(dy, x, gamma=None, *, axis=1) -> tuple[Exact, Exact, Exact]:
-    """dyx = dy * x, ds = sum_j dyx * gamma, db = sum_j dy * gamma."""
-    dyx, dy = rows_of(dy, axis) * rows_of(x, axis), rows_of(dy, axis)
-    gamma = _or(gamma, 1)
-    each_row = (*np.shape(x)[: axis % np.ndim(x)], 1)
-    ds, db = (_reshaped(_sum_over(a * gamma, 1), each_row) for a in (dyx, dy))
-    return _reshaped(_relative(dyx), np.shape(x)), ds, db
-
-
-def compute_fused_params(mean, sigma, ds, db, n) -> tuple[Exact, Exact, Exact, Exact]:
-    """rstd = 1 / sigma, x_scale = (db * mean - ds) * rstd^3 / n, bias = -x_scale * mean - db * rstd
-    / n, g_scale = -rstd * mean."""
-    mean, ds, db = wide(mean), wide(ds), wide(db)
-    rstd = 1 / wide(sigma)
-    x_scale = _sum(db * mean * rstd**3 / n, -ds * rstd**3 / n)
-    bias = Exact(
-        -x_scale.value * mean - db * rstd / n, x_scale.scale * abs(mean) + abs(db * rstd / n)
-    )
-    return _relative(rstd), x_scale, bias, _relative(-rstd * mean)
-
-
-def gamma_beta_backward(dyx, dy, rstd, g_scale, *, axis=1) -> tuple[Exact, Exact]:
-    """dgamma = sum_i dyx * rstd + dy * g_scale, dbeta = sum_i dy."""
-    dyx, dy = rows_of(dyx, axis), rows_of(dy, axis)
-    rstd, g_scale = wide(rstd).reshape(-1, 1), wide(g_scale).reshape(-1, 1)
-    value = (dyx * rstd + dy * g_scale).sum(0)
-    dgamma = Exact(value, (abs(dyx * rstd) + abs(dy * g_scale)).sum(0))
-    return dgamma, _sum_over(dy, 0)
-
-
-def layer_norm_backward_apply(dy, x, gamma, dy_scale, x_scale, bias, *, axis=1) -> Exact:  # noqa: PLR0917
-    """dx = dy * gamma * dy_scale + x * x_scale + bias."""
-    per_row = [wide(a).reshape(-1, 1) for a in (dy_scale, x_scale, bias)]
-    rows = rows_of(x, axis)
-    dy_term = rows_of(dy, axis) * _or(gamma, 1) * per_row[0]
-    dx = _sum(dy_term, rows * per_row[1], np.broadcast_to(per_row[2], rows.shape))
-    return _reshaped(dx, np.shape(x))
-
-
-def instance_norm_fused_params(mean, rstd, gamma, beta) -> tuple[Exact, Exact]:
-    """scale = rstd * gamma, bias = beta - scale * mean."""
-    scale = wide(rstd) * wide(gamma)
-    return _relative(scale), _sum(np.broadcast_to(wide(beta), scale.shape), -scale * wide(mean))
-
-
-def instance_norm_apply(x, scale, bias, *, order="NCHW") -> Exact:
-    """y = x * scale + bias."""
-    planes = planes_of(x, order)
-    bias = np.broadcast_to(wide(bias)[:, :, None], planes.shape)
-    return _from_planes(_sum(planes * wide(scale)[:, :, None], bias), np.shape(x), order)
-
-
-def instance_norm_internal_gradients(dy, x, *, order="NCHW") -> tuple[Exact, Exact]:
-    """ds = sum_p dy * x, db = sum_p dy."""
-    dy = planes_of(dy, order)
-    return _sum_over(dy * planes_of(x, order), 2), _sum_over(dy, 2)
-
-
-def instance_norm_backward_apply(dy, x, mean, rstd, gamma, ds, db, *, order="NCHW") -> Exact:  # noqa: PLR0917
-    """dx = c1 * dy + c2 * x + c3 with c1 = rstd * gamma, c2 = (db * mean - ds) * gamma * rstd^3 /
-    spatial, c3 = -c2 * mean - db * gamma * rstd / spatial."""
-    dy, x, shape = planes_of(dy, order), planes_of(x, order), np.shape(x)
-    mean, rstd, ds, db = (wide(a)[:, :, None] for a in (mean, rstd, ds, db))
-    gamma, spatial = wide(gamma)[:, None], max(x.shape[2], 1)
-    c2 = _sum(db * mean * gamma * rstd**3 / spatial, -ds * gamma * rstd**3 / spatial)
-    last = db * gamma * rstd / spatial
-    value = rstd * gamma * dy + c2.value * x - c2.value * mean - last
-    scale = abs(rstd * gamma * dy) + c2.scale * (abs(x) + abs(mean)) + abs(last)
-    return _from_planes(Exact(value, scale), shape, order)
-
-
-def instance_norm_gamma_beta_backward(ds, db, mean, rstd) -> tuple[Exact, Exact]:
-    """dgamma = sum_n (ds - db * mean) * rstd, dbeta = sum_n db."""
-    ds, db, mean, rstd = (wide(a) for a in (ds, db, mean, rstd))
-    value = ((ds - db * mean) * rstd).sum(0)
-    return Exact(value, ((abs(ds) + abs(db * mean)) * abs(rstd)).sum(0)), _sum_over(db, 0)
+    return exact_from_planes(Exact(dx, terms), np.shape(x), order)
 
 
 # ---- Central differences

@@ -4,7 +4,18 @@ with fma, with the rest of the batch or without. Outputs are compared as integer
 import normkernels as nk
 import numpy as np
 import pytest
-from conftest import FUSED_ISAS, OFFSETS, Guarded, guarded, normal, ordered, same_bits
+from conftest import (
+    FUSED_ISAS,
+    LONGEST,
+    OFFSETS,
+    ORDERS,
+    Guarded,
+    each_of_few_isas,
+    guarded,
+    normal,
+    ordered,
+    same_bits,
+)
 
 # Short and long rows, many and few, and more than the least that is shared between threads.
 ROWS = [
@@ -20,7 +31,9 @@ ROWS = [
 
 # As NCHW. For NHWC with few and many channels; spatial extents of one, several and many blocks.
 PLANES = [(3, 5), (40, 5, 7, 7), (2, 64, 60, 61), (1, 3, 400, 401), (1, 1, 300001), (3, 1, 2910)]
-PLANES += [(2, 3, 9973), (2, 7, 9973), (2, 16, 9973), (1, 100, 9973)]
+PLANES += [(2, 3, 9973), (2, 7, 9973), (2, 16, 9973), (1, 100, 9973), (2, 150, 353)]
+# Rows and planes longer than one core should bear; more threads than planes.
+LONG_ROWS, LONG_PLANES = [(1, LONGEST)], [(1, 3, 1080, 1920)]
 WINDOWS = [(3, 5, 7), (2, 64, 60, 61), (1, 3, 300, 401), (2, 1, 997), (2, 7, 2003), (1, 100, 2003)]
 
 LRN = {"alpha": 0.5, "beta": 0.6}
@@ -46,20 +59,31 @@ def local_response_norm(x, dy, _gamma, _beta, **options):
     return [y, scale, saved, even]
 
 
-OPERATIONS = [(layer_norm, shape, {}) for shape in ROWS]
-OPERATIONS += [
-    (function, shape, {"order": order})
-    for function, shapes in ((instance_norm, PLANES), (local_response_norm, WINDOWS))
-    for shape in shapes
-    for order in ("NCHW", "NHWC")
-]
-each_operation = pytest.mark.parametrize(
-    ("function", "shape", "options"),
-    OPERATIONS,
-    ids=lambda v: (
-        v.__name__ if callable(v) else "-".join(map(str, v.values() if isinstance(v, dict) else v))
-    ),
+def operations(rows, planes, windows):
+    """One of the functions above, a shape as NCHW and the order to have it in."""
+    result = [(layer_norm, shape, {}) for shape in rows]
+    for function, shapes in ((instance_norm, planes), (local_response_norm, windows)):
+        result += [(function, shape, {"order": order}) for shape in shapes for order in ORDERS]
+    return result
+
+
+def each_of(cases):
+    return pytest.mark.parametrize(
+        ("function", "shape", "options"),
+        cases,
+        ids=lambda v: (
+            v.__name__
+            if callable(v)
+            else "-".join(map(str, v.values() if isinstance(v, dict) else v))
+        ),
+    )
+
+
+each_operation = each_of(operations(ROWS, PLANES, WINDOWS))
+each_smaller_operation = each_of(
+    [case for case in operations(ROWS, PLANES, WINDOWS) if np.prod(case[1]) < 350000]
 )
+each_long_operation = each_of(operations(LONG_ROWS, LONG_PLANES, []))
 
 
 def inputs(shape, dtype, options):
@@ -75,31 +99,66 @@ def assert_same(actual, expected, what):
         assert same_bits(a, b), f"{what}: output {i} differs"
 
 
-@each_operation
-def test_threads(isa, dtype, function, shape, options):
+# ---- Threads and instruction sets
+
+
+def assert_threads_do_not_matter(function, shape, dtype, options):
     arrays = inputs(shape, dtype, options)
     expected = function(*arrays, num_threads=1, **options)
-    for num_threads in (2, 3, 8, None):
+    for num_threads in (2, 3, 4, 5, 6, 7, 8, None):
         actual = function(*arrays, num_threads=num_threads, **options)
         assert_same(actual, expected, f"{num_threads} threads")
 
 
-@pytest.mark.skipif(len(FUSED_ISAS) < 2, reason="this machine has one instruction set with fma")
+@each_of_few_isas
 @each_operation
-def test_instruction_sets(dtype, function, shape, options):
+def test_threads(isa, dtype, function, shape, options):
+    assert_threads_do_not_matter(function, shape, dtype, options)
+
+
+@pytest.mark.long
+@each_long_operation
+def test_threads_share_a_long_row(dtype, function, shape, options):
+    assert_threads_do_not_matter(function, shape, dtype, options)
+
+
+several_isas = pytest.mark.skipif(
+    len(FUSED_ISAS) < 2, reason="this machine has one instruction set with fma"
+)
+
+
+def assert_instruction_sets_do_not_matter(function, shape, dtype, options, threads=(1, 3)):
+    """Nor with any of them the threads."""
     arrays = inputs(shape, dtype, options)
-    outputs = []
+    expected = None
     try:
         for name in FUSED_ISAS:
             nk.force_isa(name)
-            outputs.append(function(*arrays, **options))
+            for num_threads in threads:
+                actual = function(*arrays, num_threads=num_threads, **options)
+                expected = expected or actual
+                assert_same(actual, expected, f"{name}, {num_threads} threads")
     finally:
         nk.force_isa(None)
-    for name, actual in zip(FUSED_ISAS, outputs, strict=True):
-        assert_same(actual, outputs[0], name)
 
 
+@several_isas
 @each_operation
+def test_instruction_sets(dtype, function, shape, options):
+    assert_instruction_sets_do_not_matter(function, shape, dtype, options)
+
+
+@several_isas
+@pytest.mark.long
+@each_long_operation
+def test_instruction_sets_and_long_rows(dtype, function, shape, options):
+    assert_instruction_sets_do_not_matter(function, shape, dtype, options, threads=(3,))
+
+
+# ---- Where inputs and outputs are
+
+
+@each_smaller_operation
 def test_alignment(isa, dtype, function, shape, options):
     arrays = inputs(shape, dtype, options)
     expected = function(*arrays, **options)
@@ -108,9 +167,9 @@ def test_alignment(isa, dtype, function, shape, options):
         assert_same(actual, expected, f"offset {offset}")
 
 
-@each_operation
+@each_smaller_operation
 def test_out_and_optional_outputs(isa, dtype, function, shape, options):
-    """y and dx into an array of the caller's, at any alignment, without what else there is."""
+    """y and dx, fresh or into an array of the caller's, without the statistics."""
     x, dy, gamma, beta = inputs(shape, dtype, options)
     expected = function(x, dy, gamma, beta, **options)
     out = Guarded(x.shape, dtype, offset=1)
@@ -133,12 +192,28 @@ def test_out_and_optional_outputs(isa, dtype, function, shape, options):
         for array in (None, out.array):
             assert same_bits(call(array), expected[index])
         assert out.margins_are_intact()
-    if function is not local_response_norm:
-        in_place = x.copy()
-        assert same_bits(function(in_place, dy, gamma, beta, **options)[0], expected[0])
-        forward = nk.layer_norm if function is layer_norm else nk.instance_norm
-        forward(in_place, gamma, beta, out=in_place, **options)
-        assert same_bits(in_place, expected[0])
+
+
+@each_of([case for case in operations(ROWS, PLANES, []) if np.prod(case[1]) < 350000])
+def test_in_place(isa, dtype, function, shape, options):
+    """y over x; dx over dy and over x."""
+    x, dy, gamma, beta = inputs(shape, dtype, options)
+    expected = function(x, dy, gamma, beta, **options)
+    if function is layer_norm:
+        y, dx = nk.layer_norm, nk.layer_norm_backward
+        statistics, index = expected[1:3], 3
+    else:
+        y, dx = nk.instance_norm, nk.instance_norm_backward
+        statistics, index = (), 6
+    place = x.copy()
+    y(place, gamma, beta, out=place, **options)
+    assert same_bits(place, expected[0])
+    place = dy.copy()
+    gradient = dx(place, x, *statistics, gamma, out=place, **options)
+    assert_same(gradient, expected[index : index + 3], "over dy")
+    place = x.copy()
+    gradient = dx(dy, place, *statistics, gamma, out=place, **options)
+    assert_same(gradient, expected[index : index + 3], "over x")
 
 
 # ---- Alone or with others

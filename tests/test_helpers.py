@@ -4,9 +4,11 @@ import normkernels as nk
 import numpy as np
 import pytest
 import reference
+import reference_steps as steps
 from conftest import guarded, normal, ordered
 from normkernels import helpers
-from reference import STATISTICS, STEP, assert_within
+from reference import STATISTICS, assert_within
+from reference_steps import STEP
 
 LAYER_NORM_CASES = [
     ((3, 7), 1),
@@ -43,7 +45,7 @@ def per_row(shape, axis, dtype, *seeds):
 def test_compute_sigma_and_fused_params(isa, dtype, shape, axis):
     mean, var = per_row(shape, axis, dtype, 0, 1)
     actual = nk.compute_sigma_and_fused_params(mean, var, epsilon=0.01)
-    exact = reference.compute_sigma_and_fused_params(mean, var, epsilon=0.01)
+    exact = steps.compute_sigma_and_fused_params(mean, var, epsilon=0.01)
     assert_all_within(actual, exact, ("sigma", "scale", "bias"))
 
 
@@ -53,7 +55,7 @@ def test_compute_internal_gradients(isa, dtype, shape, axis, affine):
     dy, x = guarded(normal(shape, dtype), normal(shape, dtype, 1), offset=1)
     gamma = normal(shape[axis % len(shape) :], dtype, 2) if affine else None
     actual = nk.compute_internal_gradients(dy, x, gamma, axis=axis)
-    exact = reference.compute_internal_gradients(dy, x, gamma, axis=axis)
+    exact = steps.compute_internal_gradients(dy, x, gamma, axis=axis)
     assert_all_within(actual, exact, ("dyx", "ds", "db"))
 
 
@@ -61,7 +63,7 @@ def test_compute_internal_gradients(isa, dtype, shape, axis, affine):
 def test_compute_fused_params(isa, dtype, shape, axis):
     arguments = per_row(shape, axis, dtype, 0, 1, 2, 3)
     actual = nk.compute_fused_params(*arguments, 37)
-    exact = reference.compute_fused_params(*arguments, 37)
+    exact = steps.compute_fused_params(*arguments, 37)
     assert_all_within(actual, exact, ("rstd", "x_scale", "bias", "g_scale"))
 
 
@@ -70,7 +72,7 @@ def test_gamma_beta_backward(isa, dtype, shape, axis):
     dyx, dy = guarded(normal(shape, dtype), normal(shape, dtype, 1), offset=1)
     rstd, g_scale = per_row(shape, axis, dtype, 2, 3)
     actual = nk.gamma_beta_backward(dyx, dy, rstd, g_scale, axis=axis)
-    exact = reference.gamma_beta_backward(dyx, dy, rstd, g_scale, axis=axis)
+    exact = steps.gamma_beta_backward(dyx, dy, rstd, g_scale, axis=axis)
     assert actual.dgamma.size == np.prod(shape[axis % len(shape) :])
     assert_all_within(type(actual)(*(a.ravel() for a in actual)), exact, ("dgamma", "dbeta"))
 
@@ -83,7 +85,7 @@ def test_layer_norm_forward(isa, dtype, shape, axis, affine):
     cols = shape[axis % len(shape) :]
     parameters = (normal(cols, dtype, 3), normal(cols, dtype, 4)) if affine else (None, None)
     actual = helpers.layer_norm_forward(x, scale, bias, *parameters, axis=axis)
-    exact = reference.layer_norm_apply(x, scale, bias, *parameters, axis=axis)
+    exact = steps.layer_norm_apply(x, scale, bias, *parameters, axis=axis)
     assert_within(actual, exact, STEP)
 
 
@@ -94,7 +96,7 @@ def test_layer_norm_backward(isa, dtype, shape, axis, affine):
     gamma = normal(shape[axis % len(shape) :], dtype, 2) if affine else None
     rows = per_row(shape, axis, dtype, 3, 4, 5)
     actual = helpers.layer_norm_backward(dy, x, gamma, *rows, axis=axis)
-    assert_within(actual, reference.layer_norm_backward_apply(dy, x, gamma, *rows, axis=axis), STEP)
+    assert_within(actual, steps.layer_norm_backward_apply(dy, x, gamma, *rows, axis=axis), STEP)
 
 
 def test_the_steps_make_layer_norm(isa):
@@ -141,7 +143,7 @@ def test_instance_norm_fused_params(isa, dtype, shape):
     mean, rstd = per_plane(shape, dtype, 0, 1)
     gamma, beta = normal(shape[1:2], dtype, 2), normal(shape[1:2], dtype, 3)
     actual = helpers.compute_fused_params(mean, rstd, gamma, beta)
-    exact = reference.instance_norm_fused_params(mean, rstd, gamma, beta)
+    exact = steps.instance_norm_fused_params(mean, rstd, gamma, beta)
     assert_all_within(actual, exact, ("scale", "bias"))
 
 
@@ -150,7 +152,7 @@ def test_instance_norm_internal_gradients(isa, dtype, order, shape):
     dy, x = (ordered(normal(shape, dtype, seed), order) for seed in (0, 1))
     dy, x = guarded(dy, x, offset=1)
     actual = helpers.compute_internal_gradients(dy, x, order=order)
-    exact = reference.instance_norm_internal_gradients(dy, x, order=order)
+    exact = steps.instance_norm_internal_gradients(dy, x, order=order)
     assert_all_within(actual, exact, ("ds", "db"))
 
 
@@ -159,7 +161,7 @@ def test_instance_norm_forward(isa, dtype, order, shape):
     (x,) = guarded(ordered(normal(shape, dtype), order), offset=3)
     scale, bias = per_plane(shape, dtype, 1, 2)
     actual = helpers.instance_norm_forward(x, scale, bias, order=order)
-    assert_within(actual, reference.instance_norm_apply(x, scale, bias, order=order), STEP)
+    assert_within(actual, steps.instance_norm_apply(x, scale, bias, order=order), STEP)
 
 
 @each_instance_norm_case
@@ -169,7 +171,7 @@ def test_instance_norm_backward(isa, dtype, order, shape):
     mean, rstd, ds, db = per_plane(shape, dtype, 2, 3, 4, 5)
     gamma = normal(shape[1:2], dtype, 6)
     actual = helpers.instance_norm_backward(dy, x, mean, rstd, gamma, ds, db, order=order)
-    exact = reference.instance_norm_backward_apply(dy, x, mean, rstd, gamma, ds, db, order=order)
+    exact = steps.instance_norm_backward_apply(dy, x, mean, rstd, gamma, ds, db, order=order)
     assert_within(actual, exact, STEP)
 
 
@@ -177,7 +179,7 @@ def test_instance_norm_backward(isa, dtype, order, shape):
 def test_instance_norm_gamma_beta_backward(isa, dtype, shape):
     arguments = per_plane(shape, dtype, 0, 1, 2, 3)
     actual = helpers.gamma_beta_backward(*arguments)
-    exact = reference.instance_norm_gamma_beta_backward(*arguments)
+    exact = steps.instance_norm_gamma_beta_backward(*arguments)
     assert_all_within(actual, exact, ("dgamma", "dbeta"))
 
 
@@ -203,4 +205,4 @@ def test_the_steps_make_instance_norm(isa, order):
 def test_num_threads(dtype, num_threads):
     x = normal((600, 700), dtype)
     actual = nk.compute_internal_gradients(x, x, num_threads=num_threads)
-    assert_all_within(actual, reference.compute_internal_gradients(x, x), ("dyx", "ds", "db"))
+    assert_all_within(actual, steps.compute_internal_gradients(x, x), ("dyx", "ds", "db"))

@@ -20,7 +20,7 @@ from reference import (
 )
 
 SETTINGS = hypothesis.settings(max_examples=200, deadline=None, print_blob=True, database=None)
-EPSILONS = [1e-8, 1e-5, 0.1]
+EPSILONS = [0, 1e-8, 1e-5, 0.1]
 
 
 class Drawn(NamedTuple):
@@ -29,45 +29,54 @@ class Drawn(NamedTuple):
     shape: tuple
     dtype: type
     seed: int
-    mean: float
+    mean: float  # over the spread
+    magnitude: float
     axes: list
     steps: list
 
     def arrays(self):
-        """x with the offset, and dy."""
+        """x about its mean, and dy."""
+        sources = [
+            self.magnitude * (self.mean + self.normal(self.shape, 0, np.float64)),
+            self.normal(self.shape, 1),
+        ]
         result = []
-        for seed, mean, axes, step in zip(
-            (0, 1), (self.mean, 0), self.axes, self.steps, strict=True
-        ):
+        for source, axes, step in zip(sources, self.axes, self.steps, strict=True):
             memory = np.full([self.shape[a] * abs(step) for a in axes], np.nan, self.dtype)
             view = memory[(slice(None, None, step),) * len(axes)].transpose(np.argsort(axes))
-            view[...] = mean + self.normal(self.shape, seed)
+            view[...] = source
             result.append(view)
         return result
 
-    def normal(self, shape, seed):
+    def normal(self, shape, seed, dtype=None):
         generator = np.random.default_rng([self.seed, seed])
-        return generator.standard_normal(shape).astype(self.dtype)
+        return generator.standard_normal(shape).astype(dtype or self.dtype)
+
+
+OFFSETS = {np.float32: [0, 1, -100, 1e4, 1e6], np.float64: [0, 1, -100, 1e6, 1e12]}
+MAGNITUDES = {np.float32: [1, 1e-12, 1e12, 1e30], np.float64: [1, 1e-150, 1e150, 1e290]}
 
 
 @st.composite
-def arrays(draw, min_rank, max_rank):
-    extents = st.one_of(st.integers(0, 9), st.sampled_from([16, 17, 31, 33, 64, 70]))
+def arrays(draw, min_rank, max_rank, magnitudes=None, offsets=None):
+    extents = st.one_of(st.integers(0, 9), st.sampled_from([16, 17, 31, 33, 64, 70, 300, 5000]))
     shape = draw(st.lists(extents, min_size=min_rank, max_size=max_rank))
     while np.prod(shape) > 20000:
         shape[int(np.argmax(shape))] //= 4
+    dtype = draw(st.sampled_from(DTYPES))
     return Drawn(
         tuple(shape),
-        draw(st.sampled_from(DTYPES)),
+        dtype,
         draw(st.integers(0, 2**32 - 1)),
-        draw(st.sampled_from([0, 1, 100, 1e4])),
+        draw(st.sampled_from(offsets or OFFSETS[dtype])),
+        draw(st.sampled_from(magnitudes or MAGNITUDES[dtype])),
         [draw(st.permutations(range(len(shape)))) for _ in range(2)],
         [draw(st.sampled_from([1, 2, -1])) for _ in range(2)],
     )
 
 
 # Which instruction set, and how many threads.
-processes = st.tuples(st.sampled_from(ISAS), st.sampled_from([None, 1, 2, 5]))
+processes = st.tuples(st.sampled_from(ISAS), st.sampled_from([None, 1, 2, 3, 5, 8]))
 is_there = st.tuples(st.booleans(), st.booleans())
 
 
@@ -131,13 +140,13 @@ def test_instance_norm(drawn, order, affine, epsilon, process):
 
 @SETTINGS
 @hypothesis.given(
-    arrays(3, 5),
+    arrays(3, 5, [1e-3, 1, 1e3], [0, 1, -100]),
     st.integers(1, 11),
     st.fixed_dictionaries(
         {
-            "alpha": st.floats(0.1, 1),
-            "beta": st.one_of(st.sampled_from([0.5, 0.75, 1.0]), st.floats(-1, 4)),
-            "bias": st.floats(0.5, 2),
+            "alpha": st.one_of(st.floats(1e-4, 10), st.floats(-1, -1e-4)),
+            "beta": st.one_of(st.sampled_from([0.5, 0.75, 1.0, 3.0]), st.floats(-1, 4)),
+            "bias": st.one_of(st.floats(0.5, 2), st.sampled_from([0.0, 1e-6, -1.0])),
             "order": st.sampled_from(ORDERS),
         }
     ),
@@ -145,12 +154,15 @@ def test_instance_norm(drawn, order, affine, epsilon, process):
 )
 def test_local_response_norm(drawn, size, options, process):
     (x, dy), (isa, num_threads) = drawn.arrays(), process
+    forward = reference.local_response_norm(x, size, **options)
+    # Where the bracket's terms cancel almost wholly, its error is no small part of it, and the
+    # bounds, which are linear in it, do not hold.
+    hypothesis.assume((forward.scale.scale <= 1e4 * abs(forward.scale.value)).all())
 
     def check():
         threads = {"num_threads": num_threads}
         actual = nk.local_response_norm(x, size, return_scale=True, **options, **threads)
-        exact = reference.local_response_norm(x, size, **options)
-        assert_all_within(actual, exact, (LRN_FORWARD, LRN_SCALE))
+        assert_all_within(actual, forward, (LRN_FORWARD, LRN_SCALE[x.dtype]))
         exact = reference.local_response_norm_backward(dy, x, size, **options)
         for y in (None, actual.y):
             for scale in (None, actual.scale):

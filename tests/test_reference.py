@@ -1,10 +1,14 @@
 """The reference against closed forms, central differences and published numbers, which the library
 must meet too."""
 
+import decimal
+
 import normkernels as nk
 import numpy as np
 import pytest
 import reference
+import reference_steps as steps
+from conftest import DISTRIBUTIONS, OFFSETS_OVER_STD, drawn
 
 # In longdouble a step of 1e-6 leaves h^2 of the third derivative and u / h of rounding.
 STEP = 1e-6
@@ -53,9 +57,9 @@ def test_backward_of_instance_norm_equals_the_original_form():
     """dx = c1 * dy + c2 * x + c3 with raw sums, as the originals have it."""
     x, dy, scale = uniform(2, 3, 20), uniform(2, 3, 20, seed=1), uniform(3, seed=2)
     _, mean, rstd = (e.value for e in reference.instance_norm(x))
-    ds, db = (e.value for e in reference.instance_norm_internal_gradients(dy, x))
-    dx = reference.instance_norm_backward_apply(dy, x, mean, rstd, scale, ds, db)
-    dscale, dbias = reference.instance_norm_gamma_beta_backward(ds, db, mean, rstd)
+    ds, db = (e.value for e in steps.instance_norm_internal_gradients(dy, x))
+    dx = steps.instance_norm_backward_apply(dy, x, mean, rstd, scale, ds, db)
+    dscale, dbias = steps.instance_norm_gamma_beta_backward(ds, db, mean, rstd)
     exact = reference.instance_norm_backward(dy, x, scale)
     for ours, theirs in zip(exact, (dx, dscale, dbias), strict=True):
         np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-13, atol=1e-15)
@@ -64,12 +68,12 @@ def test_backward_of_instance_norm_equals_the_original_form():
 def test_backward_of_layer_norm_equals_the_original_form():
     x, dy, gamma = uniform(4, 9), uniform(4, 9, seed=1), uniform(9, seed=2)
     _, mean, sigma = (e.value for e in reference.layer_norm(x))
-    dyx, ds, db = (e.value for e in reference.compute_internal_gradients(dy, x, gamma))
+    dyx, ds, db = (e.value for e in steps.compute_internal_gradients(dy, x, gamma))
     rstd, x_scale, bias, g_scale = (
-        e.value for e in reference.compute_fused_params(mean, sigma, ds, db, 9)
+        e.value for e in steps.compute_fused_params(mean, sigma, ds, db, 9)
     )
-    dx = reference.layer_norm_backward_apply(dy, x, gamma, rstd, x_scale, bias)
-    dgamma, dbeta = reference.gamma_beta_backward(dyx, dy, rstd, g_scale)
+    dx = steps.layer_norm_backward_apply(dy, x, gamma, rstd, x_scale, bias)
+    dgamma, dbeta = steps.gamma_beta_backward(dyx, dy, rstd, g_scale)
     exact = reference.layer_norm_backward(dy, x, gamma)
     for ours, theirs in zip(exact, (dx, dgamma, dbeta), strict=True):
         np.testing.assert_allclose(ours.value, theirs.value, rtol=1e-13, atol=1e-15)
@@ -108,6 +112,39 @@ def test_error_counts_in_units_of_rounding():
     assert reference.error(actual, exact) == pytest.approx(2)
     assert reference.error(np.array([np.nan, np.inf], np.float32), exact) == np.inf
     assert reference.error(np.array([1, -np.inf], np.float32), exact) == np.inf
+
+
+# ---- Decimals of 400 digits, which hold all sums of squares of floating-point numbers below
+
+
+def in_decimals(row, epsilon):
+    """y, mean and sigma of one row."""
+    values, n = [decimal.Decimal(v) for v in row.tolist()], len(row)
+    mean = sum(values) / n
+    deviations = [v - mean for v in values]
+    sigma = (sum(d * d for d in deviations) / n + decimal.Decimal(epsilon)).sqrt()
+    return [d / sigma for d in deviations], [mean], [sigma]
+
+
+def as_decimal(a):
+    """A longdouble, exactly."""
+    return decimal.Decimal(float(a)) + decimal.Decimal(float(a - np.longdouble(float(a))))
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_the_oracle_is_right_to_a_hundredth_of_the_bounds(dtype, distribution):
+    bounds = (reference.FORWARD, reference.STATISTICS, reference.STATISTICS)
+    for offset in OFFSETS_OVER_STD[dtype]:
+        for n in (1, 2, 3, 17, 1000):
+            for row in drawn(distribution, dtype, n, offset)[:3]:
+                exact = reference.layer_norm(row[None], epsilon=1e-5)
+                with decimal.localcontext() as context:
+                    context.prec = 400
+                    true = in_decimals(row, 1e-5)
+                    for e, t, bound in zip(exact, true, bounds, strict=True):
+                        unit = bound / 100 * reference.u(dtype) * e.scale
+                        for v, most, d in zip(e.value.flat, unit.flat, t, strict=True):
+                            assert abs(as_decimal(v) - d) <= as_decimal(most), (offset, n, e)
 
 
 # ---- Central differences
@@ -196,7 +233,8 @@ def test_instance_norm_of_caffe2s_documentation(our):
     y, mean, inv_std = our.instance_norm(
         x, np.float32([1.5]), np.float32([1]), epsilon=1e-5, return_stats=True
     )
-    np.testing.assert_allclose(y, numbers(INSTANCE_NORM_Y, 2, 1, 3, 3), rtol=0, atol=3e-7)
+    expected = numbers(INSTANCE_NORM_Y, 2, 1, 3, 3)
+    np.testing.assert_allclose(y, expected, rtol=PUBLISHED, atol=PUBLISHED)
     np.testing.assert_allclose(mean[:, 0], INSTANCE_NORM_STATISTICS[0], rtol=0, atol=5e-8)
     np.testing.assert_allclose(inv_std[:, 0], INSTANCE_NORM_STATISTICS[1], rtol=0, atol=2e-7)
 

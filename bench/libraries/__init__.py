@@ -5,6 +5,7 @@ A class has a method per operator and direction that it can do (`layer_norm_forw
 that a user would prepare once (graphs, buffers, saved statistics) is prepared outside `call`.
 """
 
+import argparse
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -47,6 +48,16 @@ class Library:
             return
         name = f"{case.operator} {case.direction}".replace(" ", "_").lower()
         yield from getattr(self, name, lambda case, data: ())(case, data)
+
+
+def parse_titles(text: str) -> list[str]:
+    """The titles in a list like `numpy,jax`: the type of the option --libraries."""
+    known = {title.lower(): title for title in LIBRARIES}
+    asked = [title for title in text.split(",") if title]
+    for title in asked:
+        if title.lower() not in known:
+            raise argparse.ArgumentTypeError(f"{title!r} is none of {', '.join(LIBRARIES)}")
+    return [known[title.lower()] for title in asked]
 
 
 def load(title: str, threads: int, dtype: str) -> Library | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import normkernels as nk
 import numpy as np
-from cases import ALPHA, BIAS, EPSILON, Array, Case, Data
+from cases import ALPHA, BIAS, Array, Case, Data
 
 from libraries import Library, Variant
 
@@ -20,38 +20,31 @@ class Ours(Library):
 
     def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         x, gamma, beta = data.x, data.gamma, data.beta
-        y = np.empty_like(x)
-        yield Variant(
-            "out=", lambda: nk.layer_norm(x, gamma, beta, axis=-1, epsilon=EPSILON, out=y), one
-        )
-        yield Variant("fresh", lambda: nk.layer_norm(x, gamma, beta, axis=-1, epsilon=EPSILON), one)
+        y, options = np.empty_like(x), {"axis": -1, "epsilon": case.epsilon}
+        yield Variant("out=", lambda: nk.layer_norm(x, gamma, beta, out=y, **options), one)
+        yield Variant("fresh", lambda: nk.layer_norm(x, gamma, beta, **options), one)
 
     def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
         x, dy, gamma = data.x, data.dy, data.gamma
-        _, mean, sigma = nk.layer_norm(x, axis=-1, epsilon=EPSILON, return_stats=True)
+        _, mean, sigma = nk.layer_norm(x, axis=-1, epsilon=case.epsilon, return_stats=True)
         dx = np.empty_like(x)
         backward = nk.layer_norm_backward
         yield Variant("out=", lambda: backward(dy, x, mean, sigma, gamma, axis=-1, out=dx), tuple)
         yield Variant("fresh", lambda: backward(dy, x, mean, sigma, gamma, axis=-1), tuple)
 
     def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        x, scale, bias, order = data.x, data.gamma, data.beta, case.order
-        y = np.empty_like(x)
-        norm = nk.instance_norm
-        yield Variant(
-            "out=", lambda: norm(x, scale, bias, order=order, epsilon=EPSILON, out=y), one
-        )
-        yield Variant("fresh", lambda: norm(x, scale, bias, order=order, epsilon=EPSILON), one)
+        x, scale, bias = data.x, data.gamma, data.beta
+        y, options = np.empty_like(x), {"order": case.order, "epsilon": case.epsilon}
+        yield Variant("out=", lambda: nk.instance_norm(x, scale, bias, out=y, **options), one)
+        yield Variant("fresh", lambda: nk.instance_norm(x, scale, bias, **options), one)
 
     def instance_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        x, dy, scale, order = data.x, data.dy, data.gamma, case.order
-        _, mean, inv_std = nk.instance_norm(x, order=order, epsilon=EPSILON, return_stats=True)
-        dx = np.empty_like(x)
+        dx, options = np.empty_like(data.x), {"order": case.order, "epsilon": case.epsilon}
+        _, mean, inv_std = nk.instance_norm(data.x, return_stats=True, **options)
+        arguments = (data.dy, data.x, data.gamma, mean, inv_std)
         backward = nk.instance_norm_backward
-        yield Variant(
-            "out=", lambda: backward(dy, x, scale, mean, inv_std, order=order, out=dx), tuple
-        )
-        yield Variant("fresh", lambda: backward(dy, x, scale, mean, inv_std, order=order), tuple)
+        yield Variant("out=", lambda: backward(*arguments, out=dx, **options), tuple)
+        yield Variant("fresh", lambda: backward(*arguments, **options), tuple)
 
     def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         x, size, y = data.x, case.size, np.empty_like(data.x)

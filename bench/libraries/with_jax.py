@@ -1,6 +1,7 @@
-"""JAX, jit. Gradients are the closed form of the saved statistics; LRN's is jax.vjp of the forward.
+"""JAX, jit: norms by the formula and by jax.nn.standardize.
 
-XLA takes its number of threads from the CPUs that the process may use when it starts.
+Gradients are the closed form of the saved statistics; LRN's is jax.vjp of the forward. XLA takes
+its number of threads from the CPUs that the process may use when it starts.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import ALPHA, BIAS, EPSILON, Array, Case, Data
+from cases import ALPHA, BIAS, Array, Case, Data
 from jax import lax
 
 from libraries import Library, Variant
@@ -24,35 +25,42 @@ class Jax(Library):
         jax.config.update("jax_enable_x64", dtype == "float64")
 
     def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        yield self._forward(data.x, (-1,), data.gamma, data.beta)
+        return self._forward(case, data.x, (-1,), data.gamma, data.beta)
 
     def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        yield self._backward(data, data.gamma, (-1,), tuple(range(data.x.ndim - 1)))
+        yield self._backward(case, data, data.gamma, (-1,), tuple(range(data.x.ndim - 1)))
 
     def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         gamma, beta = case.per_channel(data.gamma), case.per_channel(data.beta)
-        yield self._forward(data.x, case.spatial_axes, gamma, beta)
+        return self._forward(case, data.x, case.spatial_axes, gamma, beta)
 
     def instance_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
         axes = case.spatial_axes
-        yield self._backward(data, case.per_channel(data.gamma), axes, (0, *axes))
+        yield self._backward(case, data, case.per_channel(data.gamma), axes, (0, *axes))
 
     def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        yield variant(lrn(case), data.x)
+        yield variant("jit", lrn(case), data.x)
 
     def lrn_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        yield variant(lambda dy, x: jax.vjp(lrn(case), x)[1](dy), data.dy, data.x)
+        yield variant("jit", lambda dy, x: jax.vjp(lrn(case), x)[1](dy), data.dy, data.x)
 
-    def _forward(self, x: Array, axes: tuple[int, ...], gamma: Array, beta: Array) -> Variant:
+    def _forward(
+        self, case: Case, x: Array, axes: tuple[int, ...], gamma: Array, beta: Array
+    ) -> Iterator[Variant]:
         def forward(x: Any, gamma: Any, beta: Any) -> Any:
             centred = x - x.mean(axes, keepdims=True)
             variance = jnp.square(centred).mean(axes, keepdims=True)
-            return centred * lax.rsqrt(variance + EPSILON) * gamma + beta
+            return centred * lax.rsqrt(variance + case.epsilon) * gamma + beta
 
-        return variant(forward, x, gamma, beta)
+        def standardize(x: Any, gamma: Any, beta: Any) -> Any:
+            return jax.nn.standardize(x, axes, epsilon=case.epsilon) * gamma + beta
+
+        yield variant("jit formula", forward, x, gamma, beta)
+        yield variant("jit standardize", standardize, x, gamma, beta)
 
     def _backward(
         self,
+        case: Case,
         data: Data,
         gamma: Array,
         axes: tuple[int, ...],
@@ -66,8 +74,8 @@ class Jax(Library):
             return dx, (dy * xhat).sum(parameter_axes), dy.sum(parameter_axes)
 
         mean = data.x.mean(axes, keepdims=True)
-        rstd = 1 / np.sqrt(np.square(data.x - mean).mean(axes, keepdims=True) + EPSILON)
-        return variant(backward, data.dy, data.x, mean, rstd, gamma)
+        rstd = 1 / np.sqrt(np.square(data.x - mean).mean(axes, keepdims=True) + case.epsilon)
+        return variant("jit", backward, data.dy, data.x, mean, rstd, gamma)
 
 
 def lrn(case: Case) -> Callable[[Any], Any]:
@@ -83,10 +91,10 @@ def lrn(case: Case) -> Callable[[Any], Any]:
     return forward
 
 
-def variant(function: Callable[..., Any], *arrays: Array) -> Variant:
+def variant(label: str, function: Callable[..., Any], *arrays: Array) -> Variant:
     jitted = jax.jit(function)
     inputs = [jnp.asarray(array) for array in arrays]
-    return Variant("jit", lambda: jax.block_until_ready(jitted(*inputs)), read)
+    return Variant(label, lambda: jax.block_until_ready(jitted(*inputs)), read)
 
 
 def read(result: Any) -> tuple[Array, ...]:

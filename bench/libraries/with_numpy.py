@@ -3,21 +3,21 @@
 from collections.abc import Iterator
 
 import numpy as np
-from cases import ALPHA, BIAS, EPSILON, Array, Case, Data
+from cases import ALPHA, BIAS, Array, Case, Data
 
 from libraries import Library, Variant
 
 
-def normalise(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+def normalise(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array]:
     """Centred and scaled x, and 1 / sqrt(var + epsilon)."""
     xhat = x - x.mean(axes, keepdims=True)
-    rstd = 1 / np.sqrt(np.square(xhat).mean(axes, keepdims=True) + EPSILON)
+    rstd = 1 / np.sqrt(np.square(xhat).mean(axes, keepdims=True) + epsilon)
     xhat *= rstd
     return xhat, rstd
 
 
-def forward(x: Array, axes: tuple[int, ...], gamma: Array, beta: Array) -> Array:
-    y, _ = normalise(x, axes)
+def forward(x: Array, axes: tuple[int, ...], gamma: Array, beta: Array, epsilon: float) -> Array:
+    y, _ = normalise(x, axes, epsilon)
     y *= gamma
     y += beta
     return y
@@ -84,27 +84,33 @@ class NumPy(Library):
     version = np.__version__
 
     def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        yield Variant("numpy", lambda: forward(data.x, (-1,), data.gamma, data.beta), one)
+        return self._forward(case, data.x, (-1,), data.gamma, data.beta)
 
     def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        return self._backward(data, data.gamma, (-1,), tuple(range(data.x.ndim - 1)))
+        return self._backward(case, data, data.gamma, (-1,), tuple(range(data.x.ndim - 1)))
 
     def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         gamma, beta = case.per_channel(data.gamma), case.per_channel(data.beta)
-        yield Variant("numpy", lambda: forward(data.x, case.spatial_axes, gamma, beta), one)
+        return self._forward(case, data.x, case.spatial_axes, gamma, beta)
 
     def instance_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
         axes = case.spatial_axes
-        return self._backward(data, case.per_channel(data.gamma), axes, (0, *axes))
+        return self._backward(case, data, case.per_channel(data.gamma), axes, (0, *axes))
+
+    def _forward(
+        self, case: Case, x: Array, axes: tuple[int, ...], gamma: Array, beta: Array
+    ) -> Iterator[Variant]:
+        yield Variant("numpy", lambda: forward(x, axes, gamma, beta, case.epsilon), one)
 
     def _backward(
         self,
+        case: Case,
         data: Data,
         gamma: Array,
         axes: tuple[int, ...],
         parameter_axes: tuple[int, ...],
     ) -> Iterator[Variant]:
-        saved = data.x.mean(axes, keepdims=True), normalise(data.x, axes)[1]
+        saved = data.x.mean(axes, keepdims=True), normalise(data.x, axes, case.epsilon)[1]
         yield Variant("numpy", lambda: backward(data, gamma, saved, axes, parameter_axes), tuple)
 
     def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:

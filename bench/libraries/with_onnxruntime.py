@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from cases import ALPHA, BIAS, EPSILON, Array, Case, Data
+from cases import ALPHA, BIAS, Array, Case, Data
 from onnx import helper
 
 from libraries import Library, Variant
@@ -20,12 +20,12 @@ class OnnxRuntime(Library):
 
     def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         inputs = {"x": data.x, "gamma": data.gamma, "beta": data.beta}
-        yield self._variant("LayerNormalization", inputs, axis=-1, epsilon=EPSILON)
+        yield self._variant("LayerNormalization", inputs, axis=-1, epsilon=case.epsilon)
 
     def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         inputs = {"x": data.x, "gamma": data.gamma, "beta": data.beta}
         if case.order == "NCHW" and self.dtype == "float32":
-            yield self._variant("InstanceNormalization", inputs, epsilon=EPSILON)
+            yield self._variant("InstanceNormalization", inputs, epsilon=case.epsilon)
 
     def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         if case.order == "NCHW" and self.dtype == "float32":
@@ -52,7 +52,7 @@ class OnnxRuntime(Library):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is raised, too
         return options
 
 

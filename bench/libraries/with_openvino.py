@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import openvino
-from cases import ALPHA, BIAS, EPSILON, Array, Case, Data
+from cases import ALPHA, BIAS, Array, Case, Data
 from openvino import opset13 as ops
 
 from libraries import Library, Variant
@@ -19,11 +19,11 @@ class OpenVino(Library):
     dtypes = ("float32",)  # its CPU plugin computes float64 in float32
 
     def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        yield self._norm(data.x, (data.x.ndim - 1,), data.gamma, data.beta)
+        yield self._norm(case, data.x, (data.x.ndim - 1,), data.gamma, data.beta)
 
     def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         gamma, beta = case.per_channel(data.gamma), case.per_channel(data.beta)
-        yield self._norm(data.x, case.spatial_axes, gamma, beta)
+        yield self._norm(case, data.x, case.spatial_axes, gamma, beta)
 
     def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         if case.order == "NHWC":
@@ -33,10 +33,12 @@ class OpenVino(Library):
         y = ops.lrn(x, axes, ALPHA, case.beta, BIAS, case.size)
         yield self._variant("LRN", [x], [data.x], y)
 
-    def _norm(self, x: Array, axes: tuple[int, ...], gamma: Array, beta: Array) -> Variant:
+    def _norm(
+        self, case: Case, x: Array, axes: tuple[int, ...], gamma: Array, beta: Array
+    ) -> Variant:
         arrays = [x, gamma, beta]
         inputs = [ops.parameter(array.shape, array.dtype) for array in arrays]
-        y = ops.mvn(inputs[0], np.array(axes, np.int64), True, EPSILON, "inside_sqrt")
+        y = ops.mvn(inputs[0], np.array(axes, np.int64), True, case.epsilon, "inside_sqrt")
         return self._variant("MVN", inputs, arrays, ops.add(ops.multiply(y, inputs[1]), inputs[2]))
 
     def _variant(self, label: str, inputs: list[Any], arrays: list[Array], result: Any) -> Variant:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
-from cases import ALPHA, BIAS, EPSILON, Array, Case, Data
+from cases import ALPHA, BIAS, Array, Case, Data
 
 from libraries import Library, Variant
 
@@ -25,13 +25,13 @@ class Torch(Library):
         x, gamma, beta = map(torch.from_numpy, (data.x, data.gamma, data.beta))
         shape = case.shape[-1:]
         yield Variant(
-            "layer_norm", lambda: F.layer_norm(x, shape, gamma, beta, EPSILON), reader(case)
+            "layer_norm", lambda: F.layer_norm(x, shape, gamma, beta, case.epsilon), reader(case)
         )
 
     def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
         x, dy, gamma, beta = map(torch.from_numpy, (data.x, data.dy, data.gamma, data.beta))
         shape = case.shape[-1:]
-        _, mean, rstd = torch.native_layer_norm(x, shape, gamma, beta, EPSILON)
+        _, mean, rstd = torch.native_layer_norm(x, shape, gamma, beta, case.epsilon)
         backward = torch.ops.aten.native_layer_norm_backward
         yield Variant(
             "native_layer_norm_backward",
@@ -46,12 +46,12 @@ class Torch(Library):
         )
         groups = case.parameters
         yield Variant(
-            "group_norm", lambda: F.group_norm(x, groups, gamma, beta, EPSILON), reader(case)
+            "group_norm", lambda: F.group_norm(x, groups, gamma, beta, case.epsilon), reader(case)
         )
         if np.prod(x.shape[2:]) > 1:  # what torch's own check asks for
             yield Variant(
                 "instance_norm",
-                lambda: F.instance_norm(x, weight=gamma, bias=beta, eps=EPSILON),
+                lambda: F.instance_norm(x, weight=gamma, bias=beta, eps=case.epsilon),
                 reader(case),
             )
 
@@ -61,7 +61,7 @@ class Torch(Library):
         images, groups = x.shape[:2]
         extent = int(np.prod(x.shape[2:]))
         sizes = (images, groups, extent, groups)
-        _, mean, rstd = torch.native_group_norm(x, gamma, beta, *sizes, EPSILON)
+        _, mean, rstd = torch.native_group_norm(x, gamma, beta, *sizes, case.epsilon)
         backward = torch.ops.aten.native_group_norm_backward
         yield Variant(
             "native_group_norm_backward",
@@ -71,27 +71,31 @@ class Torch(Library):
         if extent > 1:
             leaves = [tensor.detach().requires_grad_() for tensor in (x, gamma, beta)]
             with torch.enable_grad():
-                y = F.instance_norm(leaves[0], weight=leaves[1], bias=leaves[2], eps=EPSILON)
+                y = F.instance_norm(leaves[0], weight=leaves[1], bias=leaves[2], eps=case.epsilon)
             yield Variant("instance_norm autograd", gradient(y, leaves, dy), reader(case))
 
     def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         x = channels_first(case, data.x)
-        norm = F.local_response_norm
-        yield Variant(
-            "local_response_norm", lambda: norm(x, case.size, ALPHA, case.beta, BIAS), reader(case)
-        )
+        yield Variant("local_response_norm", lambda: lrn(case, x), reader(case))
 
     def lrn_backward(self, case: Case, data: Data) -> Iterator[Variant]:
         x, dy = channels_first(case, data.x), channels_first(case, data.dy)
         leaf = x.detach().requires_grad_()
         with torch.enable_grad():
-            y = F.local_response_norm(leaf, case.size, ALPHA, case.beta, BIAS)
+            y = lrn(case, leaf)
         yield Variant("local_response_norm autograd", gradient(y, [leaf], dy), reader(case))
 
 
 def channels_first(case: Case, x: Array) -> torch.Tensor:
     tensor = torch.from_numpy(x)
     return tensor if case.order == "NCHW" else tensor.movedim(-1, 1)
+
+
+def lrn(case: Case, x: torch.Tensor) -> torch.Tensor:
+    """A window of even size reaches one channel further down in torch, not up as in ONNX."""
+    even = case.size % 2 == 0
+    y = F.local_response_norm(x.flip(1) if even else x, case.size, ALPHA, case.beta, BIAS)
+    return y.flip(1) if even else y
 
 
 def gradient(y: torch.Tensor, leaves: list[torch.Tensor], dy: torch.Tensor) -> Callable[[], Any]:

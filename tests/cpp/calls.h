@@ -2,6 +2,7 @@
 #ifndef NORMKERNELS_TESTS_CALLS_H_
 #define NORMKERNELS_TESTS_CALLS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -28,10 +29,10 @@ class Guarded {
 
   /// Nothing outside has been written.
   bool intact() const {
-    for (std::size_t i = 0; i < storage_.size(); ++i) {
-      if ((i < begin_ || i >= begin_ + size_) && storage_[i] == storage_[i]) return false;
-    }
-    return true;
+    const auto is_nan = [](T value) { return value != value; };
+    const auto begin = storage_.begin() + static_cast<std::ptrdiff_t>(begin_);
+    return std::all_of(storage_.begin(), begin, is_nan) &&
+           std::all_of(begin + static_cast<std::ptrdiff_t>(size_), storage_.end(), is_nan);
   }
   bool same_bits(const Guarded& other) const {
     return size_ == other.size_ &&
@@ -44,8 +45,6 @@ class Guarded {
   std::size_t size_, begin_;
   std::vector<T> storage_;
 };
-
-constexpr double epsilon = 1e-5;
 
 struct Window {
   std::int64_t size;
@@ -72,13 +71,18 @@ struct Problem {
   nk::Tensor shape;
   Window window;
   int offset;
+  double epsilon = 1e-5;
   Guarded<T> x{0}, dy{0}, gamma{0}, beta{0};
 
  private:
-  // Uniform in [-0.5, 1.5), the same numbers on every platform.
+  // Uniform in [-0.5, 1.5), the same numbers on every platform: as many random bits as T has, so
+  // that conversion, division and subtraction are exact.
   T next() {
+    constexpr int digits = std::numeric_limits<T>::digits;
     state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-    return static_cast<T>(state_ >> 40) / static_cast<T>(1 << 23) - T(0.5);
+    return static_cast<T>(state_ >> (64 - digits)) /
+               static_cast<T>(std::uint64_t{1} << (digits - 1)) -
+           T(0.5);
   }
   std::uint64_t state_ = 1;
 };
@@ -89,8 +93,8 @@ using Outputs = std::vector<Guarded<T>>;
 template <class T>
 Outputs<T> layer_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   Outputs<T> o = {p.tensor(), p.output(p.shape.n), p.output(p.shape.n)};
-  nk::layer_norm_forward(p.rows(), p.x.data(), o[0].data(), p.gamma.data(), p.beta.data(), epsilon,
-                         o[1].data(), o[2].data(), e);
+  nk::layer_norm_forward(p.rows(), p.x.data(), o[0].data(), p.gamma.data(), p.beta.data(),
+                         p.epsilon, o[1].data(), o[2].data(), e);
   return o;
 }
 
@@ -109,7 +113,7 @@ Outputs<T> instance_norm_forward(const Problem<T>& p, const normkernels_executor
   const std::int64_t planes = p.shape.n * p.shape.c;
   Outputs<T> o = {p.tensor(), p.output(planes), p.output(planes)};
   nk::instance_norm_forward(p.shape, p.x.data(), o[0].data(), p.gamma.data(), p.beta.data(),
-                            epsilon, o[1].data(), o[2].data(), nullptr, e);
+                            p.epsilon, o[1].data(), o[2].data(), nullptr, e);
   return o;
 }
 
@@ -118,8 +122,8 @@ Outputs<T> instance_norm_backward(const Problem<T>& p, const normkernels_executo
   const Outputs<T> f = instance_norm_forward(p, e);
   Outputs<T> o = {p.tensor(), p.output(p.shape.c), p.output(p.shape.c)};
   nk::instance_norm_backward(p.shape, p.dy.data(), p.x.data(), o[0].data(), p.gamma.data(),
-                             saved ? f[1].data() : nullptr, saved ? f[2].data() : nullptr, epsilon,
-                             o[1].data(), o[2].data(), nullptr, e);
+                             saved ? f[1].data() : nullptr, saved ? f[2].data() : nullptr,
+                             p.epsilon, o[1].data(), o[2].data(), nullptr, e);
   return o;
 }
 
@@ -129,8 +133,8 @@ Outputs<T> instance_norm_with_gradient(const Problem<T>& p, const normkernels_ex
   Outputs<T> o = {p.tensor(), p.output(planes),    p.output(planes),
                   p.tensor(), p.output(p.shape.c), p.output(p.shape.c)};
   nk::instance_norm_with_gradient(p.shape, p.x.data(), p.dy.data(), o[0].data(), o[3].data(),
-                                  p.gamma.data(), p.beta.data(), epsilon, o[1].data(), o[2].data(),
-                                  o[4].data(), o[5].data(), nullptr, e);
+                                  p.gamma.data(), p.beta.data(), p.epsilon, o[1].data(),
+                                  o[2].data(), o[4].data(), o[5].data(), nullptr, e);
   return o;
 }
 
@@ -164,8 +168,8 @@ Outputs<T> layer_norm_steps(const Problem<T>& p, const normkernels_executor* e) 
   for (int i = 0; i < 3; ++i) o.push_back(p.tensor());
   const auto at = [&](int i) { return o[static_cast<std::size_t>(i)].data(); };
   const Outputs<T> f = layer_norm_forward(p, e);
-  nk::compute_sigma_and_fused_params(r.rows, epsilon, f[1].data(), f[2].data(), at(0), at(1), at(2),
-                                     e);
+  nk::compute_sigma_and_fused_params(r.rows, p.epsilon, f[1].data(), f[2].data(), at(0), at(1),
+                                     at(2), e);
   nk::layer_norm_apply(r, p.x.data(), at(1), at(2), at(11), p.gamma.data(), p.beta.data(), e);
   nk::layer_norm_internal_gradients(r, p.dy.data(), p.x.data(), at(3), at(4), p.gamma.data(),
                                     at(12), e);
@@ -184,7 +188,7 @@ Outputs<T> instance_norm_steps(const Problem<T>& p, const normkernels_executor* 
   for (int i = 0; i < 2; ++i) o.push_back(p.output(c));
   for (int i = 0; i < 2; ++i) o.push_back(p.tensor());
   const auto at = [&](int i) { return o[static_cast<std::size_t>(i)].data(); };
-  nk::instance_norm_moments(p.shape, p.x.data(), at(0), at(1), epsilon, nullptr, e);
+  nk::instance_norm_moments(p.shape, p.x.data(), at(0), at(1), p.epsilon, nullptr, e);
   nk::instance_norm_fused_params(n, c, at(0), at(1), p.gamma.data(), p.beta.data(), at(2), at(3),
                                  e);
   nk::instance_norm_apply(p.shape, p.x.data(), at(2), at(3), at(8), e);
@@ -233,6 +237,13 @@ inline std::vector<std::string> supported_isas() {
   for (const nk::Isa& isa : nk::isas()) {
     if (isa.supported) result.push_back(isa.name);
   }
+  return result;
+}
+
+/// Those whose bits are the same.
+inline std::vector<std::string> supported_isas_with_fma() {
+  std::vector<std::string> result = supported_isas();
+  result.erase(std::remove(result.begin(), result.end(), "baseline"), result.end());
   return result;
 }
 

@@ -42,7 +42,7 @@ struct NormReference {
     for (const Element& e : group) sum += p.x[e.at];
     const long double mu = sum.value / count;
     for (const Element& e : group) squares += (p.x[e.at] - mu) * (p.x[e.at] - mu);
-    const long double std = std::sqrt(squares.value / count + static_cast<long double>(epsilon));
+    const long double std = std::sqrt(squares.value / count + static_cast<long double>(p.epsilon));
     mean.push_back({mu, sum.scale / count});
     sigma.push_back({std, std});
     inv_std.push_back({1 / std, 1 / std});

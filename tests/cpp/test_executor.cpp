@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -35,20 +37,18 @@ TEST_CASE_TEMPLATE("the bits do not depend on who runs the tasks, and in which o
                    double) {
   std::mt19937 random(7);
   std::int64_t most_tasks = 0;
-  const auto in_order = [&](std::int64_t tasks, auto task) {
-    for (std::int64_t i = 0; i < tasks; ++i) task(i);
-  };
-  const auto reversed = [&](std::int64_t tasks, auto task) {
+  using Run = std::function<void(std::int64_t, const std::function<void(std::int64_t)>&)>;
+  const Run reversed = [&](std::int64_t tasks, const auto& task) {
     most_tasks = std::max(most_tasks, tasks);
     for (std::int64_t i = tasks; i-- > 0;) task(i);
   };
-  const auto shuffled = [&](std::int64_t tasks, auto task) {
-    std::vector<std::int64_t> order;
-    for (std::int64_t i = 0; i < tasks; ++i) order.push_back(i);
+  const Run shuffled = [&](std::int64_t tasks, const auto& task) {
+    std::vector<std::int64_t> order(static_cast<std::size_t>(tasks));
+    std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), random);
     for (const std::int64_t i : order) task(i);
   };
-  const auto threaded = [&](std::int64_t tasks, auto task) {
+  const auto at_once = [&](std::int64_t tasks, auto task) {
     std::vector<std::thread> pool;
     for (std::int64_t t = 0; t < 4; ++t) {
       pool.emplace_back([=] {
@@ -57,10 +57,7 @@ TEST_CASE_TEMPLATE("the bits do not depend on who runs the tasks, and in which o
     }
     for (std::thread& thread : pool) thread.join();
   };
-  const nk::Executor one(in_order, 1);
-  const nk::Executor backwards(reversed, 8);
-  const nk::Executor random_order(shuffled, 3);
-  const nk::Executor parallel(threaded, 4);
+  const normkernels_executor serial = nk::threads(1);
 
   for (const std::string& isa : supported_isas()) {
     CAPTURE(isa);
@@ -73,15 +70,16 @@ TEST_CASE_TEMPLATE("the bits do not depend on who runs the tasks, and in which o
       const Problem<T> problem(shape, window);
       for (const Call<T>& call : calls<T>) {
         CAPTURE(std::string(call.name));
-        const Outputs<T> expected = call.run(problem, &one);
-        check_same_bits(call, problem, expected, nullptr);
-        check_same_bits(call, problem, expected, &backwards);
-        check_same_bits(call, problem, expected, &random_order);
-        check_same_bits(call, problem, expected, &parallel);
-        for (const std::int32_t count : {1, 2, 5}) {
-          const normkernels_executor own = nk::threads(count);
+        const Outputs<T> expected = call.run(problem, &serial);
+        for (std::int32_t threads = 1; threads <= 8; ++threads) {
+          CAPTURE(threads);
+          const normkernels_executor own = nk::threads(threads);
           check_same_bits(call, problem, expected, &own);
+          const nk::Executor<Run> callers(threads % 2 == 0 ? reversed : shuffled, threads);
+          check_same_bits(call, problem, expected, &callers);
         }
+        const nk::Executor parallel(at_once, 4);
+        check_same_bits(call, problem, expected, &parallel);
       }
     }
   }

@@ -66,7 +66,7 @@ TEST_CASE_TEMPLATE("extents of zero", T, float, double) {
         if (problem.rows().cols == 0) {
           for (std::size_t i = 0; i < forward[1].size(); ++i) {
             CHECK(forward[1][i] == 0);
-            CHECK(forward[2][i] == doctest::Approx(std::sqrt(epsilon)));
+            CHECK(forward[2][i] == doctest::Approx(std::sqrt(problem.epsilon)));
           }
         }
       }
@@ -103,7 +103,7 @@ TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, floa
     w = scratch(normkernels_instance_norm_forward_workspace_bytes(nk::dtype<T>, shape.order,
                                                                   shape.n, shape.c, shape.spatial));
     Guarded<T> y = p.tensor();
-    nk::instance_norm_forward(shape, p.x.data(), y.data(), p.gamma.data(), p.beta.data(), epsilon,
+    nk::instance_norm_forward(shape, p.x.data(), y.data(), p.gamma.data(), p.beta.data(), p.epsilon,
                               nullptr, nullptr, w.data());
     CHECK(w.intact());
     CHECK(y.same_bits(instance_norm_forward(p, nullptr)[0]));
@@ -112,7 +112,7 @@ TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, floa
         nk::dtype<T>, shape.order, shape.n, shape.c, shape.spatial));
     Guarded<T> dx = p.tensor(), dscale = p.output(shape.c), dbias = p.output(shape.c);
     nk::instance_norm_backward(shape, p.dy.data(), p.x.data(), dx.data(), p.gamma.data(), nullptr,
-                               nullptr, epsilon, dscale.data(), dbias.data(), w.data());
+                               nullptr, p.epsilon, dscale.data(), dbias.data(), w.data());
     CHECK(w.intact());
     const Outputs<T> expected = instance_norm_backward<T, false>(p, nullptr);
     CHECK(dx.same_bits(expected[0]));

@@ -1,0 +1,193 @@
+// The bits of every output, as numbers that are written down: they are the same on every machine
+// that has fma, with every compiler and at every level of optimisation, and when they change that
+// is to be seen in a diff. digests.txt has a line for each call and dtype, and in it a digest for
+// each group of inputs below.
+#include <doctest/doctest.h>
+
+#include <fstream>
+#include <iomanip>
+#include <sstream>
+
+#include "calls.h"
+
+namespace {
+
+template <class T>
+using Problems = std::vector<Problem<T>>;
+
+constexpr nk::Order orders[] = {nk::nchw, nk::nhwc};
+
+// Those powers that have a way of their own, and one that has not.
+constexpr double betas[] = {0.5, 0.6, 0.75, 1, 2};
+
+// Around the widths of vectors and blocks; windows of odd and even sizes, wider than the tensor,
+// and with brackets below zero.
+template <class T>
+Problems<T> sizes() {
+  Problems<T> problems;
+  for (const nk::Tensor& shape : shapes()) problems.emplace_back(shape, Window{5, 1, 0.75, 1});
+  for (const nk::Order order : orders) {
+    const nk::Tensor shape = {order, 2, 21, 37};
+    for (const std::int64_t size : {1, 2, 3, 4, 5, 6, 7, 9, 11, 33}) {
+      for (const double beta : betas) problems.emplace_back(shape, Window{size, 1, beta, 1.5});
+    }
+    problems.emplace_back(shape, Window{5, -1, 0.6, 0.5});
+  }
+  return problems;
+}
+
+// Several chunks and spans of a row, blocks of rows and of images, tiles of channels and of pixels;
+// NHWC with few channels, which are folded.
+template <class T>
+Problems<T> many() {
+  Problems<T> problems;
+  std::size_t i = 0;
+  for (const nk::Order order : orders) {
+    for (const nk::Tensor& shape : {nk::Tensor{order, 1, 1, 300001},
+                                    {order, 2, 3, 70001},
+                                    {order, 3, 2, 9001},
+                                    {order, 3, 33, 1025},
+                                    {order, 75, 5, 50},
+                                    {order, 1500, 1, 67},
+                                    {order, 2, 300, 77},
+                                    {order, 1, 5000, 7}}) {
+      problems.emplace_back(shape, Window{5, 1, betas[i++ % std::size(betas)], 1});
+    }
+  }
+  return problems;
+}
+
+template <class T, class Change>
+void add(Problems<T>& problems, const Change& change) {
+  for (const nk::Order order : orders) {
+    for (const nk::Tensor& shape : {nk::Tensor{order, 3, 5, 7}, {order, 2, 3, 1100}}) {
+      for (const double beta : {0.6, 0.75}) {
+        problems.emplace_back(shape, Window{5, 1, beta, 1});
+        change(problems.back());
+      }
+    }
+  }
+}
+
+template <class T, class F>
+void change_x(Problem<T>& p, const F& f) {
+  for (std::size_t i = 0; i < p.x.size(); ++i) p.x[i] = f(p.x[i]);
+}
+
+// Far from zero, where nearly all digits of x are its mean's.
+template <class T>
+Problems<T> offset() {
+  Problems<T> problems;
+  for (const T mean : {T(1e2), T(1e4), T(-1e6)}) {
+    add(problems, [=](Problem<T>& p) { change_x(p, [=](T x) { return x + mean; }); });
+  }
+  return problems;
+}
+
+// Where squares overflow or underflow, denormal numbers, rows without a variance, outliers.
+template <class T>
+Problems<T> range() {
+  using Limits = std::numeric_limits<T>;
+  Problems<T> problems;
+  for (const T factor :
+       {Limits::max() / 8, T(1e20), T(1e-20), Limits::min(), Limits::min() / 256}) {
+    add(problems, [=](Problem<T>& p) {
+      p.epsilon = 0;
+      change_x(p, [=](T x) { return x * factor; });
+    });
+  }
+  add(problems, [](Problem<T>& p) {
+    p.epsilon = 0;
+    change_x(p, [](T) { return T(3.7); });
+  });
+  for (const T outlier :
+       {T(1e4), T(1e30), Limits::max(), Limits::infinity(), Limits::quiet_NaN()}) {
+    add(problems, [=](Problem<T>& p) { p.x[p.x.size() / 3] = outlier; });
+  }
+  return problems;
+}
+
+template <class T>
+struct Group {
+  const char* name;
+  Problems<T> (*problems)();
+};
+
+template <class T>
+constexpr Group<T> groups[] = {
+    {"sizes", sizes<T>}, {"many", many<T>}, {"offset", offset<T>}, {"range", range<T>}};
+
+// FNV-1a on whole elements, with the high half folded down after each: multiplication carries only
+// upwards. The elements are taken as integers, so byte order has no part in it, and every NaN as
+// the same one: which sign and payload a new NaN has differs between x86 and Arm.
+template <class T>
+void add_to(std::uint64_t& digest, const Guarded<T>& values) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const T value = values[i] == values[i] ? values[i] : std::numeric_limits<T>::quiet_NaN();
+    Bits bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    digest = (digest ^ bits) * 0x100000001b3;
+    digest ^= digest >> 32;
+  }
+}
+
+template <class T>
+void add_lines(std::vector<std::string>& lines, const char* dtype) {
+  std::vector<Problems<T>> problems;
+  for (const Group<T>& group : groups<T>) problems.push_back(group.problems());
+  for (const Call<T>& call : calls<T>) {
+    std::ostringstream line;
+    line << dtype << ' ' << std::left << std::setw(47) << call.name << std::right << std::hex
+         << std::setfill('0');
+    for (const Problems<T>& group : problems) {
+      std::uint64_t digest = 0xcbf29ce484222325;
+      for (const Problem<T>& problem : group) {
+        for (const Guarded<T>& output : call.run(problem, nullptr)) add_to(digest, output);
+      }
+      line << ' ' << std::setw(16) << digest;
+    }
+    lines.push_back(line.str());
+  }
+}
+
+std::vector<std::string> lines_of(const std::string& isa) {
+  const ForcedIsa forced(isa);
+  std::vector<std::string> lines;
+  add_lines<float>(lines, "float32");
+  add_lines<double>(lines, "float64");
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE("the digests are those of digests.txt") {
+  std::vector<std::string> recorded;
+  std::ifstream file(NORMKERNELS_DIGESTS);
+  for (std::string line; std::getline(file, line);) {
+    if (line[0] != '#') recorded.push_back(line);
+  }
+  const std::vector<std::string> isas = supported_isas_with_fma();
+  if (isas.empty()) MESSAGE("this machine has no instruction set with fma: nothing is compared");
+  for (const std::string& isa : isas) {
+    CAPTURE(isa);
+    const std::vector<std::string> lines = lines_of(isa);
+    REQUIRE(lines.size() == recorded.size());
+    for (std::size_t i = 0; i < lines.size(); ++i) CHECK(lines[i] == recorded[i]);
+  }
+}
+
+// Not a test, and not run as one.
+TEST_CASE("write digests.txt" * doctest::skip()) {
+  REQUIRE_FALSE(supported_isas_with_fma().empty());
+  std::ofstream file(NORMKERNELS_DIGESTS);
+  file << "# The bits of all outputs, as test_digests.cpp has them. To write this file anew:\n"
+          "#   cmake --build --preset gcc --target digests\n#"
+       << std::setw(54) << "";
+  for (const Group<float>& group : groups<float>) {
+    file << ' ' << std::setw(16) << group.name;
+  }
+  file << '\n';
+  for (const std::string& line : lines_of(supported_isas_with_fma().back())) file << line << '\n';
+  REQUIRE(file.good());
+}

@@ -1,0 +1,185 @@
+"""The gradients of layer norm and instance norm: exact at any offset and magnitude, whether the
+forward's rounded statistics are handed in or not."""
+
+import functools
+import itertools
+from typing import NamedTuple
+
+import normkernels as nk
+import numpy as np
+import pytest
+import reference
+from conftest import (
+    DISTRIBUTIONS,
+    LENGTHS,
+    LONG_LENGTHS,
+    LONGEST,
+    OFFSETS_OVER_STD,
+    ONE_TERM_IS_MOST,
+    ORDERS,
+    drawn,
+    each_isa,
+    each_of_few_isas,
+    normal,
+    ordered,
+    same_bits,
+)
+from reference import BACKWARD, FORWARD, ONE_TERM, assert_within
+
+F32, F64 = np.float32, np.float64
+
+
+class Gradients(NamedTuple):
+    """Rows for layer norm, which are the channels of one image for instance norm."""
+
+    rows: np.ndarray
+    epsilon: float
+    dy: np.ndarray
+    gamma: np.ndarray
+    scale: np.ndarray
+    layer_norm: reference.LayerNormGradient
+    instance_norm: reference.InstanceNormGradient
+
+
+def gradients_of(rows, epsilon=1e-5):
+    dtype, (m, n) = rows.dtype.type, rows.shape
+    dy = normal((m, n), dtype, seed=1)
+    gamma, scale = normal((n,), dtype, seed=2), normal((m,), dtype, seed=3)
+    exact = reference.layer_norm_backward(dy, rows, gamma, epsilon=epsilon)
+    planes = reference.instance_norm_backward(dy[None], rows[None], scale, epsilon=epsilon)
+    return Gradients(rows, epsilon, dy, gamma, scale, exact, planes)
+
+
+def each_way(case):
+    """(what, actual, exact) for every way to the gradients: layer norm, and instance norm in both
+    layouts, with saved statistics, without, and together with the forward."""
+    rows, dy = case.rows, case.dy
+    _, mean, sigma = nk.layer_norm(rows, epsilon=case.epsilon, return_stats=True)
+    actual = nk.layer_norm_backward(dy, rows, mean, sigma, case.gamma)
+    yield "layer norm", actual, case.layer_norm
+    for order in ORDERS:
+        x, above = ordered(rows[None], order), ordered(dy[None], order)
+        dx = reference.Exact(*(ordered(a, order) for a in case.instance_norm.dx))
+        exact = case.instance_norm._replace(dx=dx)
+        options = {"order": order, "epsilon": case.epsilon}
+        _, mean, inv_std = nk.instance_norm(x, **options, return_stats=True)
+        saved = nk.instance_norm_backward(above, x, case.scale, mean, inv_std, **options)
+        anew = nk.instance_norm_backward(above, x, case.scale, **options)
+        both = nk.instance_norm_with_gradient(x, case.scale, None, above, **options)
+        yield f"instance norm {order} with saved statistics", saved, exact
+        yield f"instance norm {order}", anew, exact
+        yield f"instance norm {order} with the forward", both[1:], exact
+
+
+def assert_exact(case, bound=BACKWARD, what=""):
+    for operator, actual, exact in each_way(case):
+        for name, a, e in zip(exact._fields, actual, exact, strict=True):
+            assert_within(a, e, bound, f"{operator}, {name}, {what}")
+
+
+# ---- Offsets
+
+
+@functools.lru_cache(maxsize=8)
+def gradients_about(offset, shape, dtype):
+    """Once for all instruction sets."""
+    return gradients_of(normal(shape, dtype, mean=offset))
+
+
+def kinds_of_error(case):
+    """The largest errors in u * scale of dx, of dgamma and dscale, and of dbeta and dbias."""
+    errors = [
+        [reference.error(a, e) for a, e in zip(actual, exact, strict=True)]
+        for _, actual, exact in each_way(case)
+    ]
+    return np.array(errors).max(0)
+
+
+@each_isa
+@pytest.mark.parametrize("shape", [(128, 65), (48, 1024), (16, 5000)], ids=str)
+def test_nothing_is_lost_to_the_offset(dtype, shape, isa):
+    """The saved mean is wrong by up to half a unit of the offset's last place; the gradients are
+    not: their errors are within a factor of 2 of those without an offset."""
+    without = kinds_of_error(gradients_about(0, shape, dtype))
+    assert without.max() <= BACKWARD
+    for offset in OFFSETS_OVER_STD[dtype][1:]:
+        errors = kinds_of_error(gradients_about(offset, shape, dtype))
+        assert (errors <= 2 * without).all(), f"offset {offset}: {errors}, without {without}"
+
+
+@pytest.mark.parametrize("offset", [0, 100, 1e4, 1e5])
+def test_offsets_on_which_others_fail(isa, offset):
+    x, dy = normal((128, 1024), F32, mean=offset), normal((128, 1024), F32, seed=1)
+    _, mean, sigma = nk.layer_norm(x, return_stats=True)
+    dx, dgamma, _ = nk.layer_norm_backward(dy, x, mean, sigma)
+    exact = reference.layer_norm_backward(dy, x)
+    assert abs(dx - exact.dx.value).max() <= 2e-6
+    assert abs(dgamma - exact.dgamma.value).max() <= 1e-5  # of sums of 128 terms
+
+
+def test_parameter_gradients_on_one_thread_and_two(isa, dtype):
+    """Others' differ in bits."""
+    x, dy = normal((4096, 256), dtype, mean=100), normal((4096, 256), dtype, seed=1)
+    _, mean, sigma = nk.layer_norm(x, return_stats=True)
+    one, two = (nk.layer_norm_backward(dy, x, mean, sigma, num_threads=n) for n in (1, 2))
+    assert same_bits(one.dgamma, two.dgamma)
+    assert same_bits(one.dbeta, two.dbeta)
+
+
+# ---- Lengths, distributions, magnitudes
+
+
+@functools.lru_cache(maxsize=32)
+def gradients_drawn(distribution, dtype, offset, n):
+    """Once for all instruction sets."""
+    return gradients_of(drawn(distribution, dtype, n, offset))
+
+
+def assert_drawn_exact(distribution, dtype, lengths):
+    bound = BACKWARD + (ONE_TERM if distribution in ONE_TERM_IS_MOST else 0)
+    for offset, n in itertools.product((0, OFFSETS_OVER_STD[dtype][-1]), lengths):
+        case = gradients_drawn(distribution, dtype, offset, n)
+        assert_exact(case, bound, f"offset {offset}, n {n}")
+
+
+@each_isa
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_distributions(dtype, distribution, isa):
+    assert_drawn_exact(distribution, dtype, LENGTHS)
+
+
+@pytest.mark.long
+@each_of_few_isas
+@pytest.mark.parametrize("distribution", ["normal", "spike-first", "alternating"])
+def test_long_rows(dtype, distribution, isa):
+    assert_drawn_exact(distribution, dtype, LONG_LENGTHS[-1:])
+
+
+@pytest.mark.long
+def test_longest_row():
+    gradients_drawn.cache_clear()  # hundreds of megabytes, which this needs
+    assert_exact(gradients_of(drawn("normal", F32, LONGEST, OFFSETS_OVER_STD[F32][-1])))
+
+
+def test_any_magnitude_without_epsilon(isa, dtype):
+    """dx is as small as x is large."""
+    exponents = {F32: (-36, -25, -15, 15, 30, 36), F64: (-300, -150, 150, 300)}[dtype]
+    for exponent, n in itertools.product(exponents, (3, 200, 5000)):
+        rows = (normal((6, n), F64).clip(-3, 3) * 10.0**exponent).astype(dtype)
+        assert_exact(gradients_of(rows, epsilon=0), what=f"1e{exponent}, n {n}")
+
+
+def test_constant_rows_have_no_gradient_without_epsilon(isa, dtype):
+    """None exists: dx is taken as 0, and xhat is 0."""
+    rows = np.repeat(np.array([[0], [0.1], [-1e30]], dtype), 300, axis=1)
+    for operator, (dx, dgamma, dbeta), exact in each_way(gradients_of(rows, epsilon=0)):
+        assert not dx.any(), operator
+        assert not dgamma.any(), operator
+        assert_within(dbeta, exact[2], BACKWARD, operator)
+
+
+def test_instance_norm_with_gradient_has_the_forwards_y(isa, dtype, order):
+    x = ordered(normal((2, 19, 301), dtype, mean=1e4), order)
+    scale, bias = normal((19,), dtype, seed=2), normal((19,), dtype, seed=3)
+    y = nk.instance_norm_with_gradient(x, scale, bias, x, order=order).y
+    assert_within(y, reference.instance_norm(x, scale, bias, order=order).y, FORWARD)
