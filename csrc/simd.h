@@ -121,20 +121,6 @@ NORMKERNELS_INLINE Vec<T> select(Bits<T> mask, Vec<T> yes, Vec<T> no) {
   return {bit_cast<typename Vec<T>::Native>((m & y) | (~m & n))};
 }
 
-template <class T>
-NORMKERNELS_INLINE Vec<T> abs(Vec<T> a) {
-  const Bits<T> magnitude =
-      Bits<T>::all(static_cast<typename BitsOf<T>::type>(~(uint64_t{1} << (8 * sizeof(T) - 1))));
-  return bit_cast<Vec<T>>(bit_cast<Bits<T>>(a) & magnitude);
-}
-
-template <class B>
-NORMKERNELS_INLINE bool any(B mask) {
-  B halves = mask;
-  for (int i = 1; i < B::kLanes; ++i) halves.v[0] |= mask.v[i];
-  return halves.v[0] != 0;
-}
-
 // ---- Loads and stores ---------------------------------------------------------------
 
 template <class T>
@@ -215,6 +201,13 @@ NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
                              _mm512_cvtpd_ps(high.v), 1)};
 }
 
+NORMKERNELS_INLINE bool any(Bits<float> mask) {
+  return _mm512_movepi32_mask(bit_cast<__m512i>(mask.v)) != 0;
+}
+NORMKERNELS_INLINE bool any(Bits<double> mask) {
+  return _mm512_movepi64_mask(bit_cast<__m512i>(mask.v)) != 0;
+}
+
 // Lane i + lane i + half, until one is left.
 NORMKERNELS_INLINE double fold(Vec<double> a) {
   const __m256d four = _mm512_castpd512_pd256(a.v) + _mm512_extractf64x4_pd(a.v, 1);
@@ -271,6 +264,13 @@ NORMKERNELS_INLINE Vec<double> load_widened(const float* p, int n) {
 }
 NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
   return {_mm256_set_m128(_mm256_cvtpd_ps(high.v), _mm256_cvtpd_ps(low.v))};
+}
+
+NORMKERNELS_INLINE bool any(Bits<float> mask) {
+  return _mm256_movemask_ps(bit_cast<__m256>(mask.v)) != 0;
+}
+NORMKERNELS_INLINE bool any(Bits<double> mask) {
+  return _mm256_movemask_pd(bit_cast<__m256d>(mask.v)) != 0;
 }
 
 NORMKERNELS_INLINE double fold(Vec<double> a) {
@@ -344,6 +344,13 @@ NORMKERNELS_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high)
     high.v[i] = static_cast<double>(a.v[i + Vec<double>::kLanes]);
   }
 }
+// Whether a mask has a lane that is set.
+template <class B>
+NORMKERNELS_INLINE bool any(B mask) {
+  for (int i = 1; i < B::kLanes; ++i) mask.v[0] |= mask.v[i];
+  return mask.v[0] != 0;
+}
+
 NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
   Vec<float> r;
   for (int i = 0; i < Vec<double>::kLanes; ++i) {
