@@ -1,5 +1,5 @@
 // The piece of a tensor that local response norm works on at a time: some channels of some pixels,
-// kept in L1 as a matrix [channels, pixels] with a border of zeros for the windows that reach
+// kept in L1 or L2 as a matrix [channels, pixels] with a border of zeros for the windows that reach
 // beyond the first or last channel.
 //
 // Both layouts are this one matrix. NCHW takes some neighbouring pixels, so that a channel
@@ -9,6 +9,7 @@
 #define NORMKERNELS_LRN_TILE_H_
 
 #include "kernels.h"
+#include "loops.h"
 #include "wide.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -25,8 +26,9 @@ NORMKERNELS_INLINE Window window_of(int64_t size, int64_t c) {
   return {before < most ? before : most, after < most ? after : most};
 }
 
-constexpr int64_t kTileElements = 4096;  // of each buffer: 32 KiB of squares, 16 KiB of float32
-constexpr int64_t kMaxSlots = 32;        // workspaces, where the buffers are not on the stack
+constexpr int64_t kTileElements =
+    4096;                          // of each buffer: squares 32 KiB, two of float32 16 KiB each
+constexpr int64_t kMaxSlots = 32;  // workspaces, where the buffers are not on the stack
 
 // How tiles are cut. Which is a matter of speed alone: every element's window is summed by itself.
 struct Tiling {

@@ -6,7 +6,7 @@
 #ifndef NORMKERNELS_POWER_H_
 #define NORMKERNELS_POWER_H_
 
-#include "simd.h"
+#include "loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {

@@ -17,7 +17,7 @@
 #ifndef NORMKERNELS_REDUCE_H_
 #define NORMKERNELS_REDUCE_H_
 
-#include "simd.h"
+#include "loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {

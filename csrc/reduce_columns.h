@@ -183,6 +183,17 @@ NORMKERNELS_INLINE Moments<T, Vec<double>> load_moments(Columns from, int64_t j,
   }
 }
 
+template <class T>
+NORMKERNELS_INLINE Moments<T, double> moments_at(Columns m, int64_t channel, int64_t spatial) {
+  const double count = static_cast<double>(spatial);
+  const Pair<double> mean = {m[0][channel], m[1][channel]};
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return {count, mean, m[2][channel]};
+  } else {
+    return {count, mean, {m[2][channel], m[3][channel]}};
+  }
+}
+
 template <class T, class Lanes>
 NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, Columns to, int64_t j,
                                       Lanes lanes) {

@@ -1,23 +1,12 @@
-// Vectors of the machine's native width, and the dozen operations on them that need an intrinsic.
+// The dozen operations on vectors that need an intrinsic, or have one in some instruction set.
 //
-// The only file that includes intrinsics headers. It is compiled once per instruction set with
-//
-// - NORMKERNELS_ISA: the namespace, e.g. avx2.
-// - NORMKERNELS_VECTOR_BYTES: 16, 32 or 64, the width of a register. Wider vectors would be split
-//   and go through the stack.
-// - NORMKERNELS_GENERIC_SIMD, if defined: no intrinsics at all. Every primitive has a generic body,
-//   which is how the 16-lane kernels run on a machine without AVX-512, and how an unknown processor
-//   gets any.
-//
-// Arithmetic is the compiler's own (GNU vectors): operators on Vec<T> mean the operation on every
-// lane. All of it sits in an anonymous namespace: code compiled for one instruction set must never
-// be merged with another's.
+// The only file that includes intrinsics headers. With NORMKERNELS_GENERIC_SIMD defined there are
+// none at all: every primitive has a generic body, which is how the 16-lane kernels run on a
+// machine without AVX-512, and how an unknown processor gets any.
 #ifndef NORMKERNELS_SIMD_H_
 #define NORMKERNELS_SIMD_H_
 
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "vector.h"
 
 #if defined(NORMKERNELS_GENERIC_SIMD)
 #define NORMKERNELS_SIMD_X86 0
@@ -53,73 +42,8 @@
 #define NORMKERNELS_HAS_FMA 0
 #endif
 
-#define NORMKERNELS_INLINE inline __attribute__((always_inline))
-
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
-
-template <class T>
-struct Vec {
-  typedef T Native __attribute__((vector_size(NORMKERNELS_VECTOR_BYTES)));
-  static constexpr int kLanes = NORMKERNELS_VECTOR_BYTES / static_cast<int>(sizeof(T));
-
-  Native v;
-
-  // s - 0 and not 0 + s: keeps the sign of a negative zero.
-  static NORMKERNELS_INLINE Vec all(T s) { return {s - Native{}}; }
-  static NORMKERNELS_INLINE Vec zero() { return {Native{}}; }
-
-  friend NORMKERNELS_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
-  friend NORMKERNELS_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
-  friend NORMKERNELS_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
-  friend NORMKERNELS_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
-  friend NORMKERNELS_INLINE Vec operator&(Vec a, Vec b) { return {a.v & b.v}; }
-  friend NORMKERNELS_INLINE Vec operator|(Vec a, Vec b) { return {a.v | b.v}; }
-  friend NORMKERNELS_INLINE Vec operator-(Vec a) { return {-a.v}; }
-  friend NORMKERNELS_INLINE Vec operator<<(Vec a, int n) { return {a.v << n}; }
-  friend NORMKERNELS_INLINE Vec operator>>(Vec a, int n) { return {a.v >> n}; }
-};
-
-// The integers of T's size, which comparisons and bit patterns are made of.
-template <class T>
-struct BitsOf;
-template <>
-struct BitsOf<float> {
-  using type = int32_t;
-};
-template <>
-struct BitsOf<double> {
-  using type = int64_t;
-};
-template <class T>
-using Bits = Vec<typename BitsOf<T>::type>;
-
-template <class To, class From>
-NORMKERNELS_INLINE To bit_cast(From from) {
-  static_assert(sizeof(To) == sizeof(From), "bit_cast between sizes");
-  To to;
-  memcpy(&to, &from, sizeof(to));
-  return to;
-}
-
-// Lanes: all bits set where it holds, none where not (NaN compares false).
-template <class T>
-NORMKERNELS_INLINE Bits<T> less(Vec<T> a, Vec<T> b) {
-  return {bit_cast<typename Bits<T>::Native>(a.v < b.v)};
-}
-
-template <class T>
-NORMKERNELS_INLINE Bits<T> equal(Vec<T> a, Vec<T> b) {
-  return {bit_cast<typename Bits<T>::Native>(a.v == b.v)};
-}
-
-template <class T>
-NORMKERNELS_INLINE Vec<T> select(Bits<T> mask, Vec<T> yes, Vec<T> no) {
-  const auto m = mask.v;
-  const auto y = bit_cast<typename Bits<T>::Native>(yes.v);
-  const auto n = bit_cast<typename Bits<T>::Native>(no.v);
-  return {bit_cast<typename Vec<T>::Native>((m & y) | (~m & n))};
-}
 
 // ---- Loads and stores ---------------------------------------------------------------
 
@@ -462,49 +386,6 @@ NORMKERNELS_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
 
 // One value at a time, for what is computed once per row.
 NORMKERNELS_INLINE double sqrt(double a) { return __builtin_sqrt(a); }
-
-// ---- Loops --------------------------------------------------------------------------
-
-template <int N>
-struct Index {
-  static constexpr int value = N;
-};
-
-template <int N, class F>
-NORMKERNELS_INLINE void unroll(F&& f) {
-  if constexpr (N > 0) {
-    unroll<N - 1>(f);
-    f(Index<N - 1>{});
-  }
-}
-
-// f(i, Full) for every whole vector of [0, n), then f(i, lanes) for what is left: two vectors of
-// `Unroll` at a time.
-template <class T, int Unroll = 4, class F>
-NORMKERNELS_INLINE void for_each_vector(int64_t n, F&& f) {
-  constexpr int W = Vec<T>::kLanes;
-  int64_t i = 0;
-  for (; i + Unroll * W <= n; i += Unroll * W) {
-    unroll<Unroll>([&](auto j)
-                       __attribute__((always_inline)) { f(i + decltype(j)::value * W, Full{}); });
-  }
-  for (; i + W <= n; i += W) f(i, Full{});
-  if (i < n) f(i, static_cast<int>(n - i));
-}
-
-// The same where f writes at p + i: whole vectors begin at p's own vector borders, since a store
-// that straddles two cache lines costs two. For element-wise work only: it moves elements between
-// lanes.
-template <class T, class F>
-NORMKERNELS_INLINE void for_each_aligned_vector(const T* p, int64_t n, F&& f) {
-  constexpr int W = Vec<T>::kLanes;
-  constexpr int64_t kWorthIt = 4 * W;
-  const int past = static_cast<int>(reinterpret_cast<uintptr_t>(p) / sizeof(T) % W);
-  const int head = past != 0 && n >= kWorthIt ? W - past : 0;
-  if (head != 0) f(int64_t{0}, head);
-  for_each_vector<T>(
-      n - head, [&](int64_t i, auto lanes) __attribute__((always_inline)) { f(head + i, lanes); });
-}
 
 }  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -91,17 +91,6 @@ NORMKERNELS_INLINE void for_each_image_block(const Images& shape, const Executor
 
 // ---- Statistics ---------------------------------------------------------------------
 
-template <class T>
-NORMKERNELS_INLINE Moments<T, double> moments_at(Columns m, int64_t channel, int64_t spatial) {
-  const double count = static_cast<double>(spatial);
-  const Pair<double> mean = {m[0][channel], m[1][channel]};
-  if constexpr (sizeof(T) == sizeof(float)) {
-    return {count, mean, m[2][channel]};
-  } else {
-    return {count, mean, {m[2][channel], m[3][channel]}};
-  }
-}
-
 // The channels whose squares leave the exponent range get a power of two that brings them to about
 // 1, the others 1, for which the second reduction gives the same bits as the first.
 template <class T>

@@ -10,8 +10,8 @@
 // The last sum runs over the mirrored window: for an even size it is not the window of k.
 //
 // Traffic: the forward reads x once and writes y once, the backward reads dy and x once and writes
-// dx once. All between (squares, s, P, the terms of the sum) is in a tile in L1. See lrn_tile.h for
-// what a tile is.
+// dx once. All between (squares, s, P, the terms of the sum) is in a tile in the cache. See
+// lrn_tile.h for what a tile is.
 #include "../kernels.h"
 #include "../lrn_extraordinary.h"
 #include "table.h"

@@ -2,6 +2,8 @@
 #ifndef NORMKERNELS_TESTS_CALLS_H_
 #define NORMKERNELS_TESTS_CALLS_H_
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -204,6 +206,19 @@ struct Call {
   const char* name;
   Outputs<T> (*run)(const Problem<T>&, const normkernels_executor*);
 };
+
+/// The call's outputs are `expected`, and nothing beside them is written.
+template <class T>
+void check_same_bits(const Call<T>& call, const Problem<T>& problem, const Outputs<T>& expected,
+                     const normkernels_executor* executor) {
+  const Outputs<T> outputs = call.run(problem, executor);
+  REQUIRE(outputs.size() == expected.size());
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    CAPTURE(i);
+    CHECK(outputs[i].same_bits(expected[i]));
+    CHECK(outputs[i].intact());
+  }
+}
 
 template <class T>
 constexpr Call<T> calls[] = {

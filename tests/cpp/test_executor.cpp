@@ -13,18 +13,6 @@ namespace {
 
 constexpr Window window = {5, 1.0, 0.75, 1.0};
 
-template <class T>
-void check_same_bits(const Call<T>& call, const Problem<T>& problem, const Outputs<T>& expected,
-                     const normkernels_executor* executor) {
-  const Outputs<T> outputs = call.run(problem, executor);
-  REQUIRE(outputs.size() == expected.size());
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    CAPTURE(i);
-    CHECK(outputs[i].same_bits(expected[i]));
-    CHECK(outputs[i].intact());
-  }
-}
-
 // Large enough to be split into many tasks, and one image alone, whose planes must be.
 constexpr nk::Tensor large[] = {{nk::nchw, 8, 12, 1024},  {nk::nhwc, 8, 12, 1024},
                                 {nk::nchw, 1, 3, 65543},  {nk::nhwc, 1, 3, 65543},
