@@ -1,15 +1,25 @@
 #include "arrays.h"
 
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 
 namespace normkernels::python {
 
 namespace {
 
-const py::detail::npy_api& numpy() { return py::detail::npy_api::get(); }
+using Api = py::detail::npy_api;
+
+const Api& numpy() { return Api::get(); }
+
+/* The fields of an array and of its dtype. pybind11's own classes would count references. */
+const py::detail::PyArray_Proxy& fields(py::handle array) {
+  return *py::detail::array_proxy(array.ptr());
+}
+const py::detail::PyArrayDescr_Proxy& descriptor(py::handle array) {
+  return *py::detail::array_descriptor_proxy(fields(array).descr);
+}
+
+bool is_array(py::handle value) { return numpy().PyArray_Check_(value.ptr()); }
 
 /* A zero-size array may come with a NULL pointer (DLPack); the C functions want one that is not. */
 void* non_null(const void* data, int64_t size) {
@@ -21,12 +31,6 @@ int64_t product(const py::ssize_t* shape, int first, int last) {
   int64_t result = 1;
   for (int i = first; i < last; ++i) result *= shape[i];
   return result;
-}
-
-std::string text(py::handle value) { return py::str(value); }
-
-std::string type_of(py::handle value) {
-  return value.is_none() ? "is None" : std::string("is of type ") + Py_TYPE(value.ptr())->tp_name;
 }
 
 std::string shape_text(const py::ssize_t* shape, int first, int last) {
@@ -54,34 +58,32 @@ bool same_shape(const py::ssize_t* shape, int rank, const View& x) {
   return rank == x.rank && std::memcmp(shape, x.shape, sizeof(*shape) * rank) == 0;
 }
 
-const char* type_name(int type_num) {
-  return type_num == py::detail::npy_api::NPY_FLOAT_ ? "float32" : "float64";
+std::string has_dtype(py::handle array) { return "has dtype " + text(fields(array).descr); }
+
+const char* type_name(int type_num) { return type_num == Api::NPY_FLOAT_ ? "float32" : "float64"; }
+
+bool is_float(int type_num) { return type_num == Api::NPY_FLOAT_ || type_num == Api::NPY_DOUBLE_; }
+
+bool is_native(py::handle array) { return descriptor(array).byteorder == '='; }
+
+constexpr int kDense = Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_ALIGNED_;
+
+bool is_dense(py::handle array) {
+  return (fields(array).flags & kDense) == kDense && is_native(array);
 }
 
-bool is_float(int type_num) {
-  return type_num == py::detail::npy_api::NPY_FLOAT_ ||
-         type_num == py::detail::npy_api::NPY_DOUBLE_;
-}
-
-bool is_native(const py::array& array) { return array.dtype().byteorder() == '='; }
-
-constexpr int kDense =
-    py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-
-bool is_dense(const py::array& array) {
-  return (array.flags() & kDense) == kDense && is_native(array);
-}
+/* A new reference, for NumPy to take. */
+PyObject* native_dtype(int type_num) { return numpy().PyArray_DescrFromType_(type_num); }
 
 std::string must_not_overlap(const char* alias) {
   return alias == nullptr ? "share none" : std::string("be ") + alias + " itself or share none";
 }
 
-py::array dense_copy(const py::array& array) {
-  PyObject* copy =
-      numpy().PyArray_FromAny_(array.ptr(), py::dtype(array.dtype().num()).release().ptr(), 0, 0,
-                               kDense | py::detail::npy_api::NPY_ARRAY_ENSUREARRAY_, nullptr);
+py::object dense_copy(py::handle array) {
+  PyObject* copy = numpy().PyArray_FromAny_(array.ptr(), native_dtype(descriptor(array).type_num),
+                                            0, 0, kDense | Api::NPY_ARRAY_ENSUREARRAY_, nullptr);
   if (copy == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::array>(copy);
+  return py::reinterpret_steal<py::object>(copy);
 }
 
 }  // namespace
@@ -106,13 +108,12 @@ void Call::refuse_type(const char* name, const std::string& was, const std::stri
 }
 
 normkernels_dtype Call::dtype() const {
-  return type_num_ == py::detail::npy_api::NPY_FLOAT_ ? NORMKERNELS_F32 : NORMKERNELS_F64;
+  return type_num_ == Api::NPY_FLOAT_ ? NORMKERNELS_F32 : NORMKERNELS_F64;
 }
 
 /* ---- Inputs ---------------------------------------------------------------------------------- */
 
-py::array Call::array(py::handle value, const char* name) const {
-  if (numpy().PyArray_Check_(value.ptr())) return py::reinterpret_borrow<py::array>(value);
+py::object Call::as_array(py::handle value, const char* name) const {
   try {
     const bool interface = py::hasattr(value, "__array_interface__");
     if (!interface && py::hasattr(value, "__dlpack__")) {
@@ -132,11 +133,11 @@ py::array Call::array(py::handle value, const char* name) const {
 }
 
 View Call::input(py::handle value, const char* name) {
-  py::array view = array(value, name);
-  const int type_num = view.dtype().num();
-  if (!is_float(type_num)) {
-    refuse_type(name, "has dtype " + text(view.dtype()), "be float32 or float64");
-  }
+  py::handle array = value;
+  py::object converted;
+  if (!is_array(value)) array = converted = as_array(value, name);
+  const int type_num = descriptor(array).type_num;
+  if (!is_float(type_num)) refuse_type(name, has_dtype(array), "be float32 or float64");
   if (type_num_ == 0) {
     type_num_ = type_num;
     reference_ = name;
@@ -144,15 +145,16 @@ View Call::input(py::handle value, const char* name) {
     refuse_type(name, std::string("has dtype ") + type_name(type_num),
                 std::string("be ") + type_name(type_num_) + ", the dtype of " + reference_);
   }
-  if (!is_dense(view)) {
-    copies_.push_back({view, dense_copy(view)});
-    view = copies_.back().dense;
-  } else if (view.ptr() != value.ptr()) {
-    copies_.push_back({view, view}); /* nobody else holds it */
+  if (!is_dense(array)) {
+    copies_.push_back({py::reinterpret_borrow<py::object>(array), dense_copy(array)});
+    array = copies_.back().dense;
+  } else if (converted) {
+    copies_.push_back({converted, converted}); /* nobody else holds it */
   }
-  const int rank = static_cast<int>(view.ndim());
-  const int64_t size = product(view.shape(), 0, rank);
-  return {name, non_null(view.data(), size), view.shape(), rank, size};
+  const py::ssize_t* shape = fields(array).dimensions;
+  const int rank = fields(array).nd;
+  const int64_t size = product(shape, 0, rank);
+  return {name, non_null(fields(array).data, size), shape, rank, size};
 }
 
 View Call::like(py::handle value, const char* name, const View& x, Presence presence) {
@@ -229,11 +231,13 @@ Planes Call::planes(const View& x, py::handle order, int min_rank, int max_rank)
                      (max_rank == kMaxRank ? " or more" : " to " + std::to_string(max_rank)));
   }
   if (!PyUnicode_Check(order.ptr())) refuse_type("order", type_of(order), "be a string");
-  const std::string name = text(order);
-  if (name == "NCHW" || name == "nchw") {
+  const auto is = [&](const char* name) {
+    return PyUnicode_CompareWithASCIIString(order.ptr(), name) == 0;
+  };
+  if (is("NCHW") || is("nchw")) {
     return {x, NORMKERNELS_NCHW, x.shape[0], x.shape[1], product(x.shape, 2, x.rank)};
   }
-  if (name == "NHWC" || name == "nhwc") {
+  if (is("NHWC") || is("nhwc")) {
     const int last = x.rank - 1;
     return {x, NORMKERNELS_NHWC, x.shape[0], x.shape[last], product(x.shape, 1, last)};
   }
@@ -248,13 +252,11 @@ Planes Call::table(const View& x) {
 /* ---- Outputs --------------------------------------------------------------------------------- */
 
 Output Call::create(const py::ssize_t* shape, int rank) const {
-  PyObject* made =
-      numpy().PyArray_NewFromDescr_(numpy().PyArray_Type_, py::dtype(type_num_).release().ptr(),
-                                    rank, shape, nullptr, nullptr, 0, nullptr);
+  PyObject* made = numpy().PyArray_NewFromDescr_(numpy().PyArray_Type_, native_dtype(type_num_),
+                                                 rank, shape, nullptr, nullptr, 0, nullptr);
   if (made == nullptr) throw py::error_already_set();
-  Output output{py::reinterpret_steal<py::object>(made)};
-  output.data = non_null(py::detail::array_proxy(made)->data, product(shape, 0, rank));
-  return output;
+  return {py::reinterpret_steal<py::object>(made),
+          non_null(fields(made).data, product(shape, 0, rank))};
 }
 
 Output Call::create(std::initializer_list<int64_t> shape) const {
@@ -273,34 +275,29 @@ Output Call::create_rows(const Matrix& x) const {
 
 Output Call::output(py::handle out, const char* name, const View& x, const char* alias) {
   if (out.is_none()) return create_like(x);
-  if (!numpy().PyArray_Check_(out.ptr())) {
-    refuse_type(name, type_of(out), "be None or a numpy.ndarray");
-  }
-  const py::array array = py::reinterpret_borrow<py::array>(out);
-  check_out(array, name, x, alias);
+  if (!is_array(out)) refuse_type(name, type_of(out), "be None or a numpy.ndarray");
+  check_out(out, name, x, alias);
   outs_[num_outs_++] = {name, alias};
-  return {array, non_null(array.data(), x.size)};
+  return {py::reinterpret_borrow<py::object>(out), non_null(fields(out).data, x.size)};
 }
 
-void Call::check_out(const py::array& out, const char* name, const View& x,
-                     const char* alias) const {
-  using Api = py::detail::npy_api;
-  if (out.dtype().num() != type_num_ || !is_native(out)) {
-    refuse_type(name, "has dtype " + text(out.dtype()),
+void Call::check_out(py::handle out, const char* name, const View& x, const char* alias) const {
+  const py::detail::PyArray_Proxy& array = fields(out);
+  if (descriptor(out).type_num != type_num_ || !is_native(out)) {
+    refuse_type(name, has_dtype(out),
                 std::string("be ") + type_name(type_num_) + ", the dtype of " + reference_);
   }
-  const int rank = static_cast<int>(out.ndim());
-  if (!same_shape(out.shape(), rank, x)) {
-    refuse_value(name, "has shape " + shape_text(out.shape(), 0, rank),
+  if (!same_shape(array.dimensions, array.nd, x)) {
+    refuse_value(name, "has shape " + shape_text(array.dimensions, 0, array.nd),
                  "have " + shape_text(x) + ", the shape of " + std::string(x.name));
   }
-  if ((out.flags() & Api::NPY_ARRAY_C_CONTIGUOUS_) == 0) {
-    refuse_value(name, "has strides " + shape_text(out.strides(), 0, rank), "be C-contiguous");
+  if ((array.flags & Api::NPY_ARRAY_C_CONTIGUOUS_) == 0) {
+    refuse_value(name, "has strides " + shape_text(array.strides, 0, array.nd), "be C-contiguous");
   }
-  if ((out.flags() & Api::NPY_ARRAY_ALIGNED_) == 0) {
+  if ((array.flags & Api::NPY_ARRAY_ALIGNED_) == 0) {
     refuse_value(name, "is misaligned", "be aligned to its elements");
   }
-  if ((out.flags() & Api::NPY_ARRAY_WRITEABLE_) == 0)
+  if ((array.flags & Api::NPY_ARRAY_WRITEABLE_) == 0)
     refuse_value(name, "is read-only", "be writable");
   /* The C function checks what it is given; it never sees an input that had to be copied. */
   for (const Copy& copy : copies_) {
@@ -310,77 +307,6 @@ void Call::check_out(const py::array& out, const char* name, const View& x,
       refuse_value(name, "shares memory with another argument", must_not_overlap(alias));
     }
   }
-}
-
-/* ---- Scalars --------------------------------------------------------------------------------- */
-
-double Call::real(py::handle value, const char* name) const {
-  const double real = PyFloat_AsDouble(value.ptr());
-  if (real != -1.0 || PyErr_Occurred() == nullptr) return real;
-  const bool overflow = PyErr_ExceptionMatches(PyExc_OverflowError) != 0;
-  if (!overflow && PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
-  PyErr_Clear();
-  if (!overflow) refuse_type(name, type_of(value), "be a number");
-  return std::numeric_limits<double>::infinity();
-}
-
-double Call::number(py::handle value, const char* name) const {
-  const double number = real(value, name);
-  if (!std::isfinite(number)) refuse_value(name, "is " + text(value), "be finite");
-  return number;
-}
-
-double Call::epsilon(py::handle value) const {
-  const double epsilon = real(value, "epsilon");
-  if (!std::isfinite(epsilon) || epsilon < 0) {
-    refuse_value("epsilon", "is " + text(value), "be finite and >= 0");
-  }
-  return epsilon;
-}
-
-/* What does not fit in 64 bits comes back as the nearest that does: out of every range below. */
-int64_t Call::integer(py::handle value, const char* name) const {
-  if (!PyIndex_Check(value.ptr())) refuse_type(name, type_of(value), "be an integer");
-  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-  if (!index) {
-    PyErr_Clear(); /* an array that is not one integer */
-    refuse_type(name, type_of(value), "be an integer");
-  }
-  int overflow = 0;
-  const long long result = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-  if (overflow > 0) return std::numeric_limits<int64_t>::max();
-  if (overflow < 0) return std::numeric_limits<int64_t>::min();
-  return result;
-}
-
-int64_t Call::count(py::handle value, const char* name, int64_t at_least) const {
-  const int64_t count = integer(value, name);
-  if (count < at_least) {
-    refuse_value(name, "is " + text(value), "be at least " + std::to_string(at_least));
-  }
-  if (count == std::numeric_limits<int64_t>::max()) {
-    refuse_value(name, "is " + text(value), "be less than 2**63 - 1");
-  }
-  return count;
-}
-
-bool Call::flag(py::handle value, const char* name) const {
-  const int truth = PyObject_IsTrue(value.ptr());
-  if (truth < 0) {
-    PyErr_Clear(); /* an array of several */
-    refuse_type(name, type_of(value), "be True or False");
-  }
-  return truth != 0;
-}
-
-Executor Call::executor(py::handle num_threads) const {
-  if (num_threads.is_none()) return Executor(0);
-  const int64_t threads = integer(num_threads, "num_threads");
-  if (threads < 0 || threads > std::numeric_limits<int32_t>::max()) {
-    refuse_value("num_threads", "is " + text(num_threads),
-                 "be at least 1, or None or 0 for the default, and less than 2**31");
-  }
-  return Executor(static_cast<int32_t>(threads));
 }
 
 /* ---- Status ---------------------------------------------------------------------------------- */
@@ -402,6 +328,17 @@ void Call::fail(normkernels_status status, const char* const* names, size_t n) c
     throw std::runtime_error(message);
   }
   throw py::value_error(message);
+}
+
+/* ---- Results --------------------------------------------------------------------------------- */
+
+py::object make_named(py::handle type, const py::tuple& fields) {
+  const py::tuple arguments(1);
+  PyTuple_SET_ITEM(arguments.ptr(), 0, fields.inc_ref().ptr());
+  PyObject* made =
+      PyTuple_Type.tp_new(reinterpret_cast<PyTypeObject*>(type.ptr()), arguments.ptr(), nullptr);
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
 }
 
 }  // namespace normkernels::python

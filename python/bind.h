@@ -3,6 +3,7 @@
 #define NORMKERNELS_PYTHON_BIND_H_
 
 #include "arrays.h"
+#include "function.h"
 
 namespace normkernels::python {
 

@@ -225,8 +225,6 @@ py::object gamma_beta_backward(py::handle ds, py::handle db, py::handle mean, py
 }  // namespace
 
 void bind_instance_norm(py::module_& module, py::module_& helpers, const py::module_& types) {
-  using py::arg;
-  const auto none = py::none();
   InstanceNorm = own(types, "InstanceNorm");
   InstanceNormGradient = own(types, "InstanceNormGradient");
   InstanceNormWithGradient = own(types, "InstanceNormWithGradient");
@@ -235,30 +233,15 @@ void bind_instance_norm(py::module_& module, py::module_& helpers, const py::mod
   InstanceInternalGradients = own(types, "InstanceInternalGradients");
   GammaBetaGradient = own(types, "GammaBetaGradient");
 
-  module.def("instance_norm", instance_norm, kInstanceNormDoc, arg("x"), arg("scale") = none,
-             arg("bias") = none, py::kw_only(), arg("order") = "NCHW", arg("epsilon") = 1e-5,
-             arg("out") = none, arg("return_stats") = false, arg("num_threads") = none);
-  module.def("instance_norm_backward", instance_norm_backward, kInstanceNormBackwardDoc, arg("dy"),
-             arg("x"), arg("scale") = none, arg("mean") = none, arg("inv_std") = none,
-             py::kw_only(), arg("order") = "NCHW", arg("epsilon") = 1e-5, arg("out") = none,
-             arg("num_threads") = none);
-  module.def("instance_norm_with_gradient", instance_norm_with_gradient,
-             kInstanceNormWithGradientDoc, arg("x"), arg("scale"), arg("bias"), arg("dy"),
-             py::kw_only(), arg("order") = "NCHW", arg("epsilon") = 1e-5, arg("out") = none,
-             arg("num_threads") = none);
-  helpers.def("compute_moments", compute_moments, kMomentsDoc, arg("x"), py::kw_only(),
-              arg("order") = "NCHW", arg("epsilon") = 1e-5, arg("num_threads") = none);
-  helpers.def("compute_fused_params", compute_fused_params, kFusedParamsDoc, arg("mean"),
-              arg("rstd"), arg("gamma"), arg("beta"), py::kw_only(), arg("num_threads") = none);
-  helpers.def("compute_internal_gradients", compute_internal_gradients, kInternalGradientsDoc,
-              arg("dy"), arg("x"), py::kw_only(), arg("order") = "NCHW", arg("num_threads") = none);
-  helpers.def("instance_norm_forward", instance_norm_forward, kForwardDoc, arg("x"), arg("scale"),
-              arg("bias"), py::kw_only(), arg("order") = "NCHW", arg("num_threads") = none);
-  helpers.def("instance_norm_backward", instance_norm_backward_step, kBackwardDoc, arg("dy"),
-              arg("x"), arg("mean"), arg("rstd"), arg("gamma"), arg("ds"), arg("db"), py::kw_only(),
-              arg("order") = "NCHW", arg("num_threads") = none);
-  helpers.def("gamma_beta_backward", gamma_beta_backward, kGammaBetaBackwardDoc, arg("ds"),
-              arg("db"), arg("mean"), arg("rstd"), py::kw_only(), arg("num_threads") = none);
+  add<instance_norm>(module, kInstanceNormDoc);
+  add<instance_norm_backward>(module, kInstanceNormBackwardDoc);
+  add<instance_norm_with_gradient>(module, kInstanceNormWithGradientDoc);
+  add<compute_moments>(helpers, kMomentsDoc);
+  add<compute_fused_params>(helpers, kFusedParamsDoc);
+  add<compute_internal_gradients>(helpers, kInternalGradientsDoc);
+  add<instance_norm_forward>(helpers, kForwardDoc);
+  add<instance_norm_backward_step>(helpers, kBackwardDoc);
+  add<gamma_beta_backward>(helpers, kGammaBetaBackwardDoc);
 }
 
 }  // namespace normkernels::python

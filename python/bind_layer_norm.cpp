@@ -184,8 +184,6 @@ py::object layer_norm_backward_step(py::handle dy, py::handle x, py::handle gamm
 }  // namespace
 
 void bind_layer_norm(py::module_& module, py::module_& helpers, const py::module_& types) {
-  using py::arg;
-  const auto none = py::none();
   LayerNorm = own(types, "LayerNorm");
   LayerNormGradient = own(types, "LayerNormGradient");
   SigmaAndFusedParams = own(types, "SigmaAndFusedParams");
@@ -193,30 +191,14 @@ void bind_layer_norm(py::module_& module, py::module_& helpers, const py::module
   FusedParams = own(types, "FusedParams");
   GammaBetaGradient = own(types, "GammaBetaGradient");
 
-  module.def("layer_norm", layer_norm, kLayerNormDoc, arg("x"), arg("gamma") = none,
-             arg("beta") = none, py::kw_only(), arg("axis") = 1, arg("epsilon") = 1e-5,
-             arg("out") = none, arg("return_stats") = false, arg("num_threads") = none);
-  module.def("layer_norm_backward", layer_norm_backward, kLayerNormBackwardDoc, arg("dy"), arg("x"),
-             arg("mean"), arg("sigma"), arg("gamma") = none, py::kw_only(), arg("axis") = 1,
-             arg("out") = none, arg("num_threads") = none);
-  module.def("compute_sigma_and_fused_params", compute_sigma_and_fused_params,
-             kSigmaAndFusedParamsDoc, arg("mean"), arg("var"), py::kw_only(), arg("epsilon") = 1e-5,
-             arg("num_threads") = none);
-  module.def("compute_internal_gradients", compute_internal_gradients, kInternalGradientsDoc,
-             arg("dy"), arg("x"), arg("gamma") = none, py::kw_only(), arg("axis") = 1,
-             arg("num_threads") = none);
-  module.def("compute_fused_params", compute_fused_params, kFusedParamsDoc, arg("mean"),
-             arg("sigma"), arg("ds"), arg("db"), arg("n"), py::kw_only(),
-             arg("num_threads") = none);
-  module.def("gamma_beta_backward", gamma_beta_backward, kGammaBetaBackwardDoc, arg("dyx"),
-             arg("dy"), arg("rstd"), arg("g_scale"), py::kw_only(), arg("axis") = 1,
-             arg("num_threads") = none);
-  helpers.def("layer_norm_forward", layer_norm_forward, kLayerNormForwardDoc, arg("x"),
-              arg("scale"), arg("bias"), arg("gamma") = none, arg("beta") = none, py::kw_only(),
-              arg("axis") = 1, arg("num_threads") = none);
-  helpers.def("layer_norm_backward", layer_norm_backward_step, kLayerNormBackwardStepDoc, arg("dy"),
-              arg("x"), arg("gamma"), arg("dy_scale"), arg("x_scale"), arg("bias"), py::kw_only(),
-              arg("axis") = 1, arg("num_threads") = none);
+  add<layer_norm>(module, kLayerNormDoc);
+  add<layer_norm_backward>(module, kLayerNormBackwardDoc);
+  add<compute_sigma_and_fused_params>(module, kSigmaAndFusedParamsDoc);
+  add<compute_internal_gradients>(module, kInternalGradientsDoc);
+  add<compute_fused_params>(module, kFusedParamsDoc);
+  add<gamma_beta_backward>(module, kGammaBetaBackwardDoc);
+  add<layer_norm_forward>(helpers, kLayerNormForwardDoc);
+  add<layer_norm_backward_step>(helpers, kLayerNormBackwardStepDoc);
 }
 
 }  // namespace normkernels::python

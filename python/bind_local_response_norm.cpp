@@ -73,19 +73,10 @@ py::object local_response_norm_backward(py::handle dy, py::handle x, py::handle 
 }  // namespace
 
 void bind_local_response_norm(py::module_& module, const py::module_& types) {
-  using py::arg;
-  const auto none = py::none();
   LocalResponseNorm = own(types, "LocalResponseNorm");
 
-  module.def("local_response_norm", local_response_norm, kLocalResponseNormDoc, arg("x"),
-             arg("size"), py::kw_only(), arg("alpha") = 1e-4, arg("beta") = 0.75, arg("bias") = 1.0,
-             arg("order") = "NCHW", arg("out") = none, arg("return_scale") = false,
-             arg("num_threads") = none);
-  module.def("local_response_norm_backward", local_response_norm_backward,
-             kLocalResponseNormBackwardDoc, arg("dy"), arg("x"), arg("size"), py::kw_only(),
-             arg("y") = none, arg("scale") = none, arg("alpha") = 1e-4, arg("beta") = 0.75,
-             arg("bias") = 1.0, arg("order") = "NCHW", arg("out") = none,
-             arg("num_threads") = none);
+  add<local_response_norm>(module, kLocalResponseNormDoc);
+  add<local_response_norm_backward>(module, kLocalResponseNormBackwardDoc);
 }
 
 }  // namespace normkernels::python

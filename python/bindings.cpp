@@ -1,6 +1,7 @@
 #include <cstdlib>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "bind.h"
 
@@ -43,13 +44,13 @@ constexpr const char* kIsasDoc = R"(isas()
 The instruction sets that this build holds kernels for, worst first: a tuple of Isa(name,
 supported), where `supported` says whether this machine can run it.)";
 
-py::tuple isas() {
+py::object isas() {
   const int32_t count = normkernels_isa_count();
   py::tuple result(count);
   for (int32_t i = 0; i < count; ++i) {
     result[i] = Isa(py::str(normkernels_isa_name(i)), py::bool_(normkernels_isa_supported(i) != 0));
   }
-  return result;
+  return std::move(result);
 }
 
 constexpr const char* kActiveIsaDoc = R"(active_isa()
@@ -58,7 +59,7 @@ constexpr const char* kActiveIsaDoc = R"(active_isa()
 The name of the instruction set in use: what force_isa said, else what the environment variable
 NORMKERNELS_ISA named at import, else the best that the machine has.)";
 
-py::str active_isa() { return normkernels_isa_name(normkernels_isa_active()); }
+py::object active_isa() { return py::str(normkernels_isa_name(normkernels_isa_active())); }
 
 constexpr const char* kForceIsaDoc = R"(force_isa(name)
 --
@@ -69,10 +70,10 @@ The names are those of isas(); "x86_64_v3" and "x86_64_v4" also stand for "avx2"
 ValueError if there is none of that name or this machine does not have it; the choice then stays
 as it was.)";
 
-void force_isa(py::handle name) {
+py::object force_isa(py::handle name) {
   if (name.is_none()) {
     normkernels_isa_force(nullptr);
-    return;
+    return py::none();
   }
   if (!PyUnicode_Check(name.ptr())) {
     Call("force_isa")
@@ -80,7 +81,7 @@ void force_isa(py::handle name) {
                      "be a string or None");
   }
   const normkernels_status status = normkernels_isa_force(name.cast<std::string>().c_str());
-  if (status == NORMKERNELS_OK) return;
+  if (status == NORMKERNELS_OK) return py::none();
   throw py::value_error("force_isa: name is " + std::string(py::repr(name)) + ", " +
                         isa_must(status));
 }
@@ -92,18 +93,21 @@ The number of threads of a call without `num_threads`: what set_num_threads said
 environment variable NORMKERNELS_NUM_THREADS, else what affinity and quota leave the process.
 A call with little work uses fewer.)";
 
+py::object num_threads() { return py::int_(normkernels_num_threads()); }
+
 constexpr const char* kSetNumThreadsDoc = R"(set_num_threads(n)
 --
 
 Set the number of threads that num_threads() tells; 0: the automatic one. ValueError if negative.)";
 
-void set_num_threads(py::handle n) {
+py::object set_num_threads(py::handle n) {
   const Call call("set_num_threads");
   const int64_t threads = call.count(n, "n", 0);
   if (threads > std::numeric_limits<int32_t>::max()) {
     call.refuse_value("n", "is " + std::to_string(threads), "be less than 2**31");
   }
   normkernels_set_num_threads(static_cast<int32_t>(threads));
+  return py::none();
 }
 
 }  // namespace
@@ -115,9 +119,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace normkernels::python;
 
   check_environment();
-  /* The docstrings bring their own signatures, in the form that inspect.signature reads. */
-  py::options options;
-  options.disable_function_signatures();
   module.doc() = "The compiled functions of normkernels.";
   module.attr("__version__") = normkernels_version();
 
@@ -128,9 +129,9 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   bind_instance_norm(module, helpers, types);
   bind_local_response_norm(module, types);
 
-  module.def("isas", isas, kIsasDoc);
-  module.def("active_isa", active_isa, kActiveIsaDoc);
-  module.def("force_isa", force_isa, kForceIsaDoc, py::arg("name").none(true));
-  module.def("num_threads", normkernels_num_threads, kNumThreadsDoc);
-  module.def("set_num_threads", set_num_threads, kSetNumThreadsDoc, py::arg("n"));
+  add<isas>(module, kIsasDoc);
+  add<active_isa>(module, kActiveIsaDoc);
+  add<force_isa>(module, kForceIsaDoc);
+  add<num_threads>(module, kNumThreadsDoc);
+  add<set_num_threads>(module, kSetNumThreadsDoc);
 }

@@ -1,5 +1,5 @@
-/* The docstrings of layer norm. Each opens with the signature, in the form that inspect.signature
- * reads and that help() shows. */
+/* The docstrings of layer norm. Each opens with the signature: it says what the function
+ * takes (function.h), and inspect.signature and help() show it. */
 #ifndef NORMKERNELS_PYTHON_DOCS_LAYER_NORM_H_
 #define NORMKERNELS_PYTHON_DOCS_LAYER_NORM_H_
 

@@ -16,7 +16,8 @@ Outputs   are NumPy arrays. With `out=` the large one goes into an array of your
 Errors    are TypeError and ValueError. They name the function, the argument, what it was and what
           it must be. Nothing is written before every argument has been checked.
 Threads   `num_threads=` for one call, `set_num_threads` or the environment variable
-          NORMKERNELS_NUM_THREADS for all. The GIL is released while a kernel runs.
+          NORMKERNELS_NUM_THREADS for all. The GIL is released while a kernel runs, except on
+          fewer than 16384 elements: to get it back could take longer.
 Empty     arrays, in every position, are valid.
 Bits      of the output do not depend on threads, on alignment, on the other rows or images of the
           batch, or on which instruction set with fma runs the kernel.

@@ -1,0 +1,90 @@
+#include "function.h"
+
+#include <pybind11/eval.h>
+
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+namespace normkernels::python {
+
+void Signature::read(const char* doc, size_t parameters) {
+  const std::string text(doc);
+  const std::string signature = text.substr(0, text.find("\n--\n"));
+  py::dict scope;
+  py::exec("def " + signature + ": pass", scope);
+  const py::object twin = scope[py::str(signature.substr(0, signature.find('(')))];
+  const py::object code = twin.attr("__code__");
+  positional_ = code.attr("co_argcount").cast<int>();
+  count_ = positional_ + code.attr("co_kwonlyargcount").cast<int>();
+  if (static_cast<size_t>(count_) != parameters || count_ > kMaxParameters) {
+    throw std::logic_error("not the function's signature: " + signature);
+  }
+  const py::tuple names = code.attr("co_varnames");
+  for (int i = 0; i < count_; ++i) names_[i] = names[i].cast<py::object>().release().ptr();
+  const py::object positional = twin.attr("__defaults__"), keywords = twin.attr("__kwdefaults__");
+  const int given = positional.is_none() ? 0 : static_cast<int>(py::len(positional));
+  for (int i = positional_ - given; i < count_; ++i) {
+    const py::object value =
+        i < positional_ ? positional[py::int_(i - positional_ + given)] : keywords[names_[i]];
+    defaults_[i] = value.inc_ref().ptr();
+  }
+  name_ = PyUnicode_AsUTF8(twin.attr("__name__").ptr());
+  twin_ = twin.inc_ref().ptr();
+}
+
+int Signature::find(PyObject* keyword) const {
+  for (int i = 0; i < count_; ++i) {
+    if (names_[i] == keyword) return i;
+  }
+  /* A name that the caller made at run time is another object. */
+  for (int i = 0; i < count_; ++i) {
+    if (PyUnicode_Compare(names_[i], keyword) == 0) return i;
+  }
+  return -1;
+}
+
+bool Signature::refuse(PyObject* const* arguments, Py_ssize_t positional,
+                       PyObject* keywords) const {
+  PyObject* result =
+      PyObject_Vectorcall(twin_, arguments, static_cast<size_t>(positional), keywords);
+  if (result != nullptr) {
+    Py_DECREF(result);
+    PyErr_Format(PyExc_SystemError, "%s: arguments refused without a reason", name_);
+  }
+  return false;
+}
+
+bool Signature::bind(PyObject* const* arguments, Py_ssize_t positional, PyObject* keywords,
+                     py::handle* values) const {
+  if (positional > positional_) return refuse(arguments, positional, keywords);
+  for (Py_ssize_t i = 0; i < positional; ++i) values[i] = arguments[i];
+  for (Py_ssize_t i = positional; i < count_; ++i) values[i] = defaults_[i];
+  const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+  for (Py_ssize_t k = 0; k < named; ++k) {
+    const int i = find(PyTuple_GET_ITEM(keywords, k));
+    if (i < positional) return refuse(arguments, positional, keywords);
+    values[i] = arguments[positional + k];
+  }
+  for (Py_ssize_t i = positional; i < count_; ++i) {
+    if (!values[i]) return refuse(arguments, positional, keywords);
+  }
+  return true;
+}
+
+void set_error_from_exception() {
+  try {
+    throw;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const py::builtin_exception& error) {
+    error.set_error();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+}
+
+}  // namespace normkernels::python

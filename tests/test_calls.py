@@ -1,0 +1,217 @@
+"""How the functions take their arguments: as Python's own do, to the word, and keeping none."""
+
+import ast
+import gc
+import inspect
+import pickle
+import sys
+import threading
+from pathlib import Path
+
+import normkernels as nk
+import numpy as np
+import pytest
+from normkernels import helpers
+from test_boundary import CALLS, DY, GRADIENT, ROW, X, all_same, call, each_operator
+
+FUNCTIONS = {
+    f"{prefix}{name}": getattr(module, name)
+    for prefix, module in (("", nk), ("helpers.", helpers))
+    for name in module.__all__
+    if inspect.isbuiltin(getattr(module, name))
+}
+each_function = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def outputs(result):
+    return [result] if isinstance(result, np.ndarray) else list(result)
+
+
+def python_twin(function):
+    """A function of Python with the same name and signature, that returns its arguments."""
+    scope = {}
+    text = str(inspect.signature(function))
+    exec(f"def {function.__name__}{text}: return locals()", scope)
+    return scope[function.__name__]
+
+
+def at_run_time(keywords):
+    """The same names as objects of their own: not those that the interpreter shares."""
+    return {"".join(list(name)): value for name, value in keywords.items()}
+
+
+# ---- Signatures
+
+
+def stubbed(name):
+    """The parameters of every overload in the stubs: names, kinds and defaults."""
+    file = "helpers.pyi" if name.startswith("helpers.") else "__init__.pyi"
+    tree = ast.parse(Path(nk.__file__).with_name("_core").joinpath(file).read_text())
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name.removeprefix("helpers."):
+            node.returns, node.decorator_list = None, []
+            for argument in (*node.args.args, *node.args.kwonlyargs):
+                argument.annotation = None
+            scope = {}
+            exec(ast.unparse(node), scope)
+            yield inspect.signature(scope[node.name])
+
+
+@each_function
+def test_signatures_are_those_of_the_stubs(name):
+    signature = inspect.signature(FUNCTIONS[name])
+    stubs = list(stubbed(name))
+    assert signature in stubs
+    assert all(list(stub.parameters) == list(signature.parameters) for stub in stubs)
+    assert FUNCTIONS[name].__doc__
+
+
+@each_function
+def test_functions_are_known_by_name(name):
+    function = FUNCTIONS[name]
+    assert name in {function.__name__, f"helpers.{function.__name__}"}
+    assert function.__module__.startswith("normkernels.")
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+@each_operator
+def test_defaults_are_those_of_the_signature(name):
+    positional, _ = CALLS[name]
+    required = {
+        p.name: positional[p.name]
+        for p in inspect.signature(FUNCTIONS[name]).parameters.values()
+        if p.default is p.empty
+    }
+    explicit = python_twin(FUNCTIONS[name])(**required)
+    result = FUNCTIONS[name](*required.values())
+    assert all_same(outputs(result), outputs(FUNCTIONS[name](**explicit)))
+
+
+# ---- Calls that fit
+
+
+@each_operator
+def test_arguments_by_position_and_by_keyword_in_any_order(name):
+    positional, keywords = CALLS[name]
+    expected = call(name)
+    values = {**positional, **keywords}
+    for split in range(len(positional) + 1):
+        by_position = list(positional.values())[:split]
+        by_keyword = dict(reversed(list(values.items())[split:]))
+        for names in (by_keyword, at_run_time(by_keyword)):
+            assert all_same(outputs(FUNCTIONS[name](*by_position, **names)), expected)
+
+
+# ---- Calls that do not
+
+
+def bad_calls(function):
+    parameters = inspect.signature(function).parameters.values()
+    by_position = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    required = [p.name for p in parameters if p.default is p.empty]
+    good = (X,) * len(required)
+    yield (X,) * (len(by_position) + 1), {}
+    yield (X,) * 20, {}
+    yield good, {"other": 1}
+    yield good, {"": 1}
+    yield good, {"\u00e9\u20ac": 1}
+    yield (*good, *(X,) * (len(by_position) - len(good) + 1)), {"other": 1}
+    if required:
+        yield (), {}
+        yield good[:-1], {}
+        yield (), {required[-1] + "_": X}
+        yield (), {required[-1]: X} if len(required) > 1 else {"other": X}
+        yield good, {required[0]: X}
+        yield good, {required[-1]: X}
+
+
+@each_function
+def test_calls_that_do_not_fit_are_refused_in_pythons_words(name):
+    function, twin = FUNCTIONS[name], python_twin(FUNCTIONS[name])
+    for arguments, keywords in bad_calls(function):
+        with pytest.raises(TypeError) as expected:
+            twin(*arguments, **keywords)
+        for names in (keywords, at_run_time(keywords)):
+            with pytest.raises(TypeError) as caught:
+                function(*arguments, **names)
+            assert str(caught.value) == str(expected.value)
+            assert caught.value.__cause__ is caught.value.__context__ is None
+    with pytest.raises(TypeError, match="keywords must be strings"):
+        function(**{1: X})
+
+
+def test_refused_before_anything_is_written():
+    out = np.zeros_like(X)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epsilom'"):
+        nk.layer_norm(X, epsilom=1e-5, out=out)
+    assert not out.any()
+
+
+# ---- What a call holds on to
+
+
+@each_operator
+def test_references_are_given_back(name):
+    positional, keywords = CALLS[name]
+    values = {**positional, **keywords, "num_threads": 2**20 + 1}
+    values["out"] = (np.zeros_like(X), np.zeros_like(X)) if name == GRADIENT else np.zeros_like(X)
+    extras = [b"order", X.astype(X.dtype.newbyteorder()), np.zeros(1)]
+    watched = [*values.values(), *extras, X.dtype, None]
+
+    def counts():
+        gc.collect()
+        return [sys.getrefcount(value) for value in watched]
+
+    def calls():
+        out = values["out"][0] if name == GRADIENT else values["out"]
+        assert outputs(FUNCTIONS[name](**values))[0] is out
+        FUNCTIONS[name](**{**values, "x": extras[1], "out": None})
+        for bad in ({"x": extras[0]}, {"x": extras[2]}, {"other": X}, {"out": extras[2]}):
+            with pytest.raises((TypeError, ValueError)):
+                FUNCTIONS[name](**{**values, **bad})
+        with pytest.raises(TypeError):
+            FUNCTIONS[name](X, **values)
+
+    calls()
+    before = counts()
+    for _ in range(100):
+        calls()
+    # Other objects of the interpreter come and go; a leak would be one in every round.
+    assert all(abs(a - b) < 50 for a, b in zip(counts(), before, strict=True))
+
+
+def test_results_are_held_by_the_caller_alone():
+    own = np.zeros(3)
+    y, mean, sigma = nk.layer_norm(X, return_stats=True)
+    gradient = nk.layer_norm_backward(DY, X, mean, sigma, ROW)
+    assert type(gradient) is nk.LayerNormGradient
+    assert len({sys.getrefcount(value) for value in (own, y, mean, sigma, gradient)}) == 1
+    dx, dgamma, dbeta = gradient
+    del gradient
+    assert len({sys.getrefcount(value) for value in (own, dx, dgamma, dbeta)}) == 1
+    assert all(array.flags.owndata and array.base is None for array in (y, dx, dgamma, dbeta))
+
+
+def test_other_threads_run_beside_a_large_kernel():
+    """The GIL is free meanwhile: nothing else would let the main thread go on."""
+    x = np.ones((1, 64, 512, 512), np.float32)
+    out = np.empty_like(x)
+    begun, done, seen = threading.Event(), threading.Event(), 0
+
+    def work():
+        begun.set()
+        nk.local_response_norm(x, 9, beta=0.6, out=out, num_threads=1)
+        done.set()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)  # nobody is made to give the GIL up
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        begun.wait()
+        while not done.wait(0.001):
+            seen += 1
+    finally:
+        sys.setswitchinterval(interval)
+    thread.join()
+    assert seen > 3
