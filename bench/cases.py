@@ -1,7 +1,8 @@
 """What is measured: operators, shapes, layouts and arguments, and the data to run them on."""
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,23 @@ class Case:
     def parameters(self) -> int:
         """The length of gamma and beta."""
         return self.shape[-1 if self.operator == "layer norm" else self.channel_axis]
+
+    @property
+    def extent(self) -> int:
+        """How many elements a norm takes together: the length of a row, the size of a plane."""
+        if self.operator == "layer norm":
+            return self.shape[-1]
+        return math.prod(self.shape[axis] for axis in self.spatial_axes)
+
+    def moved(self, itemsize: int) -> int:
+        """The bytes that must move: x and y, or x, dy and dx."""
+        return (2 if self.direction == "forward" else 3) * math.prod(self.shape) * itemsize
+
+    @property
+    def in_nchw(self) -> "Case":
+        """The same tensor in NCHW."""
+        images, *spatial, channels = self.shape
+        return replace(self, order="NCHW", shape=(images, channels, *spatial))
 
     def per_channel(self, vector: Array) -> Array:
         """A (C,) vector that broadcasts against x."""
@@ -128,6 +146,8 @@ USUAL = (
     ),
 )
 
+TINY = Case("layer norm", "forward", (1, 768))  # where the call itself is the cost
+
 ODD = (
     *both_directions(
         "layer norm",
@@ -135,34 +155,42 @@ ODD = (
         ((65536, 3),),
         ((32768, 8),),
         ((16384, 16),),
+        ((10007, 31),),
         ((3, 7),),
+        ((128, 512),),
         ((997, 997),),
         ((1, 65537),),
         ((1, 4194304),),
     ),
     *both_directions(
         "instance norm",
+        ((1, 64, 32, 32), "NCHW"),
         ((1, 1, 512, 512), "NCHW"),
         ((4, 3, 224, 224), "NCHW"),
         ((64, 256, 1, 1), "NCHW"),
         ((5, 37, 41, 43), "NCHW"),
         ((8, 64, 1000), "NCHW"),
+        ((1, 32, 32, 64), "NHWC"),
         ((1, 512, 512, 1), "NHWC"),
-        ((64, 7, 7, 512), "NHWC"),
+        ((4, 224, 224, 3), "NHWC"),
+        ((64, 1, 1, 256), "NHWC"),
         ((5, 41, 43, 37), "NHWC"),
-        ((1, 32, 32, 32, 32), "NHWC"),
+        ((8, 1000, 64), "NHWC"),
+        ((32, 7, 7, 512), "NHWC"),
+        ((1, 64, 64, 64, 32), "NHWC"),
     ),
     *both_directions(
         "LRN",
-        ((1, 96, 55, 55), "NCHW", 3),
-        ((1, 96, 55, 55), "NCHW", 9),
-        ((1, 96, 55, 55), "NCHW", 11),
-        ((1, 96, 55, 55), "NCHW", 5, 0.5),
-        ((1, 96, 55, 55), "NCHW", 5, 0.6),
-        ((1, 96, 55, 55), "NCHW", 5, 1.0),
+        *(
+            (shape, order, size, beta)
+            for shape, order in (((1, 96, 55, 55), "NCHW"), ((1, 55, 55, 96), "NHWC"))
+            for size, beta in ((3, 0.75), (9, 0.75), (11, 0.75), (5, 0.5), (5, 0.6), (5, 1.0))
+        ),
         ((1, 3, 211, 223), "NCHW"),
-        ((1, 55, 55, 96), "NHWC", 11),
-        ((1, 55, 55, 96), "NHWC", 5, 0.6),
+        ((1, 1, 512, 512), "NCHW"),
+        ((1, 32, 16, 28, 28), "NCHW"),
+        ((64, 256, 1, 1), "NCHW"),
         ((1, 211, 223, 3), "NHWC"),
+        ((1, 16, 28, 28, 32), "NHWC"),
     ),
 )

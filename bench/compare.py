@@ -1,113 +1,68 @@
-"""normkernels beside other libraries and beside a copy of the same bytes, as a Markdown table.
+"""normkernels beside other libraries and beside a copy of the same bytes, in Markdown.
 
-    python bench/compare.py [--all | --quick] [--filter REGEX] [--threads N] [--offset M] ...
+    python bench/compare.py [--quick] [--filter REGEX] [--threads 1,2] [--docs DIR] ...
 
-One process on as many CPUs as threads. Every answer, ours too, is checked against NumPy in float64
-before it is timed; then all take turns, and the best round counts. "ours" writes into out=, "fresh"
-allocates its outputs as most calls do. r = best other library / ours; c = copy / ours, where the
-copy moves as many bytes as the operator must (x and y; backward x, dy and dx). Above 1, ours is
-faster. Ends with status 1 if an answer of ours is wrong.
+One process. Every answer, ours too, is checked against NumPy in float64 before it is timed; then
+all take turns, and the best round counts: first on one CPU with one thread, then on two with two.
+"ours" writes into out=, "fresh" allocates its outputs as most calls do. r = best other library /
+ours; c = copy / ours, where the copy moves as many bytes as the operator must (x and y; backward
+x, dy and dx) by the fastest of memcpy, ordinary and streaming stores. Above 1, ours is faster.
+Then the bars follow, and which of them hold. Ends with status 1 if an answer of ours is wrong.
+
+torch.compile takes part with --libraries all or when it is named: it runs the C++ compiler for each
+case and number of threads, for one to three seconds.
 """
 
 import argparse
 import json
 import math
+import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import normkernels as nk
-import numpy as np
-from cases import ODD, QUICK, USUAL, Array, Case, Data, make_data
-from libraries import LIBRARIES, Library, Variant, load, parse_titles
-from libraries.ours import Ours, copy_variant
-from libraries.with_numpy import NumPy
+from caches import cache_sizes, describe_caches
+from cases import ODD, QUICK, USUAL
+from copies import describe_copies
+from libraries import LIBRARIES, ON_DEMAND, Library, load, parse_titles
+from libraries.ours import Ours
+from measure import RIGHT, ask, measure
+from outcome import Outcome, from_json
 from progress import progress_bar
-from report import Result, as_json, describe_machine, error_lines, summary_lines, table_lines
-from timing import best_seconds, pinned
-
-# Largest errors, relative to the largest entry of that output, at least 1. The data has standard
-# deviation 1. We must be right; others must have computed the same operator, if with fewer digits.
-RIGHT = {"float32": 1e-5, "float64": 1e-11}
-SAME_OPERATOR = 1e-2
+from report import count_threads, describe_machine
+from timing import pinned, seconds_of_others
 
 
-def difference(found: Sequence[Array], exact: Sequence[Array]) -> float:
-    """Largest difference of any output, relative to that output's largest entry, at least 1."""
-    if len(found) != len(exact):
-        return math.inf
-    worst = 0.0
-    for a, b in zip(found, exact, strict=True):
-        if a.size != b.size:
-            return math.inf
-        distance = np.abs(a.reshape(b.shape).astype(np.float64) - b).max(initial=0.0)
-        scale = max(1.0, float(np.abs(b).max(initial=0.0)))
-        worst = max(worst, math.inf if np.isnan(distance) else float(distance) / scale)
-    return worst
+def parse_threads(text: str) -> list[int]:
+    """The type of the option --threads."""
+    counts = sorted({int(count) for count in text.split(",")})
+    if counts[0] < 1:
+        raise argparse.ArgumentTypeError(f"{counts[0]}, must be at least 1")
+    return counts
 
 
-def exact_answer(case: Case, data: Data) -> tuple[Array, ...]:
-    wide = (a.astype(np.float64) for a in (data.x, data.dy, data.gamma, data.beta))
-    (variant,) = NumPy(1, "float64").variants(case, Data(*wide))
-    return variant.read(variant.call())
-
-
-def contestants(
-    title: str, library: Library, data: Data, exact: Sequence[Array], result: Result
-) -> Iterator[Variant]:
-    """What a library offers for a case, if it answers that; notes what it cannot or does badly."""
-    try:
-        for variant in library.variants(result.case, data):
-            error = difference(variant.read(variant.call()), exact)
-            result.errors[f"{title} {variant.label}"] = error
-            if error <= SAME_OPERATOR:
-                yield variant
-            if error > RIGHT[library.dtype]:
-                counted = "counted" if error <= SAME_OPERATOR else "not counted"
-                result.notes.append(f"{title} {variant.label} is off by {error:.1e}, {counted}")
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        result.notes.append(f"{title} cannot: {reason[:120]}")
-
-
-def measure(
-    case: Case, libraries: dict[str, Library], ours: Library, rounds: int, offset: float = 0
-) -> Result:
-    result = Result(case)
-    data = make_data(case, ours.dtype, offset)
-    exact = exact_answer(case, data)
-    mine = list(ours.variants(case, data))
-    for variant in mine:
-        error = difference(variant.read(variant.call()), exact)
-        result.errors[f"ours {variant.label}"] = error
-        if error > RIGHT[ours.dtype]:
-            result.wrong = True
-            result.notes.append(f"ours {variant.label} is off by {error:.1e}: WRONG")
-    others = [
-        (title, variant)
-        for title, library in libraries.items()
-        for variant in contestants(title, library, data, exact, result)
-    ]
-    variants = [*mine, copy_variant(case, data), *(variant for _, variant in others)]
-    times = best_seconds([variant.call for variant in variants], rounds)
-    result.ours, result.fresh, result.copy = times[:3]
-    for (title, variant), seconds in zip(others, times[3:], strict=True):
-        if title not in result.others or seconds < result.others[title][0]:
-            result.others[title] = (seconds, variant.label)
-    return result
+def default_threads() -> list[int]:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return [1, 2] if (cpus or 1) > 1 else [1]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="the odd cases, too")
-    which.add_argument("--quick", action="store_true", help="a few small cases")
+    parser.add_argument("--quick", action="store_true", help="a few small cases")
     parser.add_argument("--filter", default="", metavar="REGEX", help="cases whose name matches")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default 1")
+    parser.add_argument(
+        "--threads",
+        type=parse_threads,
+        default=default_threads(),
+        metavar="N,M",
+        help="default 1,2, or 1 on a single CPU",
+    )
     parser.add_argument("--dtype", choices=sorted(RIGHT), default="float32")
     parser.add_argument(
         "--offset", type=float, default=0, metavar="M", help="mean of x, whose deviation is 1"
@@ -118,47 +73,76 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=parse_titles,
         default=list(LIBRARIES),
         metavar="A,B",
-        help=f"of {', '.join(LIBRARIES)} (default: all installed)",
+        help=f"all, or some of {', '.join(LIBRARIES | ON_DEMAND)} (default: those that are "
+        f"installed, without {', '.join(ON_DEMAND)})",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here, too")
+    parser.add_argument(
+        "--docs", type=Path, metavar="DIR", help="write speed.md and its pictures here, too"
+    )
+    parser.add_argument(
+        "--from", type=Path, metavar="FILE", dest="saved", help="numbers of --json: measure nothing"
+    )
     options = parser.parse_args(arguments)
-    for name in ("threads", "rounds"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} is {getattr(options, name)}, must be at least 1")
+    if options.rounds < 1:
+        parser.error(f"--rounds is {options.rounds}, must be at least 1")
     try:
         wanted = re.compile(options.filter, re.IGNORECASE)
     except re.error as error:
         parser.error(f"--filter: {error}")
-    cases = QUICK if options.quick else USUAL + ODD if options.all else USUAL
+    cases = QUICK if options.quick else USUAL + ODD
     options.cases = [case for case in cases if wanted.search(case.name)]
     if not options.cases:
         parser.error(f"--filter: no case matches {options.filter!r}")
     return options
 
 
-def run(options: argparse.Namespace) -> int:
-    loaded = {title: load(title, options.threads, options.dtype) for title in options.libraries}
-    libraries = {title: library for title, library in loaded.items() if library}
-    machine = describe_machine(options.threads, options.dtype, libraries)
-    machine["Data"] = f"x from N({options.offset:g}, 1), dy from N(0, 1)"
-    ours = Ours(options.threads, options.dtype)
+def measure_all(options: argparse.Namespace, pin: Callable[[int], None]) -> Outcome:
+    """Each case on each number of threads, one after the other."""
+    libraries = {threads: load_all(options, threads) for threads in options.threads}
+    most = max(options.threads)
+    caches = cache_sizes()
+    machine = describe_machine(most, options.dtype, libraries[most]) | {
+        "Caches": describe_caches(caches),
+        "Copy": describe_copies(most),
+        "Run": f"{options.dtype}, {' and '.join(map(count_threads, options.threads))}",
+        "Data": f"x from N({options.offset:g}, 1), dy from N(0, 1)",
+    }
     results = []
-    with progress_bar(len(options.cases)) as show:
+    start, others = time.monotonic(), seconds_of_others()
+    with progress_bar(len(options.cases) * len(options.threads)) as show:
         for case in options.cases:
-            show(case.name)
-            results.append(measure(case, libraries, ours, options.rounds, options.offset))
-    notes = [f"{result.case.name}: {note}" for result in results for note in result.notes]
-    blocks = [
-        [f"{name}: {text}  " for name, text in machine.items()],
-        table_lines(results, list(libraries)),
-        error_lines(results, list(libraries)),
-        summary_lines(results),
-        [f"- {note}" for note in notes],
-    ]
-    print("\n\n".join("\n".join(block) for block in blocks).rstrip())
+            question = ask(case, options.dtype, options.offset)
+            for threads in options.threads:
+                show(f"{case.name}, {count_threads(threads)}")
+                pin(threads)
+                nk.set_num_threads(threads)
+                ours = Ours(threads, options.dtype)
+                results.append(measure(question, libraries[threads], ours, options.rounds))
+    others = (seconds_of_others() - others) / (time.monotonic() - start) / (os.cpu_count() or 1)
+    if not math.isnan(others):
+        machine["Other processes"] = f"{others:.1%} of all CPUs during the run"
+    return Outcome(machine, caches, results)
+
+
+def load_all(options: argparse.Namespace, threads: int) -> dict[str, Library]:
+    loaded = {title: load(title, threads, options.dtype) for title in options.libraries}
+    return {title: library for title, library in loaded.items() if library}
+
+
+def run(options: argparse.Namespace, pin: Callable[[int], None]) -> int:
+    if options.saved:
+        outcome = from_json(json.loads(options.saved.read_text()))
+    else:
+        outcome = measure_all(options, pin)
+    print(outcome.markdown())
     if options.json:
-        options.json.write_text(json.dumps(as_json(machine, results), indent=1) + "\n")
-    return 1 if any(result.wrong for result in results) else 0
+        options.json.write_text(json.dumps(outcome.as_json(), indent=1) + "\n")
+    if options.docs:
+        from speed_page import write_page  # noqa: PLC0415  (needs matplotlib)
+
+        write_page(options.docs, outcome)
+    return 1 if any(result.wrong for result in outcome.results) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -167,10 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(case.name for case in options.cases))
         return 0
     before = nk.num_threads()
-    with pinned(options.threads):
-        nk.set_num_threads(options.threads)
+    with pinned(max(options.threads)) as pin:
         try:
-            return run(options)
+            return run(options, pin)
         finally:
             nk.set_num_threads(before)
 

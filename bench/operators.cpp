@@ -3,19 +3,22 @@
 //     build/bench/normkernels_bench --benchmark_filter=layer_norm/forward/f32
 //
 // Beside the time of each case stand
-//   GB/s       the bytes that must move (forward: read x, write y; backward: read x and dy, write
-//   dx) over the time copy_GB/s  the same for memcpy, moving as many bytes in the same process on
-//   one thread: the best of several of_copy    the first over the second: 1 is as fast as a copy
+//   GB/s       the bytes that must move over the time (forward: read x, write y; backward: read x
+//              and dy, write dx)
+//   copy_GB/s  the same for a copy of as many bytes in the same process, on one thread: the fastest
+//              of memcpy, ordinary and streaming stores, the best of several
+//   of_copy    the first over the second: 1 is as fast as a copy
 // NORMKERNELS_ISA chooses the instruction set, as everywhere.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <map>
 #include <normkernels/normkernels.hpp>
 #include <string>
 #include <vector>
+
+extern "C" void bench_copy(int way, int threads, char* to, const char* from, std::size_t bytes);
 
 namespace {
 
@@ -200,26 +203,27 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Bytes per second of a memcpy that reads `bytes / 2` and writes as many. The best of at least
-// five, for 20 ms.
+// Bytes per second of the fastest copy that reads `bytes / 2` and writes as many. The best of at
+// least five, for 20 ms, each way.
 double copy_speed(std::size_t bytes) {
   static std::map<std::size_t, double> known;
   const auto [entry, is_new] = known.try_emplace(bytes, 0.0);
   if (!is_new) return entry->second;
-  const std::vector<unsigned char> from(bytes / 2, 1);
-  std::vector<unsigned char> to(bytes / 2, 2);
+  const nk::detail::Workspace source(nullptr, bytes / 2), target(nullptr, bytes / 2);  // aligned
+  char* const from = static_cast<char*>(source.data());
+  char* const to = static_cast<char*>(target.data());
+  std::fill_n(from, bytes / 2, 1);
+  std::fill_n(to, bytes / 2, 2);
   // Many small copies to one reading of the clock.
   const std::size_t copies = 1 + (std::size_t{1} << 20) / (bytes + 1);
-  const auto start = std::chrono::steady_clock::now();
-  for (int round = 0; round < 5 || seconds_since(start) < 0.02; ++round) {
-    const auto begin = std::chrono::steady_clock::now();
-    for (std::size_t i = 0; i < copies; ++i) {
-      std::memcpy(to.data(), from.data(), to.size());
-      benchmark::DoNotOptimize(to.data());
-      benchmark::ClobberMemory();
+  for (int way = 0; way < 3; ++way) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int round = 0; round < 5 || seconds_since(start) < 0.02; ++round) {
+      const auto begin = std::chrono::steady_clock::now();
+      for (std::size_t i = 0; i < copies; ++i) bench_copy(way, 1, to, from, bytes / 2);
+      const double speed = static_cast<double>(bytes * copies) / seconds_since(begin);
+      entry->second = std::max(entry->second, speed);
     }
-    const double speed = static_cast<double>(bytes * copies) / seconds_since(begin);
-    entry->second = std::max(entry->second, speed);
   }
   return entry->second;
 }

@@ -1,4 +1,4 @@
-"""What came out: the times of a case, the Markdown tables, the JSON, and the machine's name."""
+"""What came out: the times of a case, their tables in Markdown, and the machine's name."""
 
 import math
 import os
@@ -6,9 +6,9 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import normkernels as nk
+import numpy as np
 from cases import Case
 from libraries import Library
 
@@ -18,13 +18,22 @@ class Result:
     """The times of one case in seconds. others is by library; the label says which of its ways."""
 
     case: Case
+    threads: int = 1
+    dtype: str = "float32"
     ours: float = math.nan
     fresh: float = math.nan
     copy: float = math.nan
+    copied_by: str = ""
+    add: float = math.nan  # np.add of arrays like x, where that is asked for
     others: dict[str, tuple[float, str]] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     wrong: bool = False  # ours
+
+    @property
+    def moved(self) -> int:
+        """The bytes that must move."""
+        return self.case.moved(np.dtype(self.dtype).itemsize)
 
     @property
     def best(self) -> str | None:
@@ -32,11 +41,15 @@ class Result:
 
     @property
     def r(self) -> float:
-        return self.others[self.best][0] / self.ours if self.best else math.nan
+        return self.best_seconds / self.ours
 
     @property
     def r_fresh(self) -> float:
-        return self.others[self.best][0] / self.fresh if self.best else math.nan
+        return self.best_seconds / self.fresh
+
+    @property
+    def best_seconds(self) -> float:
+        return self.others[self.best][0] if self.best else math.nan
 
     @property
     def c(self) -> float:
@@ -60,7 +73,7 @@ def describe_machine(threads: int, dtype: str, libraries: dict[str, Library]) ->
         "System": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "normkernels": f"{nk.__version__}, {nk.active_isa()}",
         "Others": ", ".join(versions) or "none",
-        "Run": f"{dtype}, {threads} thread{'s' * (threads > 1)}",
+        "Run": f"{dtype}, {count_threads(threads)}",
     }
 
 
@@ -87,6 +100,17 @@ def markdown_table(
         yield "| " + " | ".join(cells) + " |"
 
 
+def by_threads(results: Iterable[Result]) -> dict[int, list[Result]]:
+    groups: dict[int, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.threads, []).append(result)
+    return groups
+
+
+def count_threads(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
 def table_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[str]:
     heads = ["case", "ours us", "fresh us", *(f"{t} us" for t in titles), "copy us", "best other"]
     rows = []
@@ -95,21 +119,33 @@ def table_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[st
         for title in titles:
             cells.append(microseconds(result.others[title][0]) if title in result.others else "-")
         cells += [microseconds(result.copy), result.best or "-"]
-        rows.append([*cells, f"{result.r:.2f}" if result.best else "-", f"{result.c:.2f}"])
-    return markdown_table([*heads, "r", "c"], rows, left=(0, len(heads) - 1))
+        ratios = [f"{result.r:.2f}", f"{result.r_fresh:.2f}"] if result.best else ["-", "-"]
+        rows.append([*cells, *ratios, f"{result.c:.2f}"])
+    return markdown_table([*heads, "r", "r, fresh", "c"], rows, left=(0, len(heads) - 1))
 
 
 def error_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[str]:
-    """Largest error of any output against float64; of a library's ways, that of its fastest."""
-    rows = []
+    """Largest error of any output against float64; of a library's ways, that of its fastest.
+
+    That of ours is the largest at any number of threads, that of others the one at the first.
+    """
+    ours: dict[Case, float] = {}
     for result in results:
-        ours = max(error for name, error in result.errors.items() if name.startswith("ours "))
-        cells = [result.case.name, f"{ours:.1e}"]
+        errors = [error for name, error in result.errors.items() if name.startswith("ours ")]
+        ours[result.case] = max([*errors, ours.get(result.case, 0.0)])
+    rows = []
+    for result in next(iter(by_threads(results).values())):
+        cells = [result.case.name, f"{ours[result.case]:.1e}"]
         for title in titles:
             way = f"{title} {result.others[title][1]}" if title in result.others else ""
             cells.append(f"{result.errors[way]:.1e}" if way else "-")
         rows.append(cells)
     return markdown_table(["error", "ours", *titles], rows)
+
+
+def note_lines(results: Iterable[Result]) -> Iterator[str]:
+    notes = (f"- {result.case.name}: {note}" for result in results for note in result.notes)
+    yield from dict.fromkeys(notes)  # most are the same for any number of threads
 
 
 def geometric_mean(values: Iterable[float]) -> float:
@@ -124,37 +160,14 @@ def summary_lines(results: Sequence[Result]) -> Iterator[str]:
         groups.setdefault(f"{result.case.operator} {result.case.direction}", []).append(result)
     if len(groups) > 1:
         groups["all"] = list(results)
-    heads = ["geometric means", "r", "r, fresh", "c", "r >= 1", "least r", "at"]
+    heads = ["geometric means", "r", "r, fresh", "c", "fresh / out=", "r >= 1", "least r", "at"]
     rows = []
     for name, group in groups.items():
         raced = [result for result in group if result.best]
         worst = min(raced, key=lambda result: result.r, default=None)
         means = [geometric_mean(getattr(x, key) for x in group) for key in ("r", "r_fresh", "c")]
+        means.append(geometric_mean(x.fresh / x.ours for x in group))
         ahead = f"{sum(result.r >= 1 for result in raced)} of {len(raced)}"
         cells = [name, *(f"{mean:.2f}" for mean in means), ahead]
         rows.append([*cells, *((f"{worst.r:.2f}", worst.case.name) if worst else ("-", "-"))])
-    return markdown_table(heads, rows, left=(0, 6))
-
-
-def as_json(machine: dict[str, str], results: Sequence[Result]) -> dict[str, Any]:
-    return {
-        "machine": machine,
-        "cases": [
-            {
-                "name": result.case.name,
-                "operator": result.case.operator,
-                "direction": result.case.direction,
-                "shape": result.case.shape,
-                "order": result.case.order,
-                "seconds": {"ours": result.ours, "fresh": result.fresh, "copy": result.copy}
-                | {title: seconds for title, (seconds, _) in result.others.items()},
-                "fastest_way": {title: label for title, (_, label) in result.others.items()},
-                "best_other": result.best,
-                "r": result.r if result.best else None,
-                "c": result.c,
-                "errors": result.errors,
-                "notes": result.notes,
-            }
-            for result in results
-        ],
-    }
+    return markdown_table(heads, rows, left=(0, 7))

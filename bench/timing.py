@@ -5,13 +5,22 @@ import gc
 import itertools
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-SAMPLE_NS = 2_000_000  # one sample: long enough that the clock's own cost does not show
+SAMPLE_NS = 200_000  # one sample: long enough that the clock's own cost does not show, and short
+# beside the milliseconds for which another process may take a CPU away
+TURN_NS = 2_000_000  # so many samples make a turn
 BUDGET_NS = 1_500_000_000  # a contestant that used this much stops after MIN_ROUNDS
 MIN_ROUNDS = 3
+WARM_NS = 20_000_000  # a shorter call is made once before its sample: the others had the caches
+SPIN_SECONDS = 0.1  # no library's threads wait for work in a loop for longer than this
+
+TASKS = Path("/proc/self/task")
+MACHINE = Path("/proc/stat")
 
 
 def sample(call: Callable[[], Any], repeats: int) -> int:
@@ -22,28 +31,32 @@ def sample(call: Callable[[], Any], repeats: int) -> int:
     return time.perf_counter_ns() - start
 
 
-def repeats_per_sample(call: Callable[[], Any]) -> int:
-    """How often to call so that one sample takes SAMPLE_NS; warms up on the way."""
+def plan(call: Callable[[], Any]) -> tuple[int, int]:
+    """The calls in a sample and the samples in a turn; warms up on the way."""
     repeats = 1
     while (taken := sample(call, repeats)) < SAMPLE_NS:
         repeats = max(repeats + 1, min(10 * repeats, math.ceil(1.2 * repeats * SAMPLE_NS / taken)))
-    return repeats
+    return repeats, math.ceil(TURN_NS / taken)
 
 
 def best_seconds(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
     """The shortest time of one call of each, over rounds in which they take turns."""
     for call in calls:
         call()
-    repeats = [repeats_per_sample(call) for call in calls]
+    plans = [plan(call) for call in calls]
     best = [math.inf] * len(calls)
     spent = [0] * len(calls)
     with no_garbage_collection():
         for turn, (i, call) in itertools.product(range(rounds), enumerate(calls)):
             if turn >= MIN_ROUNDS and spent[i] > BUDGET_NS:
                 continue
-            taken = sample(call, repeats[i])
-            spent[i] += taken
-            best[i] = min(best[i], taken / repeats[i])
+            wait_until_quiet()
+            if best[i] < WARM_NS:
+                call()
+            repeats, samples = plans[i]
+            taken = [sample(call, repeats) for _ in range(samples)]
+            spent[i] += sum(taken)
+            best[i] = min(best[i], min(taken) / repeats)
     return [nanoseconds / 1e9 for nanoseconds in best]
 
 
@@ -57,18 +70,63 @@ def no_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
+def wait_until_quiet() -> None:
+    """Lets the threads of the last contestant fall asleep: pools wait for more in a busy loop."""
+    end = time.perf_counter() + SPIN_SECONDS
+    while any_other_runs() and time.perf_counter() < end:
+        time.sleep(0.0005)
+
+
+def any_other_runs() -> bool:
+    """Whether a thread of this process other than the calling one is running."""
+    me = str(threading.get_native_id())
+    for task in tasks():
+        if task != me:
+            with contextlib.suppress(OSError):  # it has ended
+                state = (TASKS / task / "stat").read_text().rpartition(")")[2].split()[0]
+                if state == "R":
+                    return True
+    return False
+
+
+def seconds_of_others() -> float:
+    """What the machine's CPUs have spent on all but this process; NaN where it does not tell."""
+    if not MACHINE.exists():
+        return math.nan
+    # After the word cpu: user, nice, system, idle, iowait, irq, softirq, steal, in ticks.
+    ticks = [int(text) for text in MACHINE.read_text().split("\n", 1)[0].split()[1:9]]
+    busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+    return busy - sum(os.times()[:4])
+
+
+def tasks() -> list[str]:
+    return os.listdir(TASKS) if TASKS.exists() else []
+
+
 @contextlib.contextmanager
-def pinned(threads: int) -> Iterator[None]:
+def pinned(threads: int) -> Iterator[Callable[[int], None]]:
     """Keeps the process on the last CPUs that it may use (the first gets most interrupts).
 
-    Must come before a library starts its threads, since those keep the CPUs they were born with.
+    Gives a function that moves it to another number of them. Must come before a library starts its
+    threads, since some libraries count the CPUs once.
     """
     if not hasattr(os, "sched_setaffinity"):
-        yield
+        yield lambda count: None
         return
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(allowed)[-threads:])
+    allowed = sorted(os.sched_getaffinity(0))
+
+    def pin(count: int) -> None:
+        set_affinity(allowed[-count:])
+
+    pin(threads)
     try:
-        yield
+        yield pin
     finally:
-        os.sched_setaffinity(0, allowed)
+        set_affinity(allowed)
+
+
+def set_affinity(cpus: Sequence[int]) -> None:
+    """Of all threads: those that exist keep the CPUs that they were born with otherwise."""
+    for task in tasks() or ["0"]:
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task), cpus)

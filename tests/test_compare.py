@@ -1,27 +1,33 @@
 """The comparison compares the same thing, refuses wrong answers and prints what it says."""
 
+import importlib
 import json
 import math
 import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 BENCH = Path(__file__).parent.parent / "bench"
-MODULES = ("cases", "compare", "libraries", "progress", "report", "timing")
+MODULES = {path.stem for path in BENCH.glob("*.py")} | {"libraries"}
 
 
 @pytest.fixture(scope="module")
 def bench():
-    """bench/ as the directory of the running script; its modules are forgotten afterwards."""
+    """All that the modules of the comparison define; they are forgotten afterwards."""
     sys.path.insert(0, str(BENCH))
-    import compare  # noqa: PLC0415
-
-    yield compare
+    names = ("timing", "cases", "libraries", "libraries.ours", "copies", "caches", "report", "bars")
+    defined = {}
+    for name in (*names, "measure", "outcome", "compare"):
+        defined |= vars(importlib.import_module(name))
+    yield SimpleNamespace(**defined)
     sys.path.remove(str(BENCH))
     for name in [name for name in sys.modules if name.split(".")[0] in MODULES]:
         del sys.modules[name]
@@ -33,6 +39,12 @@ def test_cases_are_named_apart_and_come_in_both_directions(bench):
     assert len(bench.USUAL) == 56
     turned = {name.replace("forward", "backward") for name in names if "forward" in name}
     assert turned == {name for name in names if "backward" in name}
+
+
+def test_every_nhwc_case_has_its_twin(bench):
+    cases = set(bench.USUAL + bench.ODD)
+    assert {case.in_nchw for case in cases if case.order == "NHWC"} <= cases
+    assert bench.TINY in cases
 
 
 def small_cases(bench):
@@ -52,7 +64,16 @@ def bench_cases(bench, *arguments):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("title", ["ours", "NumPy", "torch", "ONNX Runtime", "OpenVINO"])
+@pytest.mark.parametrize(
+    "title",
+    [
+        *("ours", "NumPy", "torch", "ONNX Runtime", "OpenVINO"),
+        pytest.param(
+            "torch.compile",
+            marks=[pytest.mark.long, pytest.mark.filterwarnings("ignore::DeprecationWarning")],
+        ),
+    ],
+)
 def test_answers_are_right(bench, title, dtype):
     library = bench.Ours(1, dtype) if title == "ours" else bench.load(title, 1, dtype)
     if library is None:
@@ -78,7 +99,8 @@ def test_wrong_and_failing_libraries_are_noted_not_timed(bench):
             yield bench.Variant("off by one", out.call, lambda y: (y + 1,))
             raise RuntimeError("no such kernel\nand a trace")
 
-    result = bench.measure(case, {"Other": Other(1, "float32")}, ours, rounds=1)
+    question = bench.ask(case, "float32")
+    result = bench.measure(question, {"Other": Other(1, "float32")}, ours, rounds=1)
     assert not result.wrong
     assert result.best == "Other"
     assert result.others["Other"][1] == "rough"
@@ -95,6 +117,7 @@ def test_a_wrong_answer_of_ours_is_an_error(bench, monkeypatch, capsys):
             yield bench.Variant(variant.label, variant.call, lambda y: (y + np.float32(1e-4),))
 
     arguments = ["--filter", r"layer norm forward \(32,", "--libraries", "", "--rounds", "1"]
+    arguments += ["--threads", "1"]
     assert bench.main(arguments) == 0
     assert "WRONG" not in capsys.readouterr().out
     monkeypatch.setattr(bench.Ours, "layer_norm_forward", wrong)
@@ -119,17 +142,19 @@ def test_difference(bench, found, exact, expected):
 
 def test_summary(bench):
     def result(ours, other):
-        made = bench.Result(bench.Case("LRN", "forward", (1, 2, 3), "NCHW"), ours, 2 * ours, ours)
+        case = bench.Case("LRN", "forward", (1, 2, 3), "NCHW")
+        made = bench.Result(case, ours=ours, fresh=2 * ours, copy=ours)
         made.others = {"torch": (other, ""), "NumPy": (2 * other, "")}
         return made
 
     results = [result(1.0, 8.0), result(1.0, 0.5)]
     *_, line = bench.summary_lines(results)
-    cells = ["LRN forward", "2.00", "1.00", "1.00", "1 of 2", "0.50", "LRN forward nchw (1, 2, 3)"]
+    cells = ["LRN forward", "2.00", "1.00", "1.00", "2.00", "1 of 2", "0.50"]
+    cells += ["LRN forward nchw (1, 2, 3)"]
     assert [cell.strip() for cell in line.strip("|").split("|")] == cells
     row = list(bench.table_lines(results, ["torch", "NumPy", "JAX"]))[-1]
     assert "| 500000 | 1000000 | - |" in row
-    assert row.endswith("| torch | 0.50 | 1.00 |")
+    assert row.endswith("| torch | 0.50 | 0.25 | 1.00 |")
 
 
 def run(*arguments):
@@ -138,26 +163,38 @@ def run(*arguments):
 
 
 def test_command_line(tmp_path):
-    output = tmp_path / "numbers.json"
+    output, docs = tmp_path / "numbers.json", tmp_path / "docs"
     finished = run(
         "--quick", "--filter", r"^layer norm .*768", "--libraries", "numpy", "--rounds", "1",
-        "--json", str(output),
+        "--threads", "1,2", "--json", str(output),
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
-    assert "| layer norm forward (1, 768) |" in finished.stdout
-    assert "| layer norm backward (1, 768) |" in finished.stdout
+    assert finished.stdout.count("\n| layer norm forward (1, 768) |") == 3  # 1, 2 threads, errors
+    assert "| call on (1, 768) / np.add, out= | 1 | <= 2.5 |" in finished.stdout
     numbers = json.loads(output.read_text())
-    assert len(numbers["cases"]) == 2
+    found = {(case["direction"], case["threads"]) for case in numbers["cases"]}
+    assert found == {("forward", 1), ("forward", 2), ("backward", 1), ("backward", 2)}
     for case in numbers["cases"]:
         assert all(0 < seconds < 1 for seconds in case["seconds"].values())
         assert case["r"] == pytest.approx(case["seconds"]["NumPy"] / case["seconds"]["ours"])
         assert case["c"] == pytest.approx(case["seconds"]["copy"] / case["seconds"]["ours"])
         assert case["notes"] == []
 
+    again = run("--from", str(output), "--docs", str(docs))
+    assert again.stdout == finished.stdout
+    assert {path.name for path in docs.iterdir()} == {"speed.md", "speed.svg", "roofline.svg"}
+
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--threads", "0"], ["--filter", "("], ["--filter", "nothing"], ["--libraries", "numpyy"]],
+    [
+        ["--threads", "0"],
+        ["--threads", "1,x"],
+        ["--rounds", "0"],
+        ["--filter", "("],
+        ["--filter", "nothing"],
+        ["--libraries", "numpyy"],
+    ],
 )
 def test_command_line_refuses(arguments):
     finished = run(*arguments)
@@ -165,10 +202,85 @@ def test_command_line_refuses(arguments):
     assert arguments[0] in finished.stderr
 
 
-def test_pins_and_lets_go(bench):
-    if not hasattr(os, "sched_getaffinity"):
-        pytest.skip("this system cannot pin")
+needs_pinning = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity"), reason="this system cannot pin"
+)
+
+
+@needs_pinning
+def test_pins_all_threads_and_lets_go(bench):
     before = os.sched_getaffinity(0)
-    with bench.pinned(1):
-        assert len(os.sched_getaffinity(0)) == 1
-    assert os.sched_getaffinity(0) == before
+    end = threading.Event()
+    other = threading.Thread(target=end.wait)
+    other.start()
+    try:
+        with bench.pinned(len(before)) as pin:
+            pin(1)
+            assert len(os.sched_getaffinity(0)) == 1
+            assert os.sched_getaffinity(other.native_id) == os.sched_getaffinity(0)
+        assert os.sched_getaffinity(other.native_id) == os.sched_getaffinity(0) == before
+    finally:
+        end.set()
+        other.join()
+
+
+@needs_pinning
+def test_waits_for_threads_that_still_run(bench):
+    ends = []
+
+    def compute():
+        end = time.perf_counter() + 0.05
+        while time.perf_counter() < end:
+            np.sort(np.ones(100_000))  # lets other threads run
+        ends.append(time.perf_counter())
+
+    other = threading.Thread(target=compute)
+    other.start()
+    bench.wait_until_quiet()
+    assert ends
+    assert not bench.any_other_runs()
+    other.join()
+
+
+def test_knows_what_other_processes_use(bench, monkeypatch, tmp_path):
+    """All but idle and waiting, less what this process has used."""
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100000 2000 30000 7 8 300 40 5000 6 7\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
+    monkeypatch.setattr(sys.modules["timing"], "MACHINE", stat)
+    busy = 137_340 / os.sysconf("SC_CLK_TCK")
+    assert bench.seconds_of_others() == pytest.approx(busy - sum(os.times()[:4]), abs=0.1)
+    monkeypatch.setattr(sys.modules["timing"], "MACHINE", tmp_path / "none")
+    assert math.isnan(bench.seconds_of_others())
+
+
+# ---- The copy
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("direction", "arrays"), [("forward", 2), ("backward", 3)])
+def test_copies_copy_as_many_bytes(bench, threads, direction, arrays):
+    case = bench.Case("layer norm", direction, (37, 131))
+    labels = []
+    for variant in bench.copy_variants(case, "float32", threads):
+        source, target = variant.read(None)
+        assert abs(source.nbytes + target.nbytes - arrays * 37 * 131 * 4) <= 8
+        source[:] = np.arange(source.size)
+        target[:] = 0
+        variant.call()
+        np.testing.assert_array_equal(target, source)
+        assert source.ctypes.data % 64 == target.ctypes.data % 64 == 0
+        labels.append(variant.label)
+    if bench.copier() is None:
+        pytest.skip("there is no C++ compiler")
+    assert set(labels) == set(bench.WAYS)
+
+
+def test_without_a_compiler_memcpy_is_the_copy(bench, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    bench.copier.cache_clear()
+    try:
+        (variant,) = bench.copy_variants(bench.TINY, "float32", 2)
+        assert variant.label == "memcpy"
+        assert bench.describe_copies(2).startswith("memcpy alone")
+    finally:
+        bench.copier.cache_clear()

@@ -22,6 +22,8 @@ LIBRARIES = {
     "OpenVINO": ("with_openvino", "OpenVino", ("openvino",)),
     "JAX": ("with_jax", "Jax", ("jax",)),
 }
+# Only when asked for: it compiles for a second or more for each case and number of threads.
+ON_DEMAND = {"torch.compile": ("with_torch_compile", "TorchCompile", ("torch",))}
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,22 @@ class Library:
 
 
 def parse_titles(text: str) -> list[str]:
-    """The titles in a list like `numpy,jax`: the type of the option --libraries."""
-    known = {title.lower(): title for title in LIBRARIES}
+    """The titles in a list like `numpy,jax`, or `all`: the type of the option --libraries."""
+    if text.lower() == "all":
+        return [*LIBRARIES, *ON_DEMAND]
+    known = {title.lower(): title for title in LIBRARIES | ON_DEMAND}
     asked = [title for title in text.split(",") if title]
     for title in asked:
         if title.lower() not in known:
-            raise argparse.ArgumentTypeError(f"{title!r} is none of {', '.join(LIBRARIES)}")
+            raise argparse.ArgumentTypeError(
+                f"{title!r} is none of {', '.join(LIBRARIES | ON_DEMAND)}"
+            )
     return [known[title.lower()] for title in asked]
 
 
 def load(title: str, threads: int, dtype: str) -> Library | None:
     """The library, or None where it is not installed."""
-    module, name, needs = LIBRARIES[title]
+    module, name, needs = (LIBRARIES | ON_DEMAND)[title]
     if not all(importlib.util.find_spec(need) for need in needs):
         return None
     return getattr(importlib.import_module(f"libraries.{module}"), name)(threads, dtype)

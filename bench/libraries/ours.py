@@ -1,4 +1,4 @@
-"""normkernels, with out= and with fresh outputs; and the copy to compare with."""
+"""normkernels, with out= and with fresh outputs."""
 
 from collections.abc import Iterator
 
@@ -59,11 +59,3 @@ class Ours(Library):
         backward = nk.local_response_norm_backward
         yield Variant("out=", lambda: backward(dy, x, size, out=dx, **options), one)
         yield Variant("fresh", lambda: backward(dy, x, size, **options), one)
-
-
-def copy_variant(case: Case, data: Data) -> Variant:
-    """A copy of as many bytes as must move: x and y, or x, dy and dx (so one and a half arrays)."""
-    count = data.x.size if case.direction == "forward" else (3 * data.x.size + 1) // 2
-    source = np.ones(count, data.x.dtype)
-    target = np.empty_like(source)
-    return Variant("copy", lambda: np.copyto(target, source), lambda _: (target,))

@@ -18,8 +18,11 @@ class Torch(Library):
 
     def __init__(self, threads: int, dtype: str) -> None:
         super().__init__(threads, dtype)
-        torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
+
+    def variants(self, case: Case, data: Data) -> Iterator[Variant]:
+        torch.set_num_threads(self.threads)  # a setting of the process, not of a call
+        yield from super().variants(case, data)
 
     def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         x, gamma, beta = map(torch.from_numpy, (data.x, data.gamma, data.beta))
