@@ -85,7 +85,8 @@ normkernels_status normkernels_layer_norm_forward(normkernels_dtype dtype, int64
   const Executor threads = call.executor(11, executor, 2 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  kernels->layer_norm->forward({{rows, cols}, x, gamma, beta, epsilon, y, mean, sigma}, threads);
+  kernels->layer_norm->forward(
+      {{rows, cols}, x, gamma, beta, epsilon, y, mean, sigma, call.stream(y, n, x)}, threads);
   return NORMKERNELS_OK;
 }
 
@@ -122,8 +123,18 @@ normkernels_status normkernels_layer_norm_backward(normkernels_dtype dtype, int6
   const Executor threads = call.executor(13, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  kernels->layer_norm->backward(
-      {{rows, cols}, dy, x, mean, sigma, gamma, dx, dgamma, dbeta, workspace}, threads);
+  kernels->layer_norm->backward({{rows, cols},
+                                 dy,
+                                 x,
+                                 mean,
+                                 sigma,
+                                 gamma,
+                                 dx,
+                                 dgamma,
+                                 dbeta,
+                                 workspace,
+                                 call.stream(dx, n, x, dy)},
+                                threads);
   return NORMKERNELS_OK;
 }
 
@@ -162,7 +173,17 @@ normkernels_status normkernels_instance_norm_forward(
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   instance_norm_kernels(kernels, order)
-      ->forward({{n, c, spatial}, x, scale, bias, epsilon, y, mean, inv_std, workspace}, threads);
+      ->forward({{n, c, spatial},
+                 x,
+                 scale,
+                 bias,
+                 epsilon,
+                 y,
+                 mean,
+                 inv_std,
+                 workspace,
+                 call.stream(y, all, x)},
+                threads);
   return NORMKERNELS_OK;
 }
 
@@ -220,7 +241,8 @@ normkernels_status normkernels_instance_norm_backward(
                   dx,
                   dscale,
                   dbias,
-                  workspace},
+                  workspace,
+                  call.stream(dx, all, x, dy)},
                  threads);
   return NORMKERNELS_OK;
 }
@@ -266,7 +288,8 @@ normkernels_status normkernels_instance_norm_with_gradient(
                   dx,
                   dscale,
                   dbias,
-                  workspace},
+                  workspace,
+                  call.stream(dx, all, x, dy)},
                  threads);
   return NORMKERNELS_OK;
 }

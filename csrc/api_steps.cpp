@@ -151,8 +151,9 @@ normkernels_status normkernels_instance_norm_moments(normkernels_dtype dtype,
   if (kernels == nullptr) return call.status();
   const auto* of_order =
       order == NORMKERNELS_NHWC ? kernels->instance_norm_nhwc : kernels->instance_norm_nchw;
-  of_order->forward({{n, c, spatial}, x, nullptr, nullptr, epsilon, nullptr, mean, rstd, workspace},
-                    threads);
+  of_order->forward(
+      {{n, c, spatial}, x, nullptr, nullptr, epsilon, nullptr, mean, rstd, workspace, false},
+      threads);
   return NORMKERNELS_OK;
 }
 

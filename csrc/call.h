@@ -5,6 +5,7 @@
 #ifndef NORMKERNELS_CALL_H_
 #define NORMKERNELS_CALL_H_
 
+#include "cache.h"
 #include "isa.h"
 #include "kernels.h"
 #include "normkernels/normkernels.h"
@@ -69,6 +70,12 @@ class Call {
 
   // The executor for so much memory traffic: few bytes are not worth a second thread.
   Executor executor(int32_t position, const normkernels_executor* given, int64_t elements_moved);
+
+  // Whether an output of n elements is written past the caches: if it is large, and none of the
+  // inputs, which are in the cache when it is written.
+  bool stream(const void* out, int64_t n, const void* in, const void* or_in = nullptr) const {
+    return out != in && out != or_in && n >= stream_from_bytes() / element_bytes();
+  }
 
   // The kernels of the instruction set in use; null if a check failed.
   const Kernels* kernels();

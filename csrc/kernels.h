@@ -21,17 +21,20 @@ struct Images {
   int64_t n, c, spatial;
 };
 
+// stream: whether y or dx is so large, and no input, that it is written past the caches.
 struct LayerNormForward {
   Matrix shape;
   const void *x, *gamma, *beta;
   double epsilon;
   void *y, *mean, *sigma;
+  bool stream;
 };
 
 struct LayerNormBackward {
   Matrix shape;
   const void *dy, *x, *mean, *sigma, *gamma;
   void *dx, *dgamma, *dbeta, *workspace;
+  bool stream;
 };
 
 struct InstanceNormForward {
@@ -39,6 +42,7 @@ struct InstanceNormForward {
   const void *x, *scale, *bias;
   double epsilon;
   void *y, *mean, *inv_std, *workspace;
+  bool stream;
 };
 
 // Also the forward at the same time: y, and the statistics into mean_out and inv_std_out.
@@ -47,6 +51,7 @@ struct InstanceNormBackward {
   const void *dy, *x, *scale, *bias, *mean, *inv_std;
   double epsilon;
   void *y, *mean_out, *inv_std_out, *dx, *dscale, *dbias, *workspace;
+  bool stream;
 };
 
 struct LocalResponseNorm {

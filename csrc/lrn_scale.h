@@ -1,32 +1,26 @@
-// s = bias + alpha / size * (sum of x^2 over a window of channels), of a tile or of one element.
+// s = bias + alpha / size * (sum of x^2 over a window of channels), of a vector or of one element.
 //
 // The sum is formed in twice the precision of x: s is within 1 u of the exact value for float32,
 // within 2 u for float64 (whose squares are rounded before), whatever the size of the window.
 #ifndef NORMKERNELS_LRN_SCALE_H_
 #define NORMKERNELS_LRN_SCALE_H_
 
-#include "lrn_tile.h"
+#include "lrn_stream.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// squares[row 0 = channel `top`] of the channels [top, bottom), zero where there is no such
-// channel.
+// The squares of a piece, and zeros where its strip ends.
 template <class T>
-NORMKERNELS_INLINE void fill_squares(const T* x, const Tile& tile, int64_t top, int64_t bottom,
-                                     double* squares) {
-  const int64_t from = top > 0 ? top : 0, to = bottom < tile.c ? bottom : tile.c;
-  memset(squares, 0, sizeof(double) * static_cast<size_t>((from - top) * tile.pixels));
-  tile.for_each_run(
-      top, from, to, [=](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
-        for_each_vector<double>(
-            n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
-              const Vec<double> v = load_widened(x + at + i, lanes);
-              store(squares + offset + i, v * v, lanes);
-            });
+NORMKERNELS_INLINE void fill_squares(const T* x, const Piece& piece, double* squares) {
+  const T* from = x + piece.at;
+  double* to = squares + piece.offset;
+  for_each_vector<double>(
+      piece.n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
+        const Vec<double> v = load_widened(from + i, lanes);
+        store(to + i, v * v);
       });
-  memset(squares + (to - top) * tile.pixels, 0,
-         sizeof(double) * static_cast<size_t>((bottom - to) * tile.pixels));
+  if (piece.ends_strip()) clear(squares, piece.strip_end(), piece.next_strip());
 }
 
 // s from a window sum. The sum has twice the precision of T, so s is rounded once (float64: with
@@ -46,38 +40,33 @@ struct ScaleOf {
     const Pair<Vec<double>> w = {Vec<double>::all(weight.hi), Vec<double>::all(weight.lo)};
     return (sum * w + Vec<double>::all(bias)).hi;
   }
+
+  // Of a vector of elements, the squares of whose windows begin at `window`, `step` apart.
+  template <class Size>
+  NORMKERNELS_INLINE Vec<T> of_windows(const double* window, int64_t step, Size size) const {
+    const auto half = [=](const double* from) __attribute__((always_inline)) {
+      return (*this)(window_sum<Wide<T, Vec<double>>>(
+          size, [=](int64_t k) __attribute__((always_inline)) { return load(from + k * step); }));
+    };
+    if constexpr (sizeof(T) == sizeof(double)) {
+      return half(window);
+    } else {
+      return narrow(half(window), half(window + Vec<double>::kLanes));
+    }
+  }
 };
 
-// s for n matrix elements.
+// Of one element, before it is rounded to T.
 template <class T>
-void fill_scale(const double* squares, int64_t step, int64_t size, int64_t n, const ScaleOf<T>& of,
-                T* scale) {
-  const ScaleOf<T> scale_of = of;  // in registers, which a store cannot have changed
-  with_size(
-      size, [=](auto window) __attribute__((always_inline)) {
-        for_each_vector<double>(
-            n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
-              const auto sum = window_sum<Wide<T, Vec<double>>>(
-                  window, [=](int64_t k) __attribute__((always_inline)) {
-                    return load(squares + i + k * step, lanes);
-                  });
-              store_rounded(scale + i, scale_of(sum), lanes);
-            });
-      });
-}
-
-// The same for one element, before it is rounded to T.
-template <class T>
-double scale_at(const LocalResponseNorm& a, const Tile& tile, const Window& w, int64_t channel,
-                int64_t pixel) {
+double scale_at(const LocalResponseNorm& a, const Window& w, int64_t at) {
   const T* x = static_cast<const T*>(a.x);
-  const auto sum =
-      window_sum<Wide<T, Vec<double>>>(RuntimeSize{w.before + w.after + 1}, [&](int64_t k) {
-        const int64_t at = channel - w.before + k;
-        const bool exists = at >= 0 && at < tile.c;
-        const double v = exists ? static_cast<double>(x[tile.at(at, pixel)]) : 0;
-        return Vec<double>::all(v * v);
-      });
+  const int64_t channel = w.channel_at(at);
+  const auto sum = window_sum<Wide<T, Vec<double>>>(RuntimeSize{w.size()}, [&](int64_t k) {
+    const int64_t away = k - w.before;
+    const bool exists = channel + away >= 0 && channel + away < w.c;
+    const double v = exists ? static_cast<double>(x[at + away * w.stride]) : 0;
+    return Vec<double>::all(v * v);
+  });
   return ScaleOf<T>(a)(sum).v[0];
 }
 

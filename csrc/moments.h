@@ -79,25 +79,29 @@ NORMKERNELS_INLINE Vec<double> load_scaled(const T* p, Vec<double> scale, Lanes 
   return x;
 }
 
-// The moments of scale * x[0..n), n <= kChunk.
-template <class T>
-NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale) {
+// Sums about x[0] over scale * x[0..n), n <= kLanes, or n <= kChunk where kLanes is kSumLanes; but
+// for the fold of the last lanes, which serves several rows at a time. Lanes from kLanes on would
+// be zeros, which change no bit of what they are added to.
+template <class T, int kLanes, class Beside>
+__attribute__((noinline)) CentredSums<T, Vec<double>> chunk_sums(const T* x, int64_t n,
+                                                                 double scale, double pivot_value,
+                                                                 const Beside& beside) {
   using Sums = CentredSums<T, Vec<double>>;
-  constexpr int W = Vec<double>::kLanes, kVectors = kSumLanes / W;
+  constexpr int W = Vec<double>::kLanes, kVectors = kLanes / W;
   // As many as 16 or, with AVX-512, 32 registers hold.
   constexpr int kSumRegisters = NORMKERNELS_VECTOR_BYTES == 64 ? 16 : 8;
   constexpr int kFitting = kSumRegisters / static_cast<int>(sizeof(Sums) / sizeof(Vec<double>));
   constexpr int kTogether = kVectors < kFitting ? kVectors : kFitting;
 
-  const double first_element = static_cast<double>(x[0]);
-  const double pivot_value = kNeedsScale<T> ? first_element * scale : first_element;
   const Vec<double> pivot = Vec<double>::all(pivot_value), s = Vec<double>::all(scale);
+  const Beside meanwhile = beside;  // in registers, which a store cannot have changed
   Wide<T, Vec<double>> d[kVectors], squares[kVectors];
   unroll<kVectors / kTogether>([&](auto group) __attribute__((always_inline)) {
     constexpr int kFirst = decltype(group)::value * kTogether;
     Sums sums[kTogether] = {};
     sweep_lanes<W, kFirst>(
-        0, n, sums, [=](Sums & to, int64_t i, auto lanes) __attribute__((always_inline)) {
+        0, n, meanwhile,
+        sums, [=](Sums & to, int64_t i, auto lanes) __attribute__((always_inline)) {
           to.add(load_scaled(x + i, s, lanes), first(pivot, lanes));
         });
     unroll<kTogether>([&](auto j) __attribute__((always_inline)) {
@@ -106,18 +110,84 @@ NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, doubl
       squares[kFirst + k] = sums[k].squares;
     });
   });
-  const CentredSums<T, double> all = {fold(sum_by_halves(d)), fold(sum_by_halves(squares))};
-  return all.about(pivot_value, static_cast<double>(n));
+  return {sum_by_halves(d), sum_by_halves(squares)};
+}
+
+template <class T>
+NORMKERNELS_INLINE double scaled(T x, double scale) {
+  return kNeedsScale<T> ? static_cast<double>(x) * scale : static_cast<double>(x);
+}
+
+// The moments of scale * x[0..n), n <= kChunk.
+template <class T, class Beside>
+NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale,
+                                                    const Beside& beside) {
+  const double pivot = scaled(x[0], scale);
+  const CentredSums<T, Vec<double>> sums = chunk_sums<T, kSumLanes>(x, n, scale, pivot, beside);
+  const CentredSums<T, double> all = {fold(sums.d), fold(sums.squares)};
+  return all.about(pivot, static_cast<double>(n));
 }
 
 // Moments of the chunks that begin in [begin, end), merged in index order.
-template <class T>
-Moments<T, double> range_moments(const T* x, int64_t begin, int64_t end, double scale) {
+template <class T, class Beside>
+NORMKERNELS_INLINE Moments<T, double> range_moments(const T* x, int64_t begin, int64_t end,
+                                                    double scale, const Beside& beside) {
   Moments<T, double> all = {};
   for (int64_t i = begin; i < end; i += kChunk) {
-    all = merge(all, chunk_moments(x + i, end - i < kChunk ? end - i : kChunk, scale));
+    all = merge(all, chunk_moments(x + i, end - i < kChunk ? end - i : kChunk, scale, beside + i));
   }
   return all;
+}
+
+// ---- Tables of moments --------------------------------------------------------------
+
+// Some float64 values per row or column: sums, or the numbers that moments are made of.
+struct Columns {
+  double* p;
+  int64_t stride;
+
+  NORMKERNELS_INLINE double* operator[](int k) const { return p + k * stride; }
+  NORMKERNELS_INLINE Columns from(int64_t column) const { return {p + column, stride}; }
+};
+
+constexpr int kColumnFields = 4;
+
+// A vector of moments, kept as mean.hi, mean.lo and m2 (hi and lo).
+template <class T, class Lanes>
+NORMKERNELS_INLINE Moments<T, Vec<double>> load_moments(Columns from, int64_t j, double count,
+                                                        Lanes lanes) {
+  const Pair<Vec<double>> mean = {load(from[0] + j, lanes), load(from[1] + j, lanes)};
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return {count, mean, load(from[2] + j, lanes)};
+  } else {
+    return {count, mean, {load(from[2] + j, lanes), load(from[3] + j, lanes)}};
+  }
+}
+
+template <class T, class Lanes>
+NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, Columns to, int64_t j,
+                                      Lanes lanes) {
+  store(to[0] + j, m.mean.hi, lanes);
+  store(to[1] + j, m.mean.lo, lanes);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    store(to[2] + j, m.m2, lanes);
+  } else {
+    store(to[2] + j, m.m2.hi, lanes);
+    store(to[3] + j, m.m2.lo, lanes);
+  }
+}
+
+// One row's.
+template <class T>
+NORMKERNELS_INLINE void store_moments(const Moments<T, double>& m, Columns to, int64_t j) {
+  to[0][j] = m.mean.hi;
+  to[1][j] = m.mean.lo;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    to[2][j] = m.m2;
+  } else {
+    to[2][j] = m.m2.hi;
+    to[3][j] = m.m2.lo;
+  }
 }
 
 }  // namespace

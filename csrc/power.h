@@ -35,12 +35,59 @@ constexpr double kExp2[] = {0x1.0000000000000p+0,  0x1.62e42fefa39efp-1,  0x1.eb
                             0x1.b5253d395e7c4p-24, 0x1.e4cf5158b8ecap-28, 0x1.e8cac7351bb25p-32,
                             0x1.c3bd650fc2986p-36, 0x1.816193166d0f9p-40, 0x1.314964d5878a9p-44};
 
-// c[0] + x c[1] + ... + x^(N-1) c[N-1].
-template <int N>
-NORMKERNELS_INLINE Vec<double> polynomial(const double* c, Vec<double> x) {
-  Vec<double> sum = Vec<double>::all(c[N - 1]);
-  unroll<N - 1>([&](auto k) __attribute__((always_inline)) {
-    sum = multiply_add(sum, x, Vec<double>::all(c[N - 2 - decltype(k)::value]));
+// N vectors that go through the same operations side by side: a power is one long chain of
+// dependent operations, and the processor does not look far enough ahead to find the next by
+// itself.
+template <class T, int N>
+struct Group {
+  Vec<T> v[N];
+
+  template <class F>
+  static NORMKERNELS_INLINE Group from(F &&f) {
+    Group r;
+    unroll<N>([&](auto i) __attribute__((always_inline)) {
+      r.v[decltype(i)::value] = f(decltype(i)::value);
+    });
+    return r;
+  }
+  static NORMKERNELS_INLINE Group all(T a) {
+    return from([=](int) __attribute__((always_inline)) { return Vec<T>::all(a); });
+  }
+
+  friend NORMKERNELS_INLINE Group operator+(Group a, Group b) {
+    return from([&](int i) __attribute__((always_inline)) { return a.v[i] + b.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group operator-(Group a, Group b) {
+    return from([&](int i) __attribute__((always_inline)) { return a.v[i] - b.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group operator*(Group a, Group b) {
+    return from([&](int i) __attribute__((always_inline)) { return a.v[i] * b.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group operator/(Group a, Group b) {
+    return from([&](int i) __attribute__((always_inline)) { return a.v[i] / b.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group operator-(Group a) {
+    return from([&](int i) __attribute__((always_inline)) { return -a.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group multiply_add(Group a, Group b, Group c) {
+    return from([&](int i) __attribute__((always_inline)) {
+      return multiply_add(a.v[i], b.v[i], c.v[i]);
+    });
+  }
+  friend NORMKERNELS_INLINE Group fma(Group a, Group b, Group c) {
+    return from([&](int i) __attribute__((always_inline)) { return fma(a.v[i], b.v[i], c.v[i]); });
+  }
+  friend NORMKERNELS_INLINE Group sqrt(Group a) {
+    return from([&](int i) __attribute__((always_inline)) { return sqrt(a.v[i]); });
+  }
+};
+
+// c[0] + x c[1] + ... + x^(M-1) c[M-1].
+template <int M, int N>
+NORMKERNELS_INLINE Group<double, N> polynomial(const double *c, Group<double, N> x) {
+  Group<double, N> sum = Group<double, N>::all(c[M - 1]);
+  unroll<M - 1>([&](auto k) __attribute__((always_inline)) {
+    sum = multiply_add(sum, x, Group<double, N>::all(c[M - 2 - decltype(k)::value]));
   });
   return sum;
 }
@@ -61,92 +108,93 @@ struct Digits<double> {
   static constexpr int kLogTerms = 11, kExpTerms = 15;
 };
 
-// log2 s for normal s > 0.
-template <class T>
-NORMKERNELS_INLINE void log2(Vec<double> s, Vec<double>& hi, Vec<double>& lo) {
-  using Word = Vec<uint64_t>;
-  constexpr uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kOffset = uint64_t{1024} << 52;
-  const Word bits = bit_cast<Word>(s);
-  // e + 1024, which is positive: the shift of a signed number is no AVX2 instruction.
-  const Word biased = {(bits.v - kRootHalf + kOffset) >> 52};
-  const Vec<double> m = bit_cast<Vec<double>>(Word{bits.v - ((biased.v - 1024) << 52)});
-  const Vec<double> e = bit_cast<Vec<double>>(biased | Word::all(0x4330000000000000)) -
-                        Vec<double>::all(0x1p52 + 1024);
+// s = 2^e m = 2^e (1 + z) / (1 - z) for normal s > 0.
+template <int N>
+struct Reduced {
+  using Numbers = Group<double, N>;
+  Numbers m, e, z;
 
-  const Vec<double> one = Vec<double>::all(1);
-  const Vec<double> f = m - one, t = m + one;
-  const Vec<double> z = f / t, zz = z * z;
-  const Vec<double> series = polynomial<Digits<T>::kLogTerms>(kLog2, zz) * (zz * z);
-  const Vec<double> c = Vec<double>::all(kLog2High);
+  static NORMKERNELS_INLINE Reduced of(Numbers s) {
+    using Word = Vec<uint64_t>;
+    constexpr uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kOffset = uint64_t{1024} << 52;
+    Word biased[N];
+    Reduced r;
+    r.m = Numbers::from([&](int i) __attribute__((always_inline)) {
+      const Word bits = bit_cast<Word>(s.v[i]);
+      // e + 1024, which is positive: the shift of a signed number is no AVX2 instruction.
+      biased[i] = {(bits.v - kRootHalf + kOffset) >> 52};
+      return bit_cast<Vec<double>>(Word{bits.v - ((biased[i].v - 1024) << 52)});
+    });
+    r.e = Numbers::from([&](int i) __attribute__((always_inline)) {
+            return bit_cast<Vec<double>>(biased[i] | Word::all(0x4330000000000000));
+          }) -
+          Numbers::all(0x1p52 + 1024);
+    const Numbers one = Numbers::all(1);
+    r.z = (r.m - one) / (r.m + one);
+    return r;
+  }
+};
+
+// log2 s, as hi + lo for float64.
+template <class T, int N>
+NORMKERNELS_INLINE void log2(const Reduced<N> &s, Group<double, N> &hi, Group<double, N> &lo) {
+  using Numbers = Group<double, N>;
+  const Numbers z = s.z, zz = z * z;
+  const Numbers series = polynomial<Digits<T>::kLogTerms>(kLog2, zz) * (zz * z);
+  const Numbers c = Numbers::all(kLog2High);
   if constexpr (Digits<T>::kExtended) {
-    const Vec<double> t_low = m - (t - one);
-    const Vec<double> z_low = multiply_add(-z, t_low, fma(-z, t, f)) / t;
-    const Vec<double> head = c * z;
-    const Vec<double> head_low = fma(c, z, -head) + Vec<double>::all(kLog2Low) * z + c * z_low;
-    hi = e + head;
-    lo = (head - (hi - e)) + (head_low + series);
+    const Numbers one = Numbers::all(1);
+    const Numbers f = s.m - one, t = s.m + one, t_low = s.m - (t - one);
+    const Numbers z_low = multiply_add(-z, t_low, fma(-z, t, f)) / t;
+    const Numbers head = c * z;
+    const Numbers head_low = fma(c, z, -head) + Numbers::all(kLog2Low) * z + c * z_low;
+    hi = s.e + head;
+    lo = (head - (hi - s.e)) + (head_low + series);
   } else {
-    hi = e + multiply_add(c, z, series);
-    lo = Vec<double>::zero();
+    hi = s.e + multiply_add(c, z, series);
+    lo = Numbers::all(0);
   }
 }
 
 // 2^(hi + lo) for |hi| <= 1000.
-template <class T>
-NORMKERNELS_INLINE Vec<double> exp2(Vec<double> hi, Vec<double> lo) {
-  const Vec<double> rounder = Vec<double>::all(0x1.8p52);
-  const Vec<double> shifted = hi + rounder;
-  const Vec<double> f = (hi - (shifted - rounder)) + lo;
-  const Vec<uint64_t> exponent = {(bit_cast<Vec<uint64_t>>(shifted).v + 1023) << 52};
-  return polynomial<Digits<T>::kExpTerms>(kExp2, f) * bit_cast<Vec<double>>(exponent);
+template <class T, int N>
+NORMKERNELS_INLINE Group<double, N> exp2(Group<double, N> hi, Group<double, N> lo) {
+  using Numbers = Group<double, N>;
+  const Numbers rounder = Numbers::all(0x1.8p52);
+  const Numbers shifted = hi + rounder;
+  const Numbers f = (hi - (shifted - rounder)) + lo;
+  const Numbers power = Numbers::from([&](int i) __attribute__((always_inline)) {
+    return bit_cast<Vec<double>>(
+        Vec<uint64_t>{(bit_cast<Vec<uint64_t>>(shifted.v[i]).v + 1023) << 52});
+  });
+  return polynomial<Digits<T>::kExpTerms>(kExp2, f) * power;
 }
 
-template <class T>
-NORMKERNELS_INLINE Vec<double> general_power(Vec<double> s, double minus_beta) {
-  Vec<double> hi, lo;
+template <class T, int N>
+NORMKERNELS_INLINE Group<double, N> general_power(const Reduced<N> &s, double minus_beta) {
+  Group<double, N> hi, lo;
   log2<T>(s, hi, lo);
-  const Vec<double> b = Vec<double>::all(minus_beta);
-  const Vec<double> p = b * hi;
+  const Group<double, N> b = Group<double, N>::all(minus_beta);
+  const Group<double, N> p = b * hi;
   if constexpr (Digits<T>::kExtended) return exp2<T>(p, multiply_add(b, lo, fma(b, hi, -p)));
-  return exp2<T>(p, Vec<double>::zero());
+  return exp2<T>(p, Group<double, N>::all(0));
 }
 
-NORMKERNELS_INLINE Vec<double> general_power_of(Vec<double> s, double minus_beta) {
-  return general_power<double>(s, minus_beta);
-}
-NORMKERNELS_INLINE Vec<float> general_power_of(Vec<float> s, double minus_beta) {
-  Vec<double> low, high;
-  widen(s, low, high);
-  return narrow(general_power<float>(low, minus_beta), general_power<float>(high, minus_beta));
-}
-
-// s^beta where square roots make it.
-template <Power P, class T>
-NORMKERNELS_INLINE Vec<T> root_power(Vec<T> s) {
+// s^beta where square roots make it. Besides what beta makes of the error of s, x s^-beta has at
+// most 4.5 u of relative error: a root, half of that again, another root, the product and the
+// quotient.
+template <Power P, class T, int N>
+NORMKERNELS_INLINE Group<T, N> root_power(Group<T, N> s) {
   if constexpr (P == Power::kHalf) {
     return sqrt(s);
   } else if constexpr (P == Power::kThreeQuarters) {
-    const Vec<T> root = sqrt(s);
+    const Group<T, N> root = sqrt(s);
     return root * sqrt(root);
-  } else {
+  } else if constexpr (P == Power::kOne) {
     return s;
+  } else {
+    return Group<T, N>::all(1);
   }
-}
-
-// s^-beta and x s^-beta for s in the range that local_response_norm.cpp takes as ordinary. Besides
-// what beta makes of the error of s, at most 4.5 u of relative error: a root, half of that again,
-// another root, the product and the quotient.
-template <Power P, class T>
-NORMKERNELS_INLINE Vec<T> negative_power(Vec<T> s, double beta) {
-  if constexpr (P == Power::kZero) return Vec<T>::all(1);
-  if constexpr (P == Power::kGeneral) return general_power_of(s, -beta);
-  return Vec<T>::all(1) / root_power<P>(s);
-}
-template <Power P, class T>
-NORMKERNELS_INLINE Vec<T> times_negative_power(Vec<T> x, Vec<T> s, double beta) {
-  if constexpr (P == Power::kZero) return x;
-  if constexpr (P == Power::kGeneral) return x * general_power_of(s, -beta);
-  return x / root_power<P>(s);
 }
 
 // ---- One value, of any magnitude ----------------------------------------------------
@@ -198,8 +246,9 @@ inline Scaled negative_power(Scaled s, double beta) {
   const double infinity = __builtin_inf();
   if (s.m != s.m || (s.m < 0 && !integer)) return {__builtin_nan(""), 0};
   if (s.m == 0 || s.m - s.m != 0) return {sign * ((s.m == 0) == (beta > 0) ? infinity : 0), 0};
-  Vec<double> hi, lo;
-  log2<double>(Vec<double>::all(__builtin_fabs(s.m)), hi, lo);
+  Group<double, 1> log_hi, log_lo;
+  log2<double>(Reduced<1>::of(Group<double, 1>::all(__builtin_fabs(s.m))), log_hi, log_lo);
+  const Vec<double> hi = log_hi.v[0], lo = log_lo.v[0];
   // -beta (log2 m + e) as integer + fraction, each product exact or with its rounding error.
   const Vec<double> b = Vec<double>::all(-beta), e = Vec<double>::all(static_cast<double>(s.e));
   const Vec<double> p = b * e, p_low = fma(b, e, -p), q = b * hi, q_low = fma(b, hi, -q) + b * lo;
@@ -210,7 +259,8 @@ inline Scaled negative_power(Scaled s, double beta) {
   const Vec<double> rest = {(p.v - whole) + q.v};
   const Vec<double> rest_low = {((p.v - whole) - (rest.v - q.v)) +
                                 (q.v - (rest.v - (rest.v - q.v)))};
-  const Vec<double> power = exp2<double>(rest, rest_low + (p_low + q_low));
+  const Vec<double> power =
+      exp2<double>(Group<double, 1>{{rest}}, Group<double, 1>{{rest_low + (p_low + q_low)}}).v[0];
   return Scaled::normal({sign * power.v[0], static_cast<int64_t>(whole)});
 }
 

@@ -62,22 +62,53 @@ NORMKERNELS_INLINE void add_lanes(FoldedLanes& to,
   });
 }
 
+// K sums, each still to be folded.
 template <int K>
-struct Sums {
-  double v[K];
+struct LaneSums {
+  Vec<double> v[K];
+};
+
+// What a sweep that sums does beside it. Sums are bound by arithmetic, what comes before and after
+// them by memory, so one goes on in the shadow of the other. run<kFirst, kCount>(i) is the share of
+// the kCount elements from i + kFirst on, out of the 64 from i on.
+
+// Asks for what will be written, or read, next.
+template <class T>
+struct Ahead {
+  const T* p;
+
+  NORMKERNELS_INLINE Ahead operator+(int64_t i) const { return {p + i}; }
+
+  template <int kFirst, int kCount>
+  NORMKERNELS_INLINE void run(int64_t i) const {
+    constexpr int kLine = 64 / sizeof(T);
+    unroll<kCount / kLine>([&](auto k) __attribute__((always_inline)) {
+      prefetch_to_l2(p + i + kFirst + decltype(k)::value * kLine);
+    });
+  }
+};
+
+// Nothing.
+struct Alone {
+  NORMKERNELS_INLINE Alone operator+(int64_t) const { return {}; }
+  template <int kFirst, int kCount>
+  NORMKERNELS_INLINE void run(int64_t) const {}
 };
 
 // term(acc[j], i, lanes) for the vectors of W elements kFirst + j, j < N, of every 64 in [begin,
 // end); lanes is Full, or how many of the vector's lanes exist (the others must add zero).
-template <int W, int kFirst, class Acc, int N, class Term>
-NORMKERNELS_INLINE void sweep_lanes(int64_t begin, int64_t end, Acc (&acc)[N], Term&& term) {
+template <int W, int kFirst, class Beside, class Acc, int N, class Term>
+NORMKERNELS_INLINE void sweep_lanes(int64_t begin, int64_t end, const Beside& beside, Acc (&acc)[N],
+                                    Term&& term) {
   int64_t i = begin;
   for (; i + kSumLanes <= end; i += kSumLanes) {
+    beside.template run<kFirst * W, N * W>(i);
     unroll<N>([&](auto j) __attribute__((always_inline)) {
       term(acc[decltype(j)::value], i + (kFirst + decltype(j)::value) * W, Full{});
     });
   }
   if (i == end) return;
+  beside.template run<kFirst * W, N * W>(i);
   unroll<N>([&](auto j) __attribute__((always_inline)) {
     const int64_t at = i + (kFirst + decltype(j)::value) * W;
     if (end - at >= W) {
@@ -88,14 +119,15 @@ NORMKERNELS_INLINE void sweep_lanes(int64_t begin, int64_t end, Acc (&acc)[N], T
   });
 }
 
-// The K sums of a chunk of n <= kChunk elements. term(acc, i, lanes) adds the terms of the elements
-// from i on to acc[0..K): Vec<T> each.
+// The K sums of a chunk of n <= kChunk elements, but for the fold of the last lanes, which serves
+// several rows at a time. term(acc, i, lanes) adds the terms of the elements from i on to
+// acc[0..K): Vec<T> each.
 //
 // At most 8 accumulators are live at a time, so that AVX2's 16 registers hold them beside the
 // operands: where 64 lanes of K sums need more, the block is swept several times, over other lanes
 // each time. It sits in L1.
-template <class T, int K, class Term>
-NORMKERNELS_INLINE Sums<K> sum_chunk(int64_t n, Term&& term) {
+template <class T, int K, class Beside, class Term>
+NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Beside& beside, Term&& term) {
   constexpr int W = Vec<T>::kLanes;
   constexpr int kVectors = kSumLanes / W;
   constexpr int kLive = K <= 1 ? 8 : 4;
@@ -111,7 +143,7 @@ NORMKERNELS_INLINE Sums<K> sum_chunk(int64_t n, Term&& term) {
       unroll<kGroup * K>([&](auto j) __attribute__((always_inline)) {
         acc[decltype(j)::value / K][decltype(j)::value % K] = Vec<T>::zero();
       });
-      sweep_lanes<W, kFirst>(begin, end, acc, term);
+      sweep_lanes<W, kFirst>(begin, end, beside, acc, term);
       unroll<kGroup * K>([&](auto j) __attribute__((always_inline)) {
         constexpr int a = decltype(j)::value / K, k = decltype(j)::value % K;
         lanes[k][kFirst + a] = acc[a][k];
@@ -128,9 +160,9 @@ NORMKERNELS_INLINE Sums<K> sum_chunk(int64_t n, Term&& term) {
       add_lanes(folded[decltype(k)::value], sixteen);
     });
   }
-  Sums<K> sums;
+  LaneSums<K> sums;
   unroll<K>([&](auto k) __attribute__((always_inline)) {
-    sums.v[decltype(k)::value] = fold(sum_by_halves(folded[decltype(k)::value].v));
+    sums.v[decltype(k)::value] = sum_by_halves(folded[decltype(k)::value].v);
   });
   return sums;
 }

@@ -27,6 +27,17 @@ constexpr int64_t kTileRows = 128;
 // Vectors of T worked on at a time: with AVX-512's 32 registers four, with 16 two.
 constexpr int kColumnVectors = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
 
+// Rows from which on the cache lines of a block of columns are asked for: the processor itself does
+// so for whole rows only.
+constexpr int64_t kRowsAhead = 8;
+
+// The line of p, for every 64 bytes of vectors u = 0, 1, ...: asks once where they share a line.
+template <class T, int u>
+NORMKERNELS_INLINE void prefetch_line(const T* p) {
+  constexpr int kVectorsPerLine = 64 / (Vec<double>::kLanes * static_cast<int>(sizeof(T)));
+  if constexpr (kVectorsPerLine <= 1 || u % kVectorsPerLine == 0) prefetch(p);
+}
+
 template <class T, int U>
 constexpr int kDoublesFor = U* Vec<T>::kLanes / Vec<double>::kLanes;
 
@@ -64,17 +75,6 @@ struct ColumnSums {
   }
 };
 
-// f(column, vectors, lanes) over `width` columns: blocks of several vectors, then single vectors,
-// then the tail.
-template <class T, int Vectors = kColumnVectors, class F>
-NORMKERNELS_INLINE void for_each_column_block(int64_t width, F&& f) {
-  constexpr int W = Vec<T>::kLanes;
-  int64_t j = 0;
-  for (; j + Vectors * W <= width; j += Vectors * W) f(j, Index<Vectors>{}, Full{});
-  for (; j + W <= width; j += W) f(j, Index<1>{}, Full{});
-  if (j < width) f(j, Index<1>{}, static_cast<int>(width - j));
-}
-
 // ---- How an image is cut ------------------------------------------------------------
 
 struct Fold {
@@ -101,17 +101,6 @@ NORMKERNELS_INLINE Fold fold_of(int64_t c, int64_t spatial) {
   fold.spans = (fold.rows + fold.span - 1) / fold.span;
   return fold;
 }
-
-// Some float64 values per column: three sums, or the numbers that its moments are made of.
-struct Columns {
-  double* p;
-  int64_t stride;
-
-  NORMKERNELS_INLINE double* operator[](int k) const { return p + k * stride; }
-  NORMKERNELS_INLINE Columns from(int64_t column) const { return {p + column, stride}; }
-};
-
-constexpr int kColumnFields = 4;
 
 NORMKERNELS_INLINE int64_t reduction_doubles(const Fold& fold) {
   return kColumnFields * fold.width * (fold.spans + 1);
@@ -171,42 +160,6 @@ NORMKERNELS_INLINE void for_each_tile(const Fold& fold, int64_t c, const Executo
 
 // ---- Moments ------------------------------------------------------------------------
 
-// A vector of columns' moments, kept as mean.hi, mean.lo and m2 (hi and lo).
-template <class T, class Lanes>
-NORMKERNELS_INLINE Moments<T, Vec<double>> load_moments(Columns from, int64_t j, double count,
-                                                        Lanes lanes) {
-  const Pair<Vec<double>> mean = {load(from[0] + j, lanes), load(from[1] + j, lanes)};
-  if constexpr (sizeof(T) == sizeof(float)) {
-    return {count, mean, load(from[2] + j, lanes)};
-  } else {
-    return {count, mean, {load(from[2] + j, lanes), load(from[3] + j, lanes)}};
-  }
-}
-
-template <class T>
-NORMKERNELS_INLINE Moments<T, double> moments_at(Columns m, int64_t channel, int64_t spatial) {
-  const double count = static_cast<double>(spatial);
-  const Pair<double> mean = {m[0][channel], m[1][channel]};
-  if constexpr (sizeof(T) == sizeof(float)) {
-    return {count, mean, m[2][channel]};
-  } else {
-    return {count, mean, {m[2][channel], m[3][channel]}};
-  }
-}
-
-template <class T, class Lanes>
-NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, Columns to, int64_t j,
-                                      Lanes lanes) {
-  store(to[0] + j, m.mean.hi, lanes);
-  store(to[1] + j, m.mean.lo, lanes);
-  if constexpr (sizeof(T) == sizeof(float)) {
-    store(to[2] + j, m.m2, lanes);
-  } else {
-    store(to[2] + j, m.m2.hi, lanes);
-    store(to[3] + j, m.m2.lo, lanes);
-  }
-}
-
 // Each column about its first element of the tile, tiles merged: what moments.h does with chunks.
 // scale: a power of two per column, or null for 1; only for T that needs it.
 template <class T>
@@ -255,6 +208,7 @@ struct MomentsReduction {
     for (int64_t i = 0; i < rows; ++i) {
       unroll<U>([&](auto u) __attribute__((always_inline)) {
         constexpr int k = decltype(u)::value;
+        prefetch_line<T, k>(tile + (i + kRowsAhead) * stride + k * W);
         sums[k].add(load_scaled(tile + i * stride + k * W, scales[k], lanes), pivot[k]);
       });
     }

@@ -16,38 +16,15 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// dx = (g - mean_g - xhat * mean_gx) * factor.
-template <class T>
-struct RowGradient {
-  Standard<T> standard;
-  T mean_g, mean_gx, factor;
-  double sum_gx, sum_g;  // over the row, of g * xhat and g
-};
-
-// What a saved mean and 1 / sigma say.
-template <class T>
-NORMKERNELS_INLINE Standard<T> standard_of_saved(T mean, double inv_sigma) {
-  return standard_of<T>(1, {static_cast<double>(mean), 0}, inv_sigma);
-}
-
-// A saved mean is rounded: by up to half an ulp of the offset, 0.03 at 1e6. What it is off by is
-// mean(xhat), which has to be 0. Only what rounding can explain is taken out; a mean that is
-// further off is the caller's own.
-template <class T>
-NORMKERNELS_INLINE double mean_correction(const Standard<T>& s, double mean_xhat) {
-  constexpr double kUnit = Range<T>::kDigits == 24 ? 0x1p-24 : 0x1p-53;
-  const double explained =
-      32 * kUnit * (__builtin_fabs(static_cast<double>(s.centre) * s.rstd) + 1);
-  return __builtin_fabs(mean_xhat) <= explained ? mean_xhat : 0;
-}
-
-template <class T, class Gamma>
-NORMKERNELS_INLINE Sums<3> gradient_sums_of_chunk(const T* dy, const T* x, int64_t begin,
-                                                  int64_t end, const Standard<T>& s,
-                                                  const Gamma& gamma) {
+template <class T, class Gamma, class Beside>
+__attribute__((noinline)) LaneSums<3> gradient_sums_of_chunk(const T* dy, const T* x, int64_t begin,
+                                                             int64_t end, const Standard<T>& s,
+                                                             const Gamma& gamma,
+                                                             const Beside& beside) {
   const Standardise<T> standardise(s);
   return sum_chunk<T, 3>(
-      end - begin, [=](Vec<T>(&acc)[3], int64_t i, auto lanes) __attribute__((always_inline)) {
+      end - begin,
+      beside + begin, [=](Vec<T>(&acc)[3], int64_t i, auto lanes) __attribute__((always_inline)) {
         const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
         const Vec<T> xhat = first(standardise(load(x + begin + i, lanes)), lanes);
         acc[0] = multiply_add(g, xhat, acc[0]);
@@ -56,45 +33,76 @@ NORMKERNELS_INLINE Sums<3> gradient_sums_of_chunk(const T* dy, const T* x, int64
       });
 }
 
-// The sums of g xhat, g and xhat over a row: chunks within spans, spans in index order. Reads dy
-// and x once.
-template <class T, class Gamma>
-NORMKERNELS_INLINE Sums<3> gradient_sums(const T* dy, const T* x, int64_t n, const Standard<T>& s,
-                                         const Gamma& gamma, const Executor& executor) {
-  if (n <= kChunk) return gradient_sums_of_chunk(dy, x, 0, n, s, gamma);
-  Sums<3> of_span[kMaxSpans];
+// The sums of g xhat, g and xhat over a long row: chunks within spans, spans in index order.
+template <class T, class Gamma, class Beside>
+NORMKERNELS_INLINE void long_row_sums(const T* dy, const T* x, int64_t n, const Standard<T>& s,
+                                      const Gamma& gamma, const Beside& beside,
+                                      const Executor& executor, double (&all)[3]) {
+  double of_span[kMaxSpans][3];
   const int64_t span = span_of(n);
   for_each_span(n, executor, [&](int64_t first, int64_t stop) {
-    Sums<3> all = {{0, 0, 0}};
+    double sums[3] = {0, 0, 0};
     for (int64_t begin = first; begin < stop; begin += kChunk) {
       const int64_t end = stop - begin < kChunk ? stop : begin + kChunk;
-      const Sums<3> chunk = gradient_sums_of_chunk(dy, x, begin, end, s, gamma);
-      for (int k = 0; k < 3; ++k) all.v[k] += chunk.v[k];
+      const LaneSums<3> chunk = gradient_sums_of_chunk(dy, x, begin, end, s, gamma, beside);
+      for (int k = 0; k < 3; ++k) sums[k] += fold(chunk.v[k]);
     }
-    of_span[first / span] = all;
+    memcpy(of_span[first / span], sums, sizeof(sums));
   });
-  Sums<3> all = {{0, 0, 0}};
+  for (double& sum : all) sum = 0;
   for (int64_t i = 0; i < spans_in(n); ++i) {
-    for (int k = 0; k < 3; ++k) all.v[k] += of_span[i].v[k];
+    for (int k = 0; k < 3; ++k) all[k] += of_span[i][k];
   }
-  return all;
 }
 
-// From the sums of g * xhat, g and xhat over n elements. `factor` = rstd (times gamma where it is
-// one per row), in x's own units.
-template <class T>
-NORMKERNELS_INLINE RowGradient<T> row_gradient_of(Standard<T> s, const Sums<3>& sums, int64_t n,
-                                                  double factor) {
-  const double share = 1 / static_cast<double>(n);
-  const double shift = mean_correction(s, sums.v[2] * share);
-  const double sum_gx = sums.v[0] - shift * sums.v[1];
-  s.shift = static_cast<T>(static_cast<double>(s.shift) - shift);
-  return {s,
-          static_cast<T>(sums.v[1] * share),
-          static_cast<T>(sum_gx * share),
-          static_cast<T>(clamp_to_finite<T>(factor)),
-          sum_gx,
-          sums.v[1]};
+// The same of `rows` rows, no more than kRowsTogether, into sums[0..3][row]. Reads dy and x once.
+template <class T, class Gamma, class Beside>
+NORMKERNELS_INLINE void gradient_sums(const T* dy, const T* x, int64_t rows, int64_t n,
+                                      const Factors<T>& factors, const Gamma& gamma,
+                                      const Beside& beside, const Executor& executor,
+                                      Columns sums) {
+  constexpr int W = Vec<double>::kLanes;
+  if (n > kChunk) {
+    for (int64_t i = 0; i < rows; ++i) {
+      double all[3];
+      long_row_sums(dy + i * n, x + i * n, n, factors.standard(i), gamma, beside + i * n, executor,
+                    all);
+      for (int k = 0; k < 3; ++k) sums[k][i] = all[k];
+    }
+    return;
+  }
+  for (int64_t begin = 0; begin < rows; begin += W) {
+    Vec<double> of_row[3][W];
+    for (int64_t i = 0; i < W; ++i) {
+      const int64_t at = (begin + i) * n;
+      if (begin + i >= rows) {
+        for (auto& sums_of : of_row) sums_of[i] = Vec<double>::zero();
+        continue;
+      }
+      const LaneSums<3> row = gradient_sums_of_chunk(
+          dy + at, x + at, 0, n, factors.standard(begin + i), gamma, beside + at);
+      for (int k = 0; k < 3; ++k) of_row[k][i] = row.v[k];
+    }
+    for (int k = 0; k < 3; ++k) store(sums[k] + begin, fold_rows(of_row[k]));
+  }
+}
+
+// The rest of a backward's factors, for rows or columns [0, n) of `count` elements, from the sums
+// of g xhat, g and xhat. factor_of(j, lanes): 1 / sigma, and gamma where it is one per row. The
+// sums of g xhat and g as the parameters' gradients need them are added to gx and g, if wanted.
+template <class T, class FactorOf>
+NORMKERNELS_INLINE void set_all_gradients(Columns sums, int64_t count, int64_t n,
+                                          const Factors<T>& f, FactorOf&& factor_of, double* gx,
+                                          double* g) {
+  for_each_vector<double, 1>(
+      n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Vec<double> of_row[3] = {load(sums[0] + j, lanes), load(sums[1] + j, lanes),
+                                       load(sums[2] + j, lanes)};
+        const RowSums own = set_gradient(f, j, of_row, count, factor_of(j, lanes), lanes);
+        if (gx == nullptr) return;
+        store(gx + j, load(gx + j, lanes) + own.gx, lanes);
+        store(g + j, load(g + j, lanes) + own.g, lanes);
+      });
 }
 
 // dx of a vector, from g and xhat, which are also what dgamma is made of.

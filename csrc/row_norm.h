@@ -1,5 +1,4 @@
-// What a normalised row is made of, element by element: xhat, gamma and beta, and the sweep that
-// writes y.
+// What a normalised row is made of, element by element: xhat, gamma and beta.
 #ifndef NORMKERNELS_ROW_NORM_H_
 #define NORMKERNELS_ROW_NORM_H_
 
@@ -10,24 +9,42 @@ namespace {
 
 // ---- Affine: gamma and beta per column, per row, or not there -----------------------
 
-// Reads the vector at column i; `Absent` and `PerRow` cost a register, not a load.
-template <class T>
-struct PerColumn {
-  const T* p;
-  template <class Lanes>
-  NORMKERNELS_INLINE Vec<T> at(int64_t i, Lanes lanes) const {
-    return load(p + i, lanes);
-  }
-};
+// Reads the vector at column i; `Absent` and `PerRow` cost a register, not a load. of_row() is that
+// of a row; of_single() that of rows of one element from `row` on, up to the next image.
 template <class T>
 struct PerRow {
   Vec<T> value;
+  NORMKERNELS_INLINE PerRow from(int64_t) const { return *this; }
   template <class Lanes>
   NORMKERNELS_INLINE Vec<T> at(int64_t, Lanes) const {
     return value;
   }
 };
-struct Absent {};
+template <class T>
+struct PerColumn {
+  const T* p;
+  NORMKERNELS_INLINE PerColumn of_row(int64_t) const { return *this; }
+  NORMKERNELS_INLINE PerRow<T> of_single(int64_t) const { return {Vec<T>::all(p[0])}; }
+  NORMKERNELS_INLINE PerColumn from(int64_t i) const { return {p + i}; }
+  template <class Lanes>
+  NORMKERNELS_INLINE Vec<T> at(int64_t i, Lanes lanes) const {
+    return load(p + i, lanes);
+  }
+};
+struct Absent {
+  NORMKERNELS_INLINE Absent of_row(int64_t) const { return {}; }
+  NORMKERNELS_INLINE Absent of_single(int64_t) const { return {}; }
+  NORMKERNELS_INLINE Absent from(int64_t) const { return {}; }
+};
+
+// One value per channel of planes [n, c]: PerRow for a plane.
+template <class T>
+struct PerPlane {
+  const T* p;
+  int64_t c;
+  NORMKERNELS_INLINE PerRow<T> of_row(int64_t plane) const { return {Vec<T>::all(p[plane % c])}; }
+  NORMKERNELS_INLINE PerColumn<T> of_single(int64_t plane) const { return {p - plane}; }
+};
 
 template <class T, class Lanes>
 NORMKERNELS_INLINE Vec<T> times(Vec<T> a, Absent, int64_t, Lanes) {
@@ -93,25 +110,10 @@ struct Standardise {
   }
 };
 
-// From an element of a group of rows to that of the next group: read from memory while this group
-// is written, which saves a sixth of the time out of cache. A row longer than L1 is its own next:
-// it is read again anyway, and fetching the one after it would cost an eighth.
-NORMKERNELS_INLINE int64_t read_ahead(int64_t rows, int64_t cols) {
-  return cols <= kChunk ? rows * cols : 0;
-}
-
-// y = affine(xhat) for the elements [begin, end) of a row. Reads x once, writes y once; y may be x.
-// `ahead` elements further on is what will be read next: it is fetched meanwhile.
-template <class T, class Gamma, class Beta>
-NORMKERNELS_INLINE void normalise(const T* x, int64_t begin, int64_t end, const Standard<T>& s,
-                                  const Gamma& gamma, const Beta& beta, int64_t ahead, T* y) {
-  const Standardise<T> xhat(s);
-  for_each_aligned_vector(
-      y + begin, end - begin, [=](int64_t k, auto lanes) __attribute__((always_inline)) {
-        const int64_t i = begin + k;
-        prefetch(x + i + ahead);
-        store(y + i, affine(xhat(load(x + i, lanes)), gamma, beta, i, lanes), lanes);
-      });
+// Whether rows are so long that few of their lines are shared with neighbours.
+template <class T>
+NORMKERNELS_INLINE bool worth_streaming(int64_t cols) {
+  return cols >= static_cast<int64_t>(2048 / sizeof(T));
 }
 
 // f(begin, end) over the spans of a row.
@@ -119,8 +121,10 @@ template <class F>
 NORMKERNELS_INLINE void for_each_span(int64_t n, const Executor& executor, F&& f) {
   if (n <= kMinSpan) return f(int64_t{0}, n);
   const int64_t span = span_of(n);
-  for_each_task(executor, spans_in(n),
-                [&](int64_t i) { f(i * span, (i + 1) * span < n ? (i + 1) * span : n); });
+  for_each_task(executor, spans_in(n), [&](int64_t i) {
+    f(i * span, (i + 1) * span < n ? (i + 1) * span : n);
+    stream_fence();  // this may be another thread
+  });
 }
 
 constexpr Executor kSerial = {1, nullptr, nullptr};

@@ -4,7 +4,7 @@
 #ifndef NORMKERNELS_ROW_STATISTICS_H_
 #define NORMKERNELS_ROW_STATISTICS_H_
 
-#include "moments.h"
+#include "factors.h"
 #include "parallel.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -35,193 +35,190 @@ NORMKERNELS_INLINE bool split_rows(int64_t rows, int64_t cols, const Executor& e
 
 // Rows are worked on a few at a time, step by step: a row's sums, mean, square root and division
 // wait for one another, and another row's fill that time. They stay in L1 between the steps.
-constexpr int64_t kRowsTogether = 8;
+constexpr int64_t kRowsTogether = 32;
+// Elements: these, the next ones and what is written fit L1 together.
+constexpr int64_t kTogether = 2048;
 
 NORMKERNELS_INLINE int64_t rows_together(int64_t cols) {
-  const int64_t rows = kChunk / (cols > 0 ? cols : 1);
+  const int64_t rows = kTogether / (cols > 0 ? cols : 1);
   return rows < 1 ? 1 : rows < kRowsTogether ? rows : kRowsTogether;
 }
 
-// f(first row, rows) for all rows, at most `together` at a time.
+// The factors of a group of rows.
+template <class T>
+struct RowFactors {
+  alignas(64) T storage[Factors<T>::kFields * kRowsTogether];
+
+  NORMKERNELS_INLINE Factors<T> table() { return {storage, kRowsTogether}; }
+};
+
+// f with the store that an output wants: past the cache (a streaming store saves reading what it
+// overwrites), or into it.
 template <class F>
-NORMKERNELS_INLINE void for_each_row_group(int64_t rows, int64_t together, const Executor& executor,
-                                           F&& f) {
-  const int64_t groups = (rows + together - 1) / together;
-  const int64_t tasks_wanted = 8 * int64_t{executor.threads};
-  const int64_t groups_each = (groups + tasks_wanted - 1) / tasks_wanted;
-  if (groups == 0) return;
-  for_each_task(executor, (groups + groups_each - 1) / groups_each, [&](int64_t task) {
-    const int64_t end = (task + 1) * groups_each < groups ? (task + 1) * groups_each : groups;
-    for (int64_t i = task * groups_each; i < end; ++i) {
-      f(i * together, rows - i * together < together ? rows - i * together : together);
-    }
+NORMKERNELS_INLINE void with_store(bool stream, F&& f) {
+  if (kHasStreamedStores && stream) {
+    if constexpr (kHasStreamedStores) f(Streamed{});
+    stream_fence();
+  } else {
+    f(Cached{});
+  }
+}
+
+// f(begin, end) over [0, n): all of it for one thread, a few tasks each for several.
+template <class F>
+NORMKERNELS_INLINE void for_each_share(int64_t n, const Executor& executor, F&& f) {
+  const int64_t tasks_wanted = executor.threads <= 1 ? 1 : 4 * int64_t{executor.threads};
+  const int64_t each = (n + tasks_wanted - 1) / tasks_wanted;
+  if (n == 0) return;
+  for_each_task(executor, (n + each - 1) / each, [&](int64_t task) {
+    f(task * each, (task + 1) * each < n ? (task + 1) * each : n);
   });
 }
 
 template <class F>
 NORMKERNELS_INLINE void for_each_row(int64_t rows, const Executor& executor, F&& f) {
-  for_each_row_group(rows, 1, executor, [&](int64_t i, int64_t) { f(i); });
-}
-
-// ---- From moments to factors --------------------------------------------------------
-
-// xhat = fma(fma(x, scale, -centre), rstd, shift), where scale is a power of two (1 but for rows
-// near the ends of the exponent range), centre the mean rounded to T, and shift = -(mean - centre)
-// * rstd what that rounding lost.
-template <class T>
-struct Standard {
-  T scale, centre, rstd, shift;
-};
-
-// sigma = sqrt(var + epsilon); all three right to half a unit of float64's last place.
-template <class T>
-struct RowStatistics {
-  Standard<T> standard;
-  double mean, sigma, inv_sigma;
-};
-
-template <class T>
-struct Range;
-template <>
-struct Range<float> {
-  static constexpr int kBias = 127, kDigits = 24;
-  static constexpr double kMax = 0x1.fffffep127;
-};
-template <>
-struct Range<double> {
-  static constexpr int kBias = 1023, kDigits = 53;
-  static constexpr double kMax = 0x1.fffffffffffffp1023;
-};
-
-// 2^exponent for the exponents of normal numbers, and the nearest of these for others.
-template <class T>
-NORMKERNELS_INLINE T power_of_two(int exponent) {
-  using Int = typename BitsOf<T>::type;
-  const int least = 1 - Range<T>::kBias, most = Range<T>::kBias;
-  const int e = exponent < least ? least : exponent > most ? most : exponent;
-  return bit_cast<T>(
-      static_cast<Int>(static_cast<Int>(e + Range<T>::kBias) << (Range<T>::kDigits - 1)));
-}
-
-// floor(log2(a)) for normal a > 0, the least exponent for smaller ones.
-NORMKERNELS_INLINE int exponent_of(double a) {
-  return static_cast<int>(bit_cast<int64_t>(a) >> 52) - Range<double>::kBias;
-}
-
-NORMKERNELS_INLINE bool is_finite(double a) { return a - a == 0; }
-NORMKERNELS_INLINE bool is_infinite(double a) { return a == a && !is_finite(a); }
-
-// a / scale. Nearly every scale is 1, and a division takes longer than to see that.
-NORMKERNELS_INLINE double unscaled(double a, double scale) {
-  return __builtin_expect(scale == 1, 1) ? a : a / scale;
-}
-
-template <class T>
-NORMKERNELS_INLINE double clamp_to_finite(double a) {
-  return a > Range<T>::kMax ? Range<T>::kMax : a < -Range<T>::kMax ? -Range<T>::kMax : a;
-}
-
-// From the mean and 1 / sigma of scale * x. A 1 / sigma that is no ordinary number of type T is
-// brought to about 1 by another power of two, as far as the mean allows it: what does not fit then
-// belongs to a constant row. So does an infinite one: xhat is 0.
-template <class T>
-NORMKERNELS_INLINE Standard<T> standard_of(double scale, Pair<double> mean, double inv_sigma) {
-  constexpr int kHalfOfRange = Range<T>::kBias / 2;
-  const double most = static_cast<double>(power_of_two<T>(kHalfOfRange));
-  if (__builtin_expect(!(inv_sigma * most > 1 && inv_sigma < most), 0)) {
-    if (is_infinite(inv_sigma)) return {static_cast<T>(scale), static_cast<T>(mean.hi), 0, 0};
-    const int wanted = exponent_of(__builtin_fabs(inv_sigma));
-    const int room = Range<T>::kBias - 2 - exponent_of(__builtin_fabs(mean.hi));
-    const double by = static_cast<double>(power_of_two<T>(wanted < room ? wanted : room));
-    scale *= by;
-    mean = {mean.hi * by, mean.lo * by};
-    inv_sigma = clamp_to_finite<T>(inv_sigma / by);
-  }
-  const T centre = static_cast<T>(mean.hi);
-  const double rest = (mean.hi - static_cast<double>(centre)) + mean.lo;
-  return {static_cast<T>(scale), centre, static_cast<T>(inv_sigma),
-          static_cast<T>(-rest * inv_sigma)};
-}
-
-// From the moments of scale * x.
-template <class T>
-NORMKERNELS_INLINE RowStatistics<T> row_statistics_of(const Moments<T, double>& m, double epsilon,
-                                                      double scale) {
-  const Wide<T, double> var = m.count == 0 ? m.m2 : m.m2 / m.count;
-  const double scaled_epsilon = epsilon * scale * scale;
-  const Wide<T, double> sigma =
-      is_finite(scaled_epsilon) ? sqrt(var + scaled_epsilon) : widened<T>(sqrt(epsilon) * scale);
-  const double inv_sigma = rounded(sigma) == 0 ? __builtin_inf() : rounded(widened<T>(1.0) / sigma);
-  // Scaled down to nothing, epsilon still is the sigma of a constant row.
-  const bool constant = rounded(var) == 0;
-  return {standard_of<T>(scale, m.mean, inv_sigma), unscaled(m.mean.hi, scale),
-          constant ? sqrt(epsilon) : unscaled(rounded(sigma), scale),
-          constant ? 1 / sqrt(epsilon) : inv_sigma * scale};
+  for_each_share(rows, executor, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) f(i);
+  });
 }
 
 // ---- Statistics of rows -------------------------------------------------------------
 
-// Whether the squares of float64 deviations, and what is made of them, stay within the exponent
+// The lanes where the squares of float64 deviations, and what is made of them, leave the exponent
 // range: also without fma, where products are split, and at its lower end with all their digits,
 // unless epsilon hides these.
-template <class T>
-NORMKERNELS_INLINE bool in_range(const Moments<T, double>& m, double epsilon) {
+NORMKERNELS_INLINE unsigned lanes_out_of_range(const Moments<double, Vec<double>>& m,
+                                               double epsilon) {
   constexpr double kMost = 0x1p960, kLeastVariance = 0x1p-900, kLeastEpsilon = 0x1p-840;
-  if constexpr (!kNeedsScale<T>) return true;
-  const double m2 = rounded(m.m2);
-  return m2 < kMost && (m2 >= kLeastVariance * m.count || epsilon >= kLeastEpsilon || m.count == 0);
-}
-
-// A power of two that brings the largest of n elements, `stride` apart, to about 1.
-template <class T>
-double scale_for(const T* x, int64_t n, int64_t stride) {
-  double most = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const double a = __builtin_fabs(static_cast<double>(x[i * stride]));
-    most = a > most ? a : most;
-  }
-  return static_cast<double>(power_of_two<T>(-exponent_of(most)));
+  const bool any_size = epsilon >= kLeastEpsilon || m.count == 0;
+  return lanes_outside(m.m2.hi, Vec<double>::all(any_size ? -kMost : kLeastVariance * m.count),
+                       Vec<double>::all(kMost));
 }
 
 // Moments of scale * x[0..n) as every path computes them: chunks within spans, spans in order.
-template <class T>
-Moments<T, double> row_moments(const T* x, int64_t n, double scale, const Executor& executor) {
+template <class T, class Beside>
+Moments<T, double> row_moments(const T* x, int64_t n, double scale, const Beside& beside,
+                               const Executor& executor) {
   const int64_t span = span_of(n), spans = spans_in(n);
-  if (spans <= 1) return range_moments(x, 0, n, scale);
+  if (spans <= 1) return range_moments(x, 0, n, scale, beside);
   Moments<T, double> of_span[kMaxSpans];
   for_each_task(executor, spans, [&](int64_t i) {
     const int64_t end = (i + 1) * span < n ? (i + 1) * span : n;
-    of_span[i] = range_moments(x, i * span, end, scale);
+    of_span[i] = range_moments(x, i * span, end, scale, beside);
   });
   Moments<T, double> all = of_span[0];
   for (int64_t i = 1; i < spans; ++i) all = merge(all, of_span[i]);
   return all;
 }
 
-template <class T>
-__attribute__((noinline)) RowStatistics<T> rescaled_row_statistics(const T* x, int64_t n,
-                                                                   double epsilon,
-                                                                   const Executor& executor) {
-  const double scale = scale_for(x, n, 1);
-  return row_statistics_of<T>(row_moments(x, n, scale, executor), epsilon, scale);
+// Moments of `rows` rows of n <= kLanes elements (or kChunk, see chunk_sums), a row per lane.
+template <class T, int kLanes, class BesideRow>
+NORMKERNELS_INLINE void moments_in_lanes(const T* x, int64_t rows, int64_t n,
+                                         const BesideRow& beside_row, Columns out) {
+  using V = Vec<double>;
+  constexpr int W = V::kLanes;
+  for (int64_t begin = 0; begin < rows; begin += W) {
+    Wide<T, V> d[W], squares[W];
+    double first[W];
+    for (int i = 0; i < W; ++i) {
+      const int64_t at = (begin + i) * n;
+      if (begin + i >= rows) {
+        d[i] = squares[i] = Wide<T, V>{};
+        first[i] = 0;
+        continue;
+      }
+      first[i] = static_cast<double>(x[at]);
+      const CentredSums<T, V> sums =
+          chunk_sums<T, kLanes>(x + at, n, 1, first[i], beside_row(begin + i));
+      d[i] = sums.d;
+      squares[i] = sums.squares;
+    }
+    const V pivot = load(first);
+    const CentredSums<T, V> all = {fold_rows(d), fold_rows(squares)};
+    store_moments(all.about(pivot, static_cast<double>(n)), out, begin, Full{});
+  }
 }
 
-// Statistics of `rows` rows, no more than rows_together(n). Reads x once. `executor` shares a
-// single long row.
+// The same of rows shorter than kSumLanes, with as few lanes as they need.
 template <class T>
+__attribute__((noinline)) void short_row_moments(const T* x, int64_t rows, int64_t n, Columns out) {
+  const auto alone = [](int64_t) { return Alone{}; };
+  if (n <= kSumLanes / 8) return moments_in_lanes<T, kSumLanes / 8>(x, rows, n, alone, out);
+  if (n <= kSumLanes / 4) return moments_in_lanes<T, kSumLanes / 4>(x, rows, n, alone, out);
+  if (n <= kSumLanes / 2) return moments_in_lanes<T, kSumLanes / 2>(x, rows, n, alone, out);
+  moments_in_lanes<T, kSumLanes>(x, rows, n, alone, out);
+}
+
+// The factors of rows or columns [0, n) from the moments of scale * x; `scale` may be null for 1,
+// and be the factors' own. Outputs [n] or null.
+template <class T>
+NORMKERNELS_INLINE void set_all_statistics(Columns moments, double count, int64_t n, const T* scale,
+                                           double epsilon, const Factors<T>& f, T* mean, T* sigma,
+                                           T* inv_sigma, double* exact_inv_sigma = nullptr) {
+  for_each_vector<double, 1>(
+      n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Vec<double> s =
+            scale == nullptr ? Vec<double>::all(1) : load_widened(scale + j, lanes);
+        const Statistics of =
+            set_statistics(f, j, load_moments<T>(moments, j, count, lanes), s, epsilon, lanes);
+        if (mean != nullptr) store_rounded(mean + j, of.mean, lanes);
+        if (sigma != nullptr) store_rounded(sigma + j, of.sigma, lanes);
+        if (inv_sigma != nullptr) store_rounded(inv_sigma + j, of.inv_sigma, lanes);
+        if (exact_inv_sigma != nullptr) store(exact_inv_sigma + j, of.inv_sigma, lanes);
+      });
+}
+
+// scale[0..n): a power of two, scale_of(i), for the rows or columns whose moments left the exponent
+// range, 1 for the others. Whether there was any.
+template <class F>
+bool scale_extreme(Columns moments, double count, int64_t n, double epsilon, double* scale,
+                   F&& scale_of) {
+  bool any = false;
+  for_each_vector<double, 1>(n, [&](int64_t j, auto lanes) {
+    const unsigned extreme =
+        lanes_out_of_range(load_moments<double>(moments, j, count, lanes), epsilon);
+    for (int64_t i = j; i < n && i < j + Vec<double>::kLanes; ++i) {
+      const bool is_extreme = (extreme >> (i - j) & 1) != 0;
+      scale[i] = is_extreme ? scale_of(i) : 1;
+      any |= is_extreme;
+    }
+  });
+  return any;
+}
+
+// Factors of `rows` rows, no more than rows_together(n). Reads x once. `executor` shares a
+// single long row. beside_row(i) goes on beside row i. mean, sigma and inv_sigma are [rows] or
+// null.
+template <class T, class BesideRow>
 void row_statistics(const T* x, int64_t rows, int64_t n, double epsilon, const Executor& executor,
-                    RowStatistics<T>* row) {
-  Moments<T, double> moments[kRowsTogether];
+                    const BesideRow& beside_row, const Factors<T>& factors, T* mean, T* sigma,
+                    T* inv_sigma, double* exact_inv_sigma = nullptr) {
+  double storage[kColumnFields * kRowsTogether];
+  const Columns moments = {storage, kRowsTogether};
   if (n > kChunk || n == 0) {
-    for (int64_t i = 0; i < rows; ++i) moments[i] = row_moments(x + i * n, n, 1, executor);
+    for (int64_t i = 0; i < rows; ++i) {
+      store_moments(row_moments(x + i * n, n, 1, beside_row(i), executor), moments, i);
+    }
+  } else if (n < kSumLanes) {
+    short_row_moments(x, rows, n, moments);
   } else {
-    for (int64_t i = 0; i < rows; ++i) moments[i] = chunk_moments(x + i * n, n, 1);
+    moments_in_lanes<T, kSumLanes>(x, rows, n, beside_row, moments);
   }
-  for (int64_t i = 0; i < rows; ++i) {
-    row[i] = __builtin_expect(in_range<T>(moments[i], epsilon), 1)
-                 ? row_statistics_of<T>(moments[i], epsilon, 1)
-                 : rescaled_row_statistics(x + i * n, n, epsilon, executor);
+  const double count = static_cast<double>(n);
+  const T* scale = nullptr;
+  if constexpr (kNeedsScale<T>) {
+    T* const wanted = factors[Factors<T>::kScale];
+    if (scale_extreme(moments, count, rows, epsilon, wanted,
+                      [&](int64_t i) { return scale_for(x + i * n, n, 1); })) {
+      for (int64_t i = 0; i < rows; ++i) {
+        if (wanted[i] != 1)
+          store_moments(row_moments(x + i * n, n, wanted[i], Alone{}, executor), moments, i);
+      }
+      scale = wanted;
+    }
   }
+  set_all_statistics(moments, count, rows, scale, epsilon, factors, mean, sigma, inv_sigma,
+                     exact_inv_sigma);
 }
 
 }  // namespace

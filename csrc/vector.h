@@ -82,6 +82,13 @@ NORMKERNELS_INLINE Vec<T> select(Bits<T> mask, Vec<T> yes, Vec<T> no) {
   return {bit_cast<typename Vec<T>::Native>((m & y) | (~m & n))};
 }
 
+template <class T>
+NORMKERNELS_INLINE Vec<T> absolute(Vec<T> a) {
+  using Int = typename BitsOf<T>::type;
+  constexpr Int kSign = Int{1} << (8 * sizeof(Int) - 2);  // twice: shifting into the sign overflows
+  return bit_cast<Vec<T>>(bit_cast<Bits<T>>(a) & Bits<T>::all((kSign - 1) + kSign));
+}
+
 }  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 

@@ -7,7 +7,7 @@
 #ifndef NORMKERNELS_WIDE_H_
 #define NORMKERNELS_WIDE_H_
 
-#include "simd.h"
+#include "loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
@@ -116,11 +116,12 @@ NORMKERNELS_INLINE Pair<V> operator/(Pair<V> a, V b) {
 }
 
 // The root of hi, and half of what is left of a, over it.
-NORMKERNELS_INLINE Pair<double> sqrt(Pair<double> a) {
-  const double root = sqrt(a.hi);
-  if (root == 0) return {root, 0};
-  const Pair<double> square = two_product(root, root);
-  return fast_two_sum(root, ((a.hi - square.hi) - square.lo + a.lo) / (2 * root));
+NORMKERNELS_INLINE Pair<Vec<double>> sqrt(Pair<Vec<double>> a) {
+  using V = Vec<double>;
+  const V root = sqrt(a.hi), zero = V::zero();
+  const Pair<V> square = two_product(root, root);
+  const V rest = ((a.hi - square.hi) - square.lo + a.lo) / (V::all(2) * root);
+  return fast_two_sum(root, select<double>(equal(root, zero), zero, rest));
 }
 
 // ---- Between precisions -------------------------------------------------------------
@@ -143,8 +144,41 @@ NORMKERNELS_INLINE Wide<T, V> widened(Pair<V> a) {
 }
 
 // To float64: of a pair that arithmetic has left, hi.
-NORMKERNELS_INLINE double rounded(double a) { return a; }
-NORMKERNELS_INLINE double rounded(Pair<double> a) { return a.hi; }
+template <class V>
+NORMKERNELS_INLINE V rounded(V a) {
+  return a;
+}
+template <class V>
+NORMKERNELS_INLINE V rounded(Pair<V> a) {
+  return a.hi;
+}
+
+// ---- Across lanes -------------------------------------------------------------------
+
+template <int Segment>
+NORMKERNELS_INLINE Pair<Vec<double>> low_halves(Pair<Vec<double>> a, Pair<Vec<double>> b) {
+  return {low_halves<Segment>(a.hi, b.hi), low_halves<Segment>(a.lo, b.lo)};
+}
+template <int Segment>
+NORMKERNELS_INLINE Pair<Vec<double>> high_halves(Pair<Vec<double>> a, Pair<Vec<double>> b) {
+  return {high_halves<Segment>(a.hi, b.hi), high_halves<Segment>(a.lo, b.lo)};
+}
+
+// Folds as many rows as a vector has lanes: lane i of the result is fold(row[i]), bit for bit.
+template <int Segment = Vec<double>::kLanes, class V>
+NORMKERNELS_INLINE V fold_rows(const V* row) {
+  if constexpr (Segment == 1) {
+    return row[0];
+  } else {
+    V half[Segment / 2];
+    unroll<Segment / 2>([&](auto k) __attribute__((always_inline)) {
+      constexpr int i = decltype(k)::value;
+      const V a = row[i], b = row[i + Segment / 2];
+      half[i] = low_halves<Segment>(a, b) + high_halves<Segment>(a, b);
+    });
+    return fold_rows<Segment / 2>(half);
+  }
+}
 
 // Lane i + lane i + half, until one is left.
 NORMKERNELS_INLINE Pair<double> fold(Pair<Vec<double>> a) {

@@ -4,6 +4,7 @@
 // Traffic as in layer norm: the forward reads x once and writes y once, the backward reads dy and x
 // once and writes dx once while a plane fits the cache; a longer plane is read once more.
 #include "../kernels.h"
+#include "../row_forward.h"
 #include "../row_gradient.h"
 #include "table.h"
 
@@ -11,37 +12,36 @@ namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
 template <class T>
-NORMKERNELS_INLINE void store_statistics(const RowStatistics<T>& row, int64_t plane, T* mean,
-                                         T* inv_std) {
-  if (mean != nullptr) mean[plane] = static_cast<T>(row.mean);
-  if (inv_std != nullptr) inv_std[plane] = static_cast<T>(row.inv_sigma);
+NORMKERNELS_INLINE T* optional_at(void* p, int64_t i) {
+  return p == nullptr ? nullptr : static_cast<T*>(p) + i;
+}
+
+// f(scale or bias of planes), which may be null.
+template <class T, class F>
+NORMKERNELS_INLINE void with_optional_channels(const void* p, int64_t c, F&& f) {
+  if (p != nullptr) {
+    f(PerPlane<T>{static_cast<const T*>(p), c});
+  } else {
+    f(Absent{});
+  }
 }
 
 template <class T>
 void instance_norm_forward(const InstanceNormForward& a, const Executor& executor) {
-  const auto* x = static_cast<const T*>(a.x);
-  auto* y = static_cast<T*>(a.y);
-  const int64_t planes = a.shape.n * a.shape.c, cols = a.shape.spatial;
-  const bool split = split_rows(planes, cols, executor);
-  const Executor& within = split ? executor : kSerial;
-  const Executor& across = split ? kSerial : executor;
-  for_each_row_group(planes, rows_together(cols), across, [&](int64_t first, int64_t rows) {
-    RowStatistics<T> row[kRowsTogether];
-    row_statistics(x + first * cols, rows, cols, a.epsilon, within, row);
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t plane = first + i, at = plane * cols;
-      store_statistics(row[i], plane, static_cast<T*>(a.mean), static_cast<T*>(a.inv_std));
-      if (y == nullptr) continue;
-      const int64_t channel = plane % a.shape.c;
-      with_optional_value(static_cast<const T*>(a.scale), channel, [&](auto scale) {
-        with_optional_value(static_cast<const T*>(a.bias), channel, [&](auto bias) {
-          for_each_span(cols, within, [&](int64_t begin, int64_t end) {
-            normalise(x + at, begin, end, row[i].standard, scale, bias, read_ahead(rows, cols),
-                      y + at);
-          });
-        });
-      });
-    }
+  const int64_t c = a.shape.c;
+  const RowNorm<T> norm = {static_cast<const T*>(a.x),
+                           a.shape.n,
+                           a.shape.n * c,
+                           a.shape.spatial,
+                           a.epsilon,
+                           static_cast<T*>(a.y),
+                           static_cast<T*>(a.mean),
+                           nullptr,
+                           static_cast<T*>(a.inv_std),
+                           a.stream};
+  with_optional_channels<T>(a.scale, c, [&](auto scale) {
+    with_optional_channels<T>(a.bias, c,
+                              [&](auto bias) { normalise_rows(norm, scale, bias, executor); });
   });
 }
 
@@ -49,84 +49,91 @@ size_t instance_norm_forward_workspace(const Images&) { return 0; }
 
 // ---- Backward -----------------------------------------------------------------------
 
+// Planes of so many elements stay in L2, with dy and the next ones' x and dy, between the sweep
+// that sums and the one that writes, which asks for the next.
+template <class T>
+constexpr int64_t kKept = 256 * 1024 / sizeof(T);
+
 size_t instance_norm_backward_workspace(const Images& shape) {
   return static_cast<size_t>(image_blocks(shape.n) * 2 * shape.c) * sizeof(double);
 }
 
 // dx of a plane, and y as well when the forward is done at the same time: both in one sweep, since
 // y may be x.
-template <class T, class Scale, class Bias>
-NORMKERNELS_INLINE void write_y_and_dx(const T* dy, const T* x, int64_t begin, int64_t end,
-                                       const Standard<T>& forward, const RowGradient<T>& row,
-                                       const Scale& scale, const Bias& bias, T* y, T* dx) {
+template <class Store, class T, class Scale, class Bias>
+NORMKERNELS_INLINE void write_y_and_dx(Store how, int64_t next, const T* dy, const T* x,
+                                       int64_t begin, int64_t end, const Standard<T>& forward,
+                                       const RowGradient<T>& row, const Scale& scale,
+                                       const Bias& bias, T* y, T* dx) {
   const Standardise<T> xhat(forward), gradient_xhat(row.standard);
   const Gradient<T> gradient(row);
   for_each_aligned_vector(
-      dx + begin, end - begin, [=](int64_t k, auto lanes) __attribute__((always_inline)) {
+      how, dx + begin, end - begin, [=](int64_t k, auto lanes) __attribute__((always_inline)) {
         const int64_t i = begin + k;
+        prefetch_to_l2(x + i + next);
+        prefetch_to_l2(dy + i + next);
         const Vec<T> v = load(x + i, lanes), d = load(dy + i, lanes);
         store(y + i, affine(xhat(v), scale, bias, i, lanes), lanes);
-        store(dx + i, gradient(d, gradient_xhat(v)), lanes);
+        store(how, dx + i, gradient(d, gradient_xhat(v)), lanes);
       });
 }
 
-template <class T>
-NORMKERNELS_INLINE void write_dx(const T* dy, const T* x, int64_t begin, int64_t end,
-                                 const RowGradient<T>& row, T* dx) {
+template <class Store, class T>
+NORMKERNELS_INLINE void write_dx(Store how, int64_t next, const T* dy, const T* x, int64_t begin,
+                                 int64_t end, const RowGradient<T>& row, T* dx) {
   const Standardise<T> xhat(row.standard);
   const Gradient<T> gradient(row);
   for_each_aligned_vector(
-      dx + begin, end - begin, [=](int64_t k, auto lanes) __attribute__((always_inline)) {
+      how, dx + begin, end - begin, [=](int64_t k, auto lanes) __attribute__((always_inline)) {
         const int64_t i = begin + k;
-        store(dx + i, gradient(load(dy + i, lanes), xhat(load(x + i, lanes))), lanes);
+        prefetch_to_l2(x + i + next);
+        prefetch_to_l2(dy + i + next);
+        store(how, dx + i, gradient(load(dy + i, lanes), xhat(load(x + i, lanes))), lanes);
       });
 }
 
-// What a plane's statistics are: the caller's, or its own. `factor` = scale / sigma.
+// The factors of planes of one image, no more than rows_together(spatial), from the caller's
+// statistics or their own; inv_std[planes] as exact as it is known.
 template <class T>
 void plane_statistics(const InstanceNormBackward& a, int64_t first, int64_t planes,
-                      const Executor& executor, Standard<T>* standard, double* factor) {
-  RowStatistics<T> row[kRowsTogether];
+                      const Executor& executor, const Factors<T>& factors, double* inv_std) {
   if (a.mean == nullptr) {
     const int64_t cols = a.shape.spatial;
-    row_statistics(static_cast<const T*>(a.x) + first * cols, planes, cols, a.epsilon, executor,
-                   row);
+    row_statistics(
+        static_cast<const T*>(a.x) + first * cols, planes, cols, a.epsilon, executor,
+        [](int64_t) { return Alone{}; }, factors, optional_at<T>(a.mean_out, first),
+        static_cast<T*>(nullptr), optional_at<T>(a.inv_std_out, first), inv_std);
+    return;
   }
-  for (int64_t i = 0; i < planes; ++i) {
-    const int64_t plane = first + i;
-    double inv_std;
-    if (a.mean == nullptr) {
-      store_statistics(row[i], plane, static_cast<T*>(a.mean_out), static_cast<T*>(a.inv_std_out));
-      inv_std = row[i].inv_sigma;
-      standard[i] = row[i].standard;
-    } else {
-      inv_std = static_cast<double>(static_cast<const T*>(a.inv_std)[plane]);
-      standard[i] = standard_of_saved(static_cast<const T*>(a.mean)[plane], inv_std);
-    }
-    const auto* scale = static_cast<const T*>(a.scale);
-    const double gamma = scale == nullptr ? 1 : static_cast<double>(scale[plane % a.shape.c]);
-    factor[i] = is_finite(inv_std) ? inv_std * gamma : 0;
-  }
+  const T* mean = static_cast<const T*>(a.mean) + first;
+  const T* saved = static_cast<const T*>(a.inv_std) + first;
+  for_each_vector<double, 1>(
+      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Vec<double> inverse = load_widened(saved + j, lanes);
+        set_saved(factors, j, mean + j, inverse, lanes);
+        store(inv_std + j, inverse, lanes);
+      });
 }
 
-template <class T>
-NORMKERNELS_INLINE void write_plane(const InstanceNormBackward& a, int64_t plane,
-                                    const Standard<T>& standard, const RowGradient<T>& row,
-                                    const Executor& executor) {
+template <class Store, class T>
+NORMKERNELS_INLINE void write_plane(Store how, int64_t next, const InstanceNormBackward& a,
+                                    int64_t plane, const Standard<T>& standard,
+                                    const RowGradient<T>& row, const Executor& executor) {
   const int64_t cols = a.shape.spatial, channel = plane % a.shape.c;
   const T* x = static_cast<const T*>(a.x) + plane * cols;
   const T* dy = static_cast<const T*>(a.dy) + plane * cols;
   T* dx = static_cast<T*>(a.dx) + plane * cols;
   if (a.y == nullptr) {
-    for_each_span(cols, executor,
-                  [&](int64_t begin, int64_t end) { write_dx(dy, x, begin, end, row, dx); });
+    for_each_span(cols, executor, [&](int64_t begin, int64_t end) {
+      write_dx(how, next, dy, x, begin, end, row, dx);
+    });
     return;
   }
   T* y = static_cast<T*>(a.y) + plane * cols;
   with_optional_value(static_cast<const T*>(a.scale), channel, [&](auto scale) {
     with_optional_value(static_cast<const T*>(a.bias), channel, [&](auto bias) {
       for_each_span(cols, executor, [&](int64_t begin, int64_t end) {
-        write_y_and_dx(dy, x, begin, end, standard, row, scale, bias, y, dx);
+        write_y_and_dx(how, next, dy, x, begin, end, standard, row, scale, bias, y, dx);
       });
     });
   });
@@ -134,25 +141,32 @@ NORMKERNELS_INLINE void write_plane(const InstanceNormBackward& a, int64_t plane
 
 // Planes of one image, no more than rows_together(spatial); their sums are added to those of their
 // channels.
-template <class T>
-void planes_backward(const InstanceNormBackward& a, int64_t first, int64_t planes,
+template <class T, class Store>
+void planes_backward(Store how, const InstanceNormBackward& a, int64_t first, int64_t planes,
                      double* scale_sums, double* bias_sums, const Executor& executor) {
-  const int64_t cols = a.shape.spatial;
-  Standard<T> standard[kRowsTogether];
-  RowGradient<T> row[kRowsTogether];
-  double factor[kRowsTogether];
-  plane_statistics(a, first, planes, executor, standard, factor);
+  const int64_t cols = a.shape.spatial, channel = first % a.shape.c;
+  const auto* scale = static_cast<const T*>(a.scale);
+  RowFactors<T> storage;
+  const Factors<T> factors = storage.table();
+  double inv_std[kRowsTogether], sums_storage[3 * kRowsTogether];
+  const Columns sums = {sums_storage, kRowsTogether};
+  plane_statistics(a, first, planes, executor, factors, inv_std);
+  gradient_sums(
+      static_cast<const T*>(a.dy) + first * cols, static_cast<const T*>(a.x) + first * cols, planes,
+      cols, factors, Absent{},
+      Ahead<T>{static_cast<const T*>(a.stream || cols > kKept<T> ? a.x : a.dx) + first * cols},
+      executor, sums);
+  set_all_gradients(
+      sums, cols, planes, factors,
+      [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Vec<double> gamma =
+            scale == nullptr ? Vec<double>::all(1) : load_widened(scale + channel + j, lanes);
+        return gradient_factor(load(inv_std + j, lanes), gamma);
+      },
+      scale_sums, bias_sums);
   for (int64_t i = 0; i < planes; ++i) {
-    const int64_t at = (first + i) * cols;
-    const Sums<3> sums =
-        gradient_sums(static_cast<const T*>(a.dy) + at, static_cast<const T*>(a.x) + at, cols,
-                      standard[i], Absent{}, executor);
-    row[i] = row_gradient_of(standard[i], sums, cols, factor[i]);
-  }
-  for (int64_t i = 0; i < planes; ++i) {
-    write_plane(a, first + i, standard[i], row[i], executor);
-    scale_sums[i] += row[i].sum_gx;
-    bias_sums[i] += row[i].sum_g;
+    write_plane(how, cols <= kKept<T> ? planes * cols : kLead<T>, a, first + i, factors.standard(i),
+                factors.gradient(i), executor);
   }
 }
 
@@ -176,12 +190,14 @@ void instance_norm_backward(const InstanceNormBackward& a, const Executor& execu
     double* scale_sums = sums + 2 * block * c;
     double* bias_sums = scale_sums + c;
     for (int64_t k = from; k < to; ++k) scale_sums[k] = bias_sums[k] = 0;
-    for (int64_t image = block * images_each; image < stop; ++image) {
-      for (int64_t k = from; k < to; k += together) {
-        planes_backward<T>(a, image * c + k, to - k < together ? to - k : together, scale_sums + k,
-                           bias_sums + k, within);
+    with_store(a.stream && worth_streaming<T>(a.shape.spatial), [&](auto how) {
+      for (int64_t image = block * images_each; image < stop; ++image) {
+        for (int64_t k = from; k < to; k += together) {
+          planes_backward<T>(how, a, image * c + k, to - k < together ? to - k : together,
+                             scale_sums + k, bias_sums + k, within);
+        }
       }
-    }
+    });
   });
   add_blocks(sums, blocks, 2 * c, c, static_cast<T*>(a.dscale));
   add_blocks(sums + c, blocks, 2 * c, c, static_cast<T*>(a.dbias));

@@ -12,59 +12,26 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// What the sweeps need per column, each [width] and repeated for every pixel of a folded row.
+// The first c columns once more for each pixel of a folded row.
 template <class T>
-struct ColumnFactors {
-  enum Field {
-    kScale,
-    kCentre,
-    kRstd,
-    kShift,
-    kGamma,
-    kBeta,
-    kMeanG,
-    kMeanGx,
-    kFactor,
-    kGradientShift,
-    kFields
-  };
-  T* p;
-  int64_t width;
-
-  NORMKERNELS_INLINE T* operator[](int field) const { return p + field * width; }
-
-  void set(int64_t column, const Standard<T>& s) const {
-    (*this)[kScale][column] = s.scale;
-    (*this)[kCentre][column] = s.centre;
-    (*this)[kRstd][column] = s.rstd;
-    (*this)[kShift][column] = s.shift;
+NORMKERNELS_INLINE void repeat(T* column, int64_t c, int64_t width) {
+  for (int64_t j = c; j < width; ++j) column[j] = column[j - c];
+}
+template <class T>
+NORMKERNELS_INLINE void repeat(const Factors<T>& factors, int64_t c) {
+  for (int field = 0; field < Factors<T>::kFields; ++field) {
+    repeat(factors[field], c, factors.width);
   }
-  Standard<T> standard(int64_t column) const {
-    return {(*this)[kScale][column], (*this)[kCentre][column], (*this)[kRstd][column],
-            (*this)[kShift][column]};
-  }
-  void set(int64_t column, const RowGradient<T>& g) const {
-    (*this)[kMeanG][column] = g.mean_g;
-    (*this)[kMeanGx][column] = g.mean_gx;
-    (*this)[kFactor][column] = g.factor;
-    (*this)[kGradientShift][column] = g.standard.shift;
-  }
-  // The first c columns of every field once more for each pixel of a folded row.
-  void repeat(int64_t c) const {
-    for (int field = 0; field < kFields; ++field) {
-      for (int64_t j = c; j < width; ++j) (*this)[field][j] = (*this)[field][j - c];
-    }
-  }
-};
+}
 
 // The part of the workspace that one image at a time works in.
 template <class T>
 struct Scratch {
   double* reduction;
-  ColumnFactors<T> factors;
+  Factors<T> factors;
 
   static int64_t doubles(const Fold& fold) {
-    return reduction_doubles(fold) + ColumnFactors<T>::kFields * fold.width;
+    return reduction_doubles(fold) + Factors<T>::kFields * fold.width;
   }
   Scratch(void* workspace, int64_t index, const Fold& fold)
       : reduction(static_cast<double*>(workspace) + index * doubles(fold)),
@@ -91,55 +58,38 @@ NORMKERNELS_INLINE void for_each_image_block(const Images& shape, const Executor
 
 // ---- Statistics ---------------------------------------------------------------------
 
+// Standardises every channel of an image, into the scratch's factors; mean and inv_std [c] or null.
 // The channels whose squares leave the exponent range get a power of two that brings them to about
 // 1, the others 1, for which the second reduction gives the same bits as the first.
 template <class T>
-__attribute__((noinline)) Columns rescaled_moments(const T* x, const Images& shape,
-                                                   const Fold& fold, Columns moments,
-                                                   double epsilon, const Scratch<T>& scratch,
-                                                   const Executor& executor) {
-  T* scale = scratch.factors[ColumnFactors<T>::kScale];
-  for (int64_t k = 0; k < shape.c; ++k) {
-    const bool trusted = in_range<T>(moments_at<T>(moments, k, shape.spatial), epsilon);
-    scale[k] = trusted ? T{1} : static_cast<T>(scale_for(x + k, shape.spatial, shape.c));
-  }
-  for (int64_t j = shape.c; j < fold.width; ++j) scale[j] = scale[j - shape.c];
-  return reduce_image(MomentsReduction<T>{x, scale}, fold, shape.c, scratch.reduction, executor);
-}
-
-// Standardises every channel of an image, into the scratch's factors; mean and inv_std [c] or null.
-template <class T>
 void image_statistics(const T* x, const Images& shape, const Fold& fold, double epsilon, T* mean,
                       T* inv_std, const Scratch<T>& scratch, const Executor& executor) {
+  const double count = static_cast<double>(shape.spatial);
   Columns moments =
       reduce_image(MomentsReduction<T>{x, nullptr}, fold, shape.c, scratch.reduction, executor);
-  bool all_in_range = true;
-  for (int64_t k = 0; k < shape.c; ++k) {
-    all_in_range &= in_range<T>(moments_at<T>(moments, k, shape.spatial), epsilon);
+  const T* scale = nullptr;
+  if constexpr (kNeedsScale<T>) {
+    T* const wanted = scratch.factors[Factors<T>::kScale];
+    if (scale_extreme(moments, count, shape.c, epsilon, wanted,
+                      [&](int64_t k) { return scale_for(x + k, shape.spatial, shape.c); })) {
+      repeat(wanted, shape.c, fold.width);
+      moments =
+          reduce_image(MomentsReduction<T>{x, wanted}, fold, shape.c, scratch.reduction, executor);
+      scale = wanted;
+    }
   }
-  const T* scale = scratch.factors[ColumnFactors<T>::kScale];
-  if (!all_in_range)
-    moments = rescaled_moments(x, shape, fold, moments, epsilon, scratch, executor);
-  for (int64_t k = 0; k < shape.c; ++k) {
-    const RowStatistics<T> statistics =
-        row_statistics_of<T>(moments_at<T>(moments, k, shape.spatial), epsilon,
-                             all_in_range ? 1 : static_cast<double>(scale[k]));
-    scratch.factors.set(k, statistics.standard);
-    if (mean != nullptr) mean[k] = static_cast<T>(statistics.mean);
-    if (inv_std != nullptr) inv_std[k] = static_cast<T>(statistics.inv_sigma);
-  }
+  set_all_statistics(moments, count, shape.c, scale, epsilon, scratch.factors, mean,
+                     static_cast<T*>(nullptr), inv_std);
 }
 
 // gamma and beta of an image's channels; neutral where they are not given, which changes no bit of
 // y.
 template <class T>
-NORMKERNELS_INLINE void set_affine(const ColumnFactors<T>& factors, int64_t c, const void* scale,
+NORMKERNELS_INLINE void set_affine(const Factors<T>& factors, int64_t c, const void* scale,
                                    const void* bias) {
   for (int64_t k = 0; k < c; ++k) {
-    factors[ColumnFactors<T>::kGamma][k] =
-        scale == nullptr ? T{1} : static_cast<const T*>(scale)[k];
-    factors[ColumnFactors<T>::kBeta][k] =
-        bias == nullptr ? T{-0.0} : static_cast<const T*>(bias)[k];
+    factors[Factors<T>::kGamma][k] = scale == nullptr ? T{1} : static_cast<const T*>(scale)[k];
+    factors[Factors<T>::kBeta][k] = bias == nullptr ? T{-0.0} : static_cast<const T*>(bias)[k];
   }
 }
 
@@ -148,12 +98,11 @@ NORMKERNELS_INLINE void set_affine(const ColumnFactors<T>& factors, int64_t c, c
 // U vectors of columns with their factors in registers.
 template <class T, int U, class Lanes>
 struct RegisterBlock {
-  Vec<T> field[ColumnFactors<T>::kFields][U];
+  Vec<T> field[Factors<T>::kFields][U];
   Lanes lanes;
 
   template <class... Fields>
-  NORMKERNELS_INLINE RegisterBlock(const ColumnFactors<T>& factors, int64_t j, Lanes l,
-                                   Fields... fields)
+  NORMKERNELS_INLINE RegisterBlock(const Factors<T>& factors, int64_t j, Lanes l, Fields... fields)
       : lanes(l) {
     unroll<U>([&](auto u) __attribute__((always_inline)) {
       constexpr int k = decltype(u)::value;
@@ -161,18 +110,18 @@ struct RegisterBlock {
     });
   }
   NORMKERNELS_INLINE Vec<T> xhat(Vec<T> x, int u, int shift) const {
-    using F = ColumnFactors<T>;
+    using F = Factors<T>;
     const Vec<T> d = multiply_add(x, field[F::kScale][u], -field[F::kCentre][u]);
     return fma(d, field[F::kRstd][u], field[shift][u]);
   }
 };
 
 template <class T>
-void write_forward(const T* x, const ColumnFactors<T>& factors, const Fold& fold, int64_t c, T* y,
+void write_forward(const T* x, const Factors<T>& factors, const Fold& fold, int64_t c, T* y,
                    const Executor& executor) {
-  using F = ColumnFactors<T>;
+  using F = Factors<T>;
   for_each_tile(fold, c, executor, [&](int64_t begin, int64_t rows, int64_t width) {
-    for_each_column_block<T>(
+    for_each_column_block<T, kColumnVectors>(
         width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
           constexpr int U = decltype(vectors)::value;
           const RegisterBlock<T, U, decltype(lanes)> block(
@@ -181,6 +130,8 @@ void write_forward(const T* x, const ColumnFactors<T>& factors, const Fold& fold
             unroll<U>([&](auto u) __attribute__((always_inline)) {
               constexpr int k = decltype(u)::value;
               const int64_t at = begin + i * width + j + k * Vec<T>::kLanes;
+              prefetch(x + at + kRowsAhead * width);
+              prefetch_to_write(y + at + kRowsAhead * width);
               const Vec<T> xhat = block.xhat(load(x + at, lanes), k, F::kShift);
               store(y + at, fma(xhat, block.field[F::kGamma][k], block.field[F::kBeta][k]), lanes);
             });
@@ -191,11 +142,11 @@ void write_forward(const T* x, const ColumnFactors<T>& factors, const Fold& fold
 
 // dx, and y as well (kForward): in one sweep, since y may be x.
 template <class T, bool kForward>
-void write_backward(const T* dy, const T* x, const ColumnFactors<T>& factors, const Fold& fold,
-                    int64_t c, T* y, T* dx, const Executor& executor) {
-  using F = ColumnFactors<T>;
+void write_backward(const T* dy, const T* x, const Factors<T>& factors, const Fold& fold, int64_t c,
+                    T* y, T* dx, const Executor& executor) {
+  using F = Factors<T>;
   for_each_tile(fold, c, executor, [&](int64_t begin, int64_t rows, int64_t width) {
-    for_each_column_block<T>(
+    for_each_column_block<T, kColumnVectors>(
         width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
           constexpr int U = decltype(vectors)::value;
           const RegisterBlock<T, U, decltype(lanes)> block(
@@ -205,6 +156,9 @@ void write_backward(const T* dy, const T* x, const ColumnFactors<T>& factors, co
             unroll<U>([&](auto u) __attribute__((always_inline)) {
               constexpr int k = decltype(u)::value;
               const int64_t at = begin + i * width + j + k * Vec<T>::kLanes;
+              prefetch(x + at + kRowsAhead * width);
+              prefetch(dy + at + kRowsAhead * width);
+              prefetch_to_write(dx + at + kRowsAhead * width);
               const Vec<T> v = load(x + at, lanes), g = load(dy + at, lanes);
               if constexpr (kForward) {
                 const Vec<T> xhat = block.xhat(v, k, F::kShift);
@@ -235,7 +189,7 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
           image_statistics(x, a.shape, fold, a.epsilon, mean, inv_std, scratch, within);
           if (a.y == nullptr) continue;
           set_affine(scratch.factors, c, a.scale, a.bias);
-          scratch.factors.repeat(c);
+          repeat(scratch.factors, c);
           write_forward(x, scratch.factors, fold, c, static_cast<T*>(a.y) + i * image, within);
         }
       });
@@ -247,7 +201,7 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
 template <class T>
 struct GradientReduction {
   const T *dy, *x;
-  ColumnFactors<T> factors;
+  Factors<T> factors;
   static constexpr int kSums = 3;
 
   void merge(Columns a, double, Columns b, double, int64_t width) const {
@@ -260,8 +214,8 @@ struct GradientReduction {
   }
 
   void rows(int64_t begin, int64_t rows, int64_t width, int64_t stride, Columns out) const {
-    using F = ColumnFactors<T>;
-    for_each_column_block<T>(
+    using F = Factors<T>;
+    for_each_column_block<T, kColumnVectors>(
         width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
           constexpr int U = decltype(vectors)::value, W = Vec<T>::kLanes;
           const RegisterBlock<T, U, decltype(lanes)> block(factors, j, lanes, F::kScale, F::kCentre,
@@ -271,6 +225,8 @@ struct GradientReduction {
               rows, [&](Vec<T>(&acc)[kSums], int64_t i, auto u) __attribute__((always_inline)) {
                 constexpr int k = decltype(u)::value;
                 const int64_t at = begin + i * stride + j + k * W;
+                prefetch(x + at + kRowsAhead * stride);
+                prefetch(dy + at + kRowsAhead * stride);
                 const Vec<T> g = load(dy + at, lanes);
                 const Vec<T> xhat = block.xhat(load(x + at, lanes), k, F::kShift);
                 acc[0] = multiply_add(g, xhat, acc[0]);
@@ -304,15 +260,15 @@ void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
   const T* x = static_cast<const T*>(a.x) + i * image;
   const T* dy = static_cast<const T*>(a.dy) + i * image;
   T* dx = static_cast<T*>(a.dx) + i * image;
-  const ColumnFactors<T>& factors = scratch.factors;
-  T* factor =
-      factors[ColumnFactors<T>::kFactor];  // holds inv_std until the gradient's own is known
+  const Factors<T>& factors = scratch.factors;
+  T* factor = factors[Factors<T>::kFactor];  // holds inv_std until the gradient's own is known
   if (a.mean != nullptr) {
-    for (int64_t k = 0; k < c; ++k) {
-      factor[k] = static_cast<const T*>(a.inv_std)[i * c + k];
-      factors.set(k, standard_of_saved(static_cast<const T*>(a.mean)[i * c + k],
-                                       static_cast<double>(factor[k])));
-    }
+    const T* mean = static_cast<const T*>(a.mean) + i * c;
+    memcpy(factor, static_cast<const T*>(a.inv_std) + i * c, sizeof(T) * static_cast<size_t>(c));
+    for_each_vector<double, 1>(
+        c, [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+          set_saved(factors, k, mean + k, load_widened(factor + k, lanes), lanes);
+        });
   } else {
     T* mean = a.mean_out == nullptr ? nullptr : static_cast<T*>(a.mean_out) + i * c;
     image_statistics(x, a.shape, fold, a.epsilon, mean, factor, scratch, executor);
@@ -321,20 +277,17 @@ void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
     }
   }
   set_affine(factors, c, a.scale, a.bias);
-  factors.repeat(c);
+  repeat(factors, c);
   const Columns sums =
       reduce_image(GradientReduction<T>{dy, x, factors}, fold, c, scratch.reduction, executor);
-  for (int64_t k = 0; k < c; ++k) {
-    const double inv_std = static_cast<double>(factor[k]);
-    const double gamma = static_cast<double>(factors[ColumnFactors<T>::kGamma][k]);
-    const RowGradient<T> gradient =
-        row_gradient_of(factors.standard(k), {{sums[0][k], sums[1][k], sums[2][k]}},
-                        a.shape.spatial, is_finite(inv_std) ? inv_std * gamma : 0);
-    factors.set(k, gradient);
-    scale_sums[k] += gradient.sum_gx;
-    bias_sums[k] += gradient.sum_g;
-  }
-  factors.repeat(c);
+  set_all_gradients(
+      sums, a.shape.spatial, c, factors,
+      [&](int64_t k, auto lanes) __attribute__((always_inline)) {
+        return gradient_factor(load_widened(factor + k, lanes),
+                               load_widened(factors[Factors<T>::kGamma] + k, lanes));
+      },
+      scale_sums, bias_sums);
+  repeat(factors, c);
   if (a.y != nullptr) {
     write_backward<T, true>(dy, x, factors, fold, c, static_cast<T*>(a.y) + i * image, dx,
                             executor);

@@ -10,104 +10,99 @@
 // The last sum runs over the mirrored window: for an even size it is not the window of k.
 //
 // Traffic: the forward reads x once and writes y once, the backward reads dy and x once and writes
-// dx once. All between (squares, s, P, the terms of the sum) is in a tile in the cache. See
-// lrn_tile.h for what a tile is.
+// dx once. All between (squares, the terms of the sum) is in a few rows in L1, s and P in
+// registers. See lrn_stream.h for the order of work.
 #include "../kernels.h"
-#include "../lrn_extraordinary.h"
+#include "../lrn_steps.h"
+#include "../lrn_turn.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// ---- The steps of a tile ------------------------------------------------------------
+// ---- The strips of a task -----------------------------------------------------------
 
-template <Power P, class T>
-void write_forward(const LocalResponseNorm& a, const Tile& tile, const Window& w,
-                   const OrdinaryRange<T>& ordinary, const T* scale) {
-  const OrdinaryRange<T> range = ordinary;  // in registers, which a store cannot have changed
-  const double beta = a.beta;
-  const T* x = static_cast<const T*>(a.x);
-  T* y = static_cast<T*>(a.y);
-  T* scale_out = static_cast<T*>(a.scale);
-  tile.for_each_run(
-      tile.first, tile.first, tile.last,
-      [ =, &a, &tile, &w ](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
-        for_each_vector<T, 1>(
-            n, [ =, &a, &tile, &w ](int64_t i, auto lanes) __attribute__((always_inline)) {
-              const Vec<T> s = load(scale + offset + i, lanes);
-              store(y + at + i, times_negative_power<P>(load(x + at + i, lanes), s, beta), lanes);
-              if (scale_out != nullptr) store(scale_out + at + i, s, lanes);
-              if (__builtin_expect(range.holds(s, lanes), 1)) return;
-              for_each_extraordinary(range, s, count_of<T>(lanes), offset + i, tile, tile.first,
-                                     [&](int64_t channel, int64_t pixel, int64_t) {
-                                       one_forward<T>(a, tile, w, channel, pixel);
-                                     });
-            });
-      });
+// From where on a full buffer is still needed by the windows of a piece and of those that follow.
+NORMKERNELS_INLINE int64_t needed_from(const Cut &cut, const Piece &piece) {
+  return (piece.offset - cut.border) / kAlignment * kAlignment;
+}
+NORMKERNELS_INLINE bool has_room(const Cut &cut, const Piece &piece) {
+  return piece.offset + cut.piece + aligned(cut.border) + 4 * kAlignment <= cut.capacity;
 }
 
-// From s: direct = dy P (over s itself), terms = dy x P / s = dy y / s, for the channels [from,
-// to); row 0 of both is `top`. Whether every s was an ordinary number.
-template <Power P, class T>
-bool fill_terms(const LocalResponseNorm& a, const Tile& tile, const Window& w,
-                const OrdinaryRange<T>& ordinary, int64_t top, int64_t from, int64_t to, T* scale,
-                T* terms) {
-  const OrdinaryRange<T> range = ordinary;
-  const double beta = a.beta;
-  const T* x = static_cast<const T*>(a.x);
-  const T* dy = static_cast<const T*>(a.dy);
-  const T* y = static_cast<const T*>(a.y_in);
-  bool all_ordinary = true;
-  bool* const seen = &all_ordinary;
-  tile.for_each_run(
-      top, from, to,
-      [ =, &a, &tile, &w ](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
-        for_each_vector<T, 1>(
-            n, [ =, &a, &tile, &w ](int64_t i, auto lanes) __attribute__((always_inline)) {
-              const Vec<T> s = load(scale + offset + i, lanes), g = load(dy + at + i, lanes);
-              const Vec<T> power = negative_power<P>(s, beta);
-              const Vec<T> output =
-                  y == nullptr ? load(x + at + i, lanes) * power : load(y + at + i, lanes);
-              store(scale + offset + i, g * power, lanes);
-              store(terms + offset + i, g * output / s, lanes);
-              if (__builtin_expect(range.holds(s, lanes), 1)) return;
-              *seen = false;
-              for_each_extraordinary(range, s, count_of<T>(lanes), offset + i, tile, top,
-                                     [&](int64_t channel, int64_t pixel, int64_t lane) {
-                                       one_backward(a, tile, w, channel, pixel,
-                                                    scale + offset + i + lane,
-                                                    terms + offset + i + lane);
-                                     });
-            });
-      });
-  return all_ordinary;
+template <Power P, class T, class Size>
+void forward_strips(Size size, const LocalResponseNorm &a, const Cut &cut, const Window &w,
+                    int64_t first, int64_t last, int64_t slot) {
+  const ScaleOf<T> scale_of(a);
+  const OrdinaryRange<T> range(a.beta);
+  const int64_t step = cut.pixels, before = w.before * step;
+  const int64_t ahead = w.after * step + kAheadElements;
+  Buffers<T> buffers(cut, a.workspace, slot);
+  double *squares = buffers.squares;
+  Piece filled(cut, first), piece = filled;
+  clear(squares, 0, filled.offset);
+  for (; piece.strip() < last; piece.next()) {
+    for (; filled.strip() < last && filled.offset < piece.end() + ahead; filled.next()) {
+      if (!has_room(cut, filled)) {
+        const int64_t by = needed_from(cut, piece);
+        slide_down(squares, by, filled.offset);
+        filled.slide(by);
+        piece.slide(by);
+      }
+      fill_squares(static_cast<const T *>(a.x), filled, squares);
+    }
+    write_forward<P>(a, w, piece, size, step, scale_of, range, squares + piece.offset - before);
+  }
 }
 
-// dx = direct - factor x (window sum of terms), the windows beginning at row 0 of `terms`.
-template <class T>
-void write_gradient(const LocalResponseNorm& a, const Tile& tile, int64_t size, double factor,
-                    const T* direct, const T* terms) {
-  const T* x = static_cast<const T*>(a.x);
-  T* dx = static_cast<T*>(a.dx);
-  const Vec<T> minus = Vec<T>::all(static_cast<T>(-factor));
-  const int64_t step = tile.pixels;
-  with_size(
-      size, [ =, &tile ](auto window) __attribute__((always_inline)) {
-        tile.for_each_run(
-            tile.first, tile.first,
-            tile.last, [=](int64_t offset, int64_t at, int64_t n) __attribute__((always_inline)) {
-              for_each_vector<T>(
-                  n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
-                    const Vec<T> sum = window_sum<Vec<T>>(
-                        window, [=](int64_t k) __attribute__((always_inline)) {
-                          return load(terms + offset + i + k * step, lanes);
-                        });
-                    const Vec<T> v = load(x + at + i, lanes) * minus;
-                    store(dx + at + i, multiply_add(v, sum, load(direct + offset + i, lanes)),
-                          lanes);
-                  });
-            });
-      });
+template <Power P, class T, class Size>
+void backward_strips(Size size, const LocalResponseNorm &a, const Cut &cut, const Window &w,
+                     int64_t first, int64_t last, int64_t slot) {
+  const ScaleOf<T> scale_of(a);
+  const OrdinaryRange<T> range(a.beta);
+  const T minus_factor = static_cast<T>(-(2 * (a.alpha / static_cast<double>(a.size)) * a.beta));
+  // Windows of terms are mirrored.
+  const int64_t step = cut.pixels, before = w.before * step, after = w.after * step;
+  Buffers<T> buffers(cut, a.workspace, slot);
+  double *squares = buffers.squares;
+  T *direct = buffers.direct, *terms = buffers.terms;
+  Piece squared(cut, first), weighed = squared, piece = squared;
+  int64_t ordinary_from = 0;
+  const auto make_room = [&](const Piece &next) {
+    if (has_room(cut, next)) return;
+    const int64_t by = needed_from(cut, piece);
+    slide_down(squares, by, squared.offset);
+    slide_down(direct, by, weighed.offset);
+    slide_down(terms, by, weighed.offset);
+    squared.slide(by);
+    weighed.slide(by);
+    piece.slide(by);
+    ordinary_from -= by;
+  };
+  clear(squares, 0, piece.offset);
+  clear(terms, 0, piece.offset);
+  for (; piece.strip() < last; piece.next()) {
+    for (; weighed.strip() < last && weighed.offset < piece.end() + before + kAheadElements;
+         weighed.next()) {
+      for (; a.scale_in == nullptr && squared.strip() < last &&
+             squared.offset < weighed.end() + after + kAheadElements;
+           squared.next()) {
+        make_room(squared);
+        fill_squares(static_cast<const T *>(a.x), squared, squares);
+      }
+      make_room(weighed);
+      const bool all_ordinary = fill_terms<P>(a, w, weighed, size, step, scale_of, range,
+                                              squares + weighed.offset - before,
+                                              direct + weighed.offset, terms + weighed.offset);
+      if (!all_ordinary) ordinary_from = weighed.end();
+      if (weighed.ends_strip()) clear(terms, weighed.strip_end(), weighed.next_strip());
+    }
+    write_gradient(a, piece, size, step, minus_factor, direct + piece.offset,
+                   terms + piece.offset - after);
+    if (__builtin_expect(piece.offset < ordinary_from, 0)) {
+      mend_gradient(a, w, range, piece.at, piece.n);
+    }
+  }
 }
 
 // ---- The operators ------------------------------------------------------------------
@@ -118,7 +113,7 @@ struct PowerConstant {
 };
 
 template <class F>
-NORMKERNELS_INLINE void with_power(double beta, F&& f) {
+NORMKERNELS_INLINE void with_power(double beta, F &&f) {
   switch (power_for(beta)) {
     case Power::kZero:
       return f(PowerConstant<Power::kZero>{});
@@ -133,68 +128,63 @@ NORMKERNELS_INLINE void with_power(double beta, F&& f) {
   }
 }
 
+// f(power, size) with both as constants. Where the power is no root, or the sums are pairs, the
+// additions of a window are the smaller part.
+template <class T, class F>
+NORMKERNELS_INLINE void with_power_and_size(double beta, int64_t size, F &&f) {
+  with_power(beta, [&](auto power) {
+    constexpr Power P = decltype(power)::value;
+    if constexpr (sizeof(T) == sizeof(double) || P == Power::kZero || P == Power::kGeneral) {
+      f(power, RuntimeSize{size});
+    } else {
+      with_size(size, [&](auto constant) { f(power, constant); });
+    }
+  });
+}
+
+// f(arguments, cut, window, first strip, last strip, slot) for all strips of the tensor.
+template <class T, class F>
+NORMKERNELS_INLINE void for_all_strips(const LocalResponseNorm &a, const Executor &executor,
+                                       F &&f) {
+  const Images shape = channels_first(a.shape, a.channels_last);
+  if (should_turn(shape)) {
+    for_each_turned<T>(a, shape, executor, [&](const LocalResponseNorm &part, int64_t task) {
+      const Cut cut = cut_of(part.shape, a.size, sizeof(T));
+      f(part, cut, window_of(part.shape, a.size), 0, cut.strips, task);
+    });
+    return;
+  }
+  const Cut cut = cut_of(shape, a.size, sizeof(T));
+  for_each_span(cut, executor, [&](int64_t first, int64_t last, int64_t slot) {
+    f(a, cut, window_of(shape, a.size), first, last, slot);
+  });
+}
+
 template <class T>
-void local_response_norm_forward(const LocalResponseNorm& a, const Executor& executor) {
-  const Window w = window_of(a.size, a.shape.c);
-  const Tiling tiling = tiling_of(a.shape, a.channels_last, a.size, 1, sizeof(T));
-  const ScaleOf<T> scale_of(a);
-  const OrdinaryRange<T> range(a.beta);
-  with_power(a.beta, [&](auto power) {
-    for_each_tile(a.shape, a.channels_last, tiling, executor, [&](const Tile& tile, int64_t slot) {
-      TileBuffers<T> buffers(tiling, a.workspace, slot);
-      T* scale = buffers.first;
-      fill_squares(static_cast<const T*>(a.x), tile, tile.first - w.before, tile.last + w.after,
-                   buffers.squares);
-      fill_scale(buffers.squares, tile.pixels, w.before + w.after + 1,
-                 (tile.last - tile.first) * tile.pixels, scale_of, scale);
-      write_forward<decltype(power)::value>(a, tile, w, range, scale);
+void local_response_norm_forward(const LocalResponseNorm &a, const Executor &executor) {
+  const Window w = window_of(a.shape, a.size);
+  with_power_and_size<T>(a.beta, w.size(), [&](auto power, auto size) {
+    for_all_strips<T>(a, executor, [=](auto &&...strips) {
+      forward_strips<decltype(power)::value, T>(size, strips...);
     });
   });
 }
 
 template <class T>
-void local_response_norm_backward(const LocalResponseNorm& a, const Executor& executor) {
-  const Window w = window_of(a.size, a.shape.c);
-  const Tiling tiling = tiling_of(a.shape, a.channels_last, a.size, 2, sizeof(T));
-  const ScaleOf<T> scale_of(a);
-  const double factor = 2 * (a.alpha / static_cast<double>(a.size)) * a.beta;
-  const OrdinaryRange<T> range(a.beta);
-  with_power(a.beta, [&](auto power) {
-    for_each_tile(a.shape, a.channels_last, tiling, executor, [&](const Tile& tile, int64_t slot) {
-      TileBuffers<T> buffers(tiling, a.workspace, slot);
-      T* terms = buffers.first;
-      T* direct = buffers.second;  // first s
-      // The mirrored windows of the tile's channels reach from `top` to `bottom`.
-      const int64_t top = tile.first - w.after, bottom = tile.last + w.before, rows = bottom - top;
-      const int64_t from = top > 0 ? top : 0, to = bottom < tile.c ? bottom : tile.c;
-      if (a.scale_in == nullptr) {
-        fill_squares(static_cast<const T*>(a.x), tile, top - w.before, bottom + w.after,
-                     buffers.squares);
-        fill_scale(buffers.squares, tile.pixels, w.before + w.after + 1, rows * tile.pixels,
-                   scale_of, direct);
-      } else {
-        tile.for_each_run(top, from, to, [&](int64_t offset, int64_t at, int64_t n) {
-          memcpy(direct + offset, static_cast<const T*>(a.scale_in) + at,
-                 sizeof(T) * static_cast<size_t>(n));
-        });
-      }
-      memset(terms, 0, sizeof(T) * static_cast<size_t>((from - top) * tile.pixels));
-      const bool all_ordinary =
-          fill_terms<decltype(power)::value>(a, tile, w, range, top, from, to, direct, terms);
-      memset(terms + (to - top) * tile.pixels, 0,
-             sizeof(T) * static_cast<size_t>((bottom - to) * tile.pixels));
-      write_gradient(a, tile, w.before + w.after + 1, factor,
-                     direct + (tile.first - top) * tile.pixels, terms);
-      if (__builtin_expect(!all_ordinary, 0)) mend_gradient(a, tile, w, range);
+void local_response_norm_backward(const LocalResponseNorm &a, const Executor &executor) {
+  const Window w = window_of(a.shape, a.size);
+  with_power_and_size<T>(a.beta, w.size(), [&](auto power, auto size) {
+    for_all_strips<T>(a, executor, [=](auto &&...strips) {
+      backward_strips<decltype(power)::value, T>(size, strips...);
     });
   });
 }
 
 template <class T>
-size_t local_response_norm_workspace(const Images& shape, bool channels_last, int64_t size) {
-  const Tiling tiling = tiling_of(shape, channels_last, size, 2, sizeof(T));
-  if (tiling.on_stack) return 0;
-  return static_cast<size_t>(kMaxSlots * TileBuffers<T>::doubles(tiling)) * sizeof(double);
+size_t local_response_norm_workspace(const Images &shape, bool channels_last, int64_t size) {
+  const Cut cut = cut_of(channels_first(shape, channels_last), size, sizeof(T));
+  if (cut.on_stack) return 0;
+  return static_cast<size_t>(kMaxSlots * Buffers<T>::doubles(cut)) * sizeof(double);
 }
 
 }  // namespace

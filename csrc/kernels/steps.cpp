@@ -201,14 +201,14 @@ void internal_gradients(const InternalGradients& a, const Executor& executor) {
       double ds = 0, db = 0;
       for (int64_t begin = 0; begin < cols; begin += kChunk) {
         const int64_t n = cols - begin < kChunk ? cols - begin : kChunk;
-        const Sums<2> sums = sum_chunk<T, 2>(
-            n, [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
+        const LaneSums<2> sums = sum_chunk<T, 2>(
+            n, Alone{}, [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
               const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
               acc[0] = multiply_add(g, load(x + begin + i, lanes), acc[0]);
               acc[1] = acc[1] + g;
             });
-        ds += sums.v[0];
-        db += sums.v[1];
+        ds += fold(sums.v[0]);
+        db += fold(sums.v[1]);
       }
       set<T>(a.ds, row, ds);
       set<T>(a.db, row, db);
@@ -225,7 +225,7 @@ void internal_gradients(const InternalGradients& a, const Executor& executor) {
 // K sums down `rows` rows of a matrix, f(column, k, sum) for each column.
 template <class T, int K, class Term, class F>
 NORMKERNELS_INLINE void sum_each_column(int64_t rows, int64_t cols, Term&& term, F&& f) {
-  for_each_column_block<T>(
+  for_each_column_block<T, kColumnVectors>(
       cols, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
         constexpr int U = decltype(vectors)::value, W = Vec<T>::kLanes;
         ColumnSums<T, K, U> sums = {};

@@ -220,9 +220,6 @@ class Checker {
 
 std::size_t none() { return 0; }
 
-std::size_t layer_norm_backward_bytes() {
-  return normkernels_layer_norm_backward_workspace_bytes(NORMKERNELS_F32, 3, 3);
-}
 std::size_t instance_norm_forward_bytes() {
   return normkernels_instance_norm_forward_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3,
                                                            3);
@@ -245,7 +242,23 @@ void check(const char* name, normkernels_status (*call)(Args...), std::string_vi
 
 TEST_CASE("layer norm refuses bad arguments and writes nothing") {
   CHECK_FUNCTION(layer_norm_forward, "deeinnpwzzx", "hd");
-  CHECK_FUNCTION(layer_norm_backward, "deeiiiinwzzsx", "id ie", layer_norm_backward_bytes);
+  CHECK_FUNCTION(layer_norm_backward, "deeiiiinwzzsx", "id ie");
+}
+
+TEST_CASE("the layer norm's backward wants a workspace for the gradients of many rows") {
+  std::array<float, 100> dy{}, x{}, statistics{}, dx{}, dgamma{};
+  const auto call = [&](std::int64_t rows, float* dgamma_or_null) {
+    return normkernels_layer_norm_backward(NORMKERNELS_F32, rows, 1, dy.data(), x.data(),
+                                           statistics.data(), statistics.data(), nullptr, dx.data(),
+                                           dgamma_or_null, nullptr, nullptr, nullptr);
+  };
+  CHECK(normkernels_layer_norm_backward_workspace_bytes(NORMKERNELS_F32, 100, 1) > 0);
+  dx.fill(7);
+  CHECK(call(100, dgamma.data()) == NORMKERNELS_NULL_POINTER + 13);
+  CHECK(dx[0] == 7);
+  CHECK(call(100, nullptr) == NORMKERNELS_OK);
+  CHECK(normkernels_layer_norm_backward_workspace_bytes(NORMKERNELS_F32, 3, 1) == 0);
+  CHECK(call(3, dgamma.data()) == NORMKERNELS_OK);
 }
 
 TEST_CASE("instance norm refuses bad arguments and writes nothing") {

@@ -24,6 +24,9 @@
  *   throws, exits or sets errno.
  * - Threads: `executor` says who runs the work; NULL is the library's own threads, as many as are
  *   worth it. A function may be called from any number of threads at once.
+ * - Caches: an output larger than a quarter of the last-level cache, and not in the place of an
+ *   input, may be written past the caches; the environment variable NORMKERNELS_STREAM_BYTES is
+ *   another limit.
  * - Bits: for the same arguments the output bits do not depend on the number of threads, on
  *   alignment, on the other rows or images of the batch, or on which instruction set with fma
  *   runs it.
@@ -164,6 +167,7 @@ normkernels_layer_norm_forward(normkernels_dtype dtype, int64_t rows, int64_t co
                                const void* gamma, const void* beta, double epsilon, void* y,
                                void* mean, void* sigma, const normkernels_executor* executor);
 
+/** 0 for few rows. */
 NORMKERNELS_API size_t normkernels_layer_norm_backward_workspace_bytes(normkernels_dtype dtype,
                                                                        int64_t rows, int64_t cols);
 
