@@ -119,20 +119,21 @@ NORMKERNELS_INLINE void sweep_lanes(int64_t begin, int64_t end, const Beside& be
   });
 }
 
-// The K sums of a chunk of n <= kChunk elements, but for the fold of the last lanes, which serves
-// several rows at a time. term(acc, i, lanes) adds the terms of the elements from i on to
-// acc[0..K): Vec<T> each.
+// The K sums of n <= kMost elements (kChunk, or less where that is known), but for the fold of the
+// last lanes, which serves several rows at a time. term(acc, i, lanes) adds the terms of the
+// elements from i on to acc[0..K): Vec<T> each.
 //
 // At most 8 accumulators are live at a time, so that AVX2's 16 registers hold them beside the
 // operands: where 64 lanes of K sums need more, the block is swept several times, over other lanes
 // each time. It sits in L1.
-template <class T, int K, class Beside, class Term>
+template <class T, int K, int kMost, class Beside, class Term>
 NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Beside& beside, Term&& term) {
   constexpr int W = Vec<T>::kLanes;
-  constexpr int kVectors = kSumLanes / W;
+  constexpr int kVectors = (kMost < kSumLanes ? kMost : kSumLanes) / W;
   constexpr int kLive = K <= 1 ? 8 : 4;
   constexpr int kGroup = kVectors < kLive ? kVectors : kLive;
 
+  if (n > kMost) __builtin_unreachable();  // no loop over more is compiled
   FoldedLanes folded[K] = {};
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = n - begin < kBlock ? n : begin + kBlock;
@@ -150,12 +151,11 @@ NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Beside& beside, Term&&
       });
     });
     unroll<K>([&](auto k) __attribute__((always_inline)) {
-      auto& l = lanes[decltype(k)::value];
-      constexpr int kQuarter = kVectors / 4;
-      Vec<T> sixteen[kQuarter];
-      unroll<kQuarter>([&](auto q) __attribute__((always_inline)) {
-        constexpr int i = decltype(q)::value;
-        sixteen[i] = (l[i] + l[i + 2 * kQuarter]) + (l[i + kQuarter] + l[i + 3 * kQuarter]);
+      constexpr int kSixteen = kFoldedLanes / W;
+      Vec<T> sixteen[kSixteen];
+      unroll<kSixteen>([&](auto i) __attribute__((always_inline)) {
+        sixteen[decltype(i)::value] =
+            sum_by_halves<decltype(i)::value, kSixteen>(lanes[decltype(k)::value]);
       });
       add_lanes(folded[decltype(k)::value], sixteen);
     });

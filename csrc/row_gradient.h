@@ -16,13 +16,13 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-template <class T, class Gamma, class Beside>
-__attribute__((noinline)) LaneSums<3> gradient_sums_of_chunk(const T* dy, const T* x, int64_t begin,
-                                                             int64_t end, const Standard<T>& s,
-                                                             const Gamma& gamma,
-                                                             const Beside& beside) {
+// The sums of g xhat, g and xhat over [begin, end), no more than kMost elements.
+template <class T, int kMost, class Gamma, class Beside>
+NORMKERNELS_INLINE LaneSums<3> gradient_sums_of(const T* dy, const T* x, int64_t begin, int64_t end,
+                                                const Standard<T>& s, const Gamma& gamma,
+                                                const Beside& beside) {
   const Standardise<T> standardise(s);
-  return sum_chunk<T, 3>(
+  return sum_chunk<T, 3, kMost>(
       end - begin,
       beside + begin, [=](Vec<T>(&acc)[3], int64_t i, auto lanes) __attribute__((always_inline)) {
         const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
@@ -33,7 +33,15 @@ __attribute__((noinline)) LaneSums<3> gradient_sums_of_chunk(const T* dy, const 
       });
 }
 
-// The sums of g xhat, g and xhat over a long row: chunks within spans, spans in index order.
+template <class T, class Gamma, class Beside>
+__attribute__((noinline)) LaneSums<3> chunk_gradient_sums(const T* dy, const T* x, int64_t begin,
+                                                          int64_t end, const Standard<T>& s,
+                                                          const Gamma& gamma,
+                                                          const Beside& beside) {
+  return gradient_sums_of<T, kChunk>(dy, x, begin, end, s, gamma, beside);
+}
+
+// The same over a long row: chunks within spans, spans in index order.
 template <class T, class Gamma, class Beside>
 NORMKERNELS_INLINE void long_row_sums(const T* dy, const T* x, int64_t n, const Standard<T>& s,
                                       const Gamma& gamma, const Beside& beside,
@@ -44,7 +52,7 @@ NORMKERNELS_INLINE void long_row_sums(const T* dy, const T* x, int64_t n, const 
     double sums[3] = {0, 0, 0};
     for (int64_t begin = first; begin < stop; begin += kChunk) {
       const int64_t end = stop - begin < kChunk ? stop : begin + kChunk;
-      const LaneSums<3> chunk = gradient_sums_of_chunk(dy, x, begin, end, s, gamma, beside);
+      const LaneSums<3> chunk = chunk_gradient_sums(dy, x, begin, end, s, gamma, beside);
       for (int k = 0; k < 3; ++k) sums[k] += fold(chunk.v[k]);
     }
     memcpy(of_span[first / span], sums, sizeof(sums));
@@ -55,13 +63,48 @@ NORMKERNELS_INLINE void long_row_sums(const T* dy, const T* x, int64_t n, const 
   }
 }
 
-// The same of `rows` rows, no more than kRowsTogether, into sums[0..3][row]. Reads dy and x once.
+// The same of `rows` rows of no more than a chunk, into sums[0..3][row]; sums_of_row(row), a
+// vector of rows at a time.
+template <class SumsOfRow>
+NORMKERNELS_INLINE void fold_row_sums(int64_t rows, Columns sums, SumsOfRow&& sums_of_row) {
+  constexpr int W = Vec<double>::kLanes;
+  for (int64_t begin = 0; begin < rows; begin += W) {
+    const int64_t count = rows - begin < W ? rows - begin : W;
+    Vec<double> of_row[3][W];
+    for (int64_t i = 0; i < count; ++i) {
+      const LaneSums<3> row = sums_of_row(begin + i);
+      for (int k = 0; k < 3; ++k) of_row[k][i] = row.v[k];
+    }
+    for (auto& sums_of : of_row) {
+      for (int64_t i = count; i < W; ++i) sums_of[i] = Vec<double>::zero();
+    }
+    for (int k = 0; k < 3; ++k) store(sums[k] + begin, fold_rows(of_row[k]));
+  }
+}
+
+// The same of rows of n <= kSumLanes, with as few lanes as they need.
+template <class T, class Gamma>
+__attribute__((noinline)) void short_row_gradient_sums(const T* dy, const T* x, int64_t rows,
+                                                       int64_t n, const Factors<T>& factors,
+                                                       const Gamma& gamma, Columns sums) {
+  const auto with_lanes = [&](auto most) __attribute__((always_inline)) {
+    fold_row_sums(
+        rows, sums, [&](int64_t i) __attribute__((always_inline)) {
+          return gradient_sums_of<T, decltype(most)::value>(dy + i * n, x + i * n, 0, n,
+                                                            factors.standard(i), gamma, Alone{});
+        });
+  };
+  if (n <= kSumLanes / 4) return with_lanes(Index<kSumLanes / 4>{});
+  if (n <= kSumLanes / 2) return with_lanes(Index<kSumLanes / 2>{});
+  with_lanes(Index<kSumLanes>{});
+}
+
+// The same of `rows` rows, no more than kRowsTogether. Reads dy and x once.
 template <class T, class Gamma, class Beside>
 NORMKERNELS_INLINE void gradient_sums(const T* dy, const T* x, int64_t rows, int64_t n,
                                       const Factors<T>& factors, const Gamma& gamma,
                                       const Beside& beside, const Executor& executor,
                                       Columns sums) {
-  constexpr int W = Vec<double>::kLanes;
   if (n > kChunk) {
     for (int64_t i = 0; i < rows; ++i) {
       double all[3];
@@ -69,21 +112,15 @@ NORMKERNELS_INLINE void gradient_sums(const T* dy, const T* x, int64_t rows, int
                     all);
       for (int k = 0; k < 3; ++k) sums[k][i] = all[k];
     }
-    return;
-  }
-  for (int64_t begin = 0; begin < rows; begin += W) {
-    Vec<double> of_row[3][W];
-    for (int64_t i = 0; i < W; ++i) {
-      const int64_t at = (begin + i) * n;
-      if (begin + i >= rows) {
-        for (auto& sums_of : of_row) sums_of[i] = Vec<double>::zero();
-        continue;
-      }
-      const LaneSums<3> row = gradient_sums_of_chunk(
-          dy + at, x + at, 0, n, factors.standard(begin + i), gamma, beside + at);
-      for (int k = 0; k < 3; ++k) of_row[k][i] = row.v[k];
-    }
-    for (int k = 0; k < 3; ++k) store(sums[k] + begin, fold_rows(of_row[k]));
+  } else if (n <= kSumLanes) {
+    short_row_gradient_sums(dy, x, rows, n, factors, gamma, sums);
+  } else {
+    fold_row_sums(
+        rows, sums, [&](int64_t i) __attribute__((always_inline)) {
+          const int64_t at = i * n;
+          return chunk_gradient_sums(dy + at, x + at, 0, n, factors.standard(i), gamma,
+                                     beside + at);
+        });
   }
 }
 
@@ -114,6 +151,13 @@ struct Gradient {
       : mean_g(Vec<T>::all(row.mean_g)),
         mean_gx(Vec<T>::all(row.mean_gx)),
         factor(Vec<T>::all(row.factor)) {}
+
+  // Of a row of one element per lane.
+  template <class Lanes>
+  NORMKERNELS_INLINE Gradient(const Factors<T>& f, int64_t i, Lanes lanes)
+      : mean_g(load(f[Factors<T>::kMeanG] + i, lanes)),
+        mean_gx(load(f[Factors<T>::kMeanGx] + i, lanes)),
+        factor(load(f[Factors<T>::kFactor] + i, lanes)) {}
 
   NORMKERNELS_INLINE Vec<T> operator()(Vec<T> g, Vec<T> xhat) const {
     return multiply_add(-xhat, mean_gx, g - mean_g) * factor;

@@ -105,6 +105,15 @@ struct Standardise {
         rstd(Vec<T>::all(s.rstd)),
         shift(Vec<T>::all(s.shift)) {}
 
+  // Of a row of one element per lane; the shift is one of the two that the table has.
+  template <class Lanes>
+  NORMKERNELS_INLINE Standardise(const Factors<T>& f, typename Factors<T>::Field shift_field,
+                                 int64_t i, Lanes lanes)
+      : scale(load(f[Factors<T>::kScale] + i, lanes)),
+        minus_centre(-load(f[Factors<T>::kCentre] + i, lanes)),
+        rstd(load(f[Factors<T>::kRstd] + i, lanes)),
+        shift(load(f[shift_field] + i, lanes)) {}
+
   NORMKERNELS_INLINE Vec<T> operator()(Vec<T> x) const {
     return fma(multiply_add(x, scale, minus_centre), rstd, shift);  // x * scale is exact
   }
@@ -113,7 +122,7 @@ struct Standardise {
 // Whether rows are so long that few of their lines are shared with neighbours.
 template <class T>
 NORMKERNELS_INLINE bool worth_streaming(int64_t cols) {
-  return cols >= static_cast<int64_t>(2048 / sizeof(T));
+  return cols >= static_cast<int64_t>(1024 / sizeof(T));
 }
 
 // f(begin, end) over the spans of a row.

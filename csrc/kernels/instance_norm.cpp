@@ -11,8 +11,8 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-template <class T>
-NORMKERNELS_INLINE T* optional_at(void* p, int64_t i) {
+template <class T, class Void>
+NORMKERNELS_INLINE T* optional_at(Void* p, int64_t i) {
   return p == nullptr ? nullptr : static_cast<T*>(p) + i;
 }
 
@@ -139,23 +139,71 @@ NORMKERNELS_INLINE void write_plane(Store how, int64_t next, const InstanceNormB
   });
 }
 
+// Planes of one element, a plane per lane: their sums, and their dx (and y).
+template <class T>
+void single_plane_sums(const T* dy, const T* x, int64_t planes, const Factors<T>& factors,
+                       Columns sums) {
+  alignas(64) T terms[3][kRowsTogether];
+  for_each_vector<T, 1>(
+      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Standardise<T> standardise(factors, Factors<T>::kShift, j, lanes);
+        const Vec<T> zero = Vec<T>::zero(), g = load(dy + j, lanes);
+        const Vec<T> xhat = standardise(load(x + j, lanes));
+        store(terms[0] + j, multiply_add(g, xhat, zero), lanes);
+        store(terms[1] + j, zero + g, lanes);
+        store(terms[2] + j, zero + xhat, lanes);
+      });
+  for_each_vector<double, 1>(
+      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        for (int k = 0; k < 3; ++k) store(sums[k] + j, load_widened(terms[k] + j, lanes), lanes);
+      });
+}
+
+template <class T>
+void write_single_planes(const InstanceNormBackward& a, int64_t first, int64_t planes,
+                         const Factors<T>& factors) {
+  const T* x = static_cast<const T*>(a.x) + first;
+  const T* dy = static_cast<const T*>(a.dy) + first;
+  T* dx = static_cast<T*>(a.dx) + first;
+  T* y = optional_at<T>(a.y, first);
+  const int64_t channel = first % a.shape.c;
+  with_optional(optional_at<const T>(a.scale, channel), [&](auto scale) {
+    with_optional(optional_at<const T>(a.bias, channel), [&](auto bias) {
+      for_each_vector<T, 1>(
+          planes, [=](int64_t j, auto lanes) __attribute__((always_inline)) {
+            using F = Factors<T>;
+            const Standardise<T> xhat(factors, F::kShift, j, lanes);
+            const Standardise<T> gradient_xhat(factors, F::kGradientShift, j, lanes);
+            const Gradient<T> gradient(factors, j, lanes);
+            const Vec<T> v = load(x + j, lanes), d = load(dy + j, lanes);
+            if (y != nullptr) store(y + j, affine(xhat(v), scale, bias, j, lanes), lanes);
+            store(dx + j, gradient(d, gradient_xhat(v)), lanes);
+          });
+    });
+  });
+}
+
 // Planes of one image, no more than rows_together(spatial); their sums are added to those of their
 // channels.
 template <class T, class Store>
 void planes_backward(Store how, const InstanceNormBackward& a, int64_t first, int64_t planes,
                      double* scale_sums, double* bias_sums, const Executor& executor) {
   const int64_t cols = a.shape.spatial, channel = first % a.shape.c;
+  const T* x = static_cast<const T*>(a.x) + first * cols;
+  const T* dy = static_cast<const T*>(a.dy) + first * cols;
   const auto* scale = static_cast<const T*>(a.scale);
   RowFactors<T> storage;
   const Factors<T> factors = storage.table();
   double inv_std[kRowsTogether], sums_storage[3 * kRowsTogether];
   const Columns sums = {sums_storage, kRowsTogether};
   plane_statistics(a, first, planes, executor, factors, inv_std);
-  gradient_sums(
-      static_cast<const T*>(a.dy) + first * cols, static_cast<const T*>(a.x) + first * cols, planes,
-      cols, factors, Absent{},
-      Ahead<T>{static_cast<const T*>(a.stream || cols > kKept<T> ? a.x : a.dx) + first * cols},
-      executor, sums);
+  if (cols == 1) {
+    single_plane_sums(dy, x, planes, factors, sums);
+  } else {
+    const bool reads = a.stream || cols > kKept<T>;
+    gradient_sums(dy, x, planes, cols, factors, Absent{},
+                  Ahead<T>{reads ? x : static_cast<const T*>(a.dx) + first * cols}, executor, sums);
+  }
   set_all_gradients(
       sums, cols, planes, factors,
       [&](int64_t j, auto lanes) __attribute__((always_inline)) {
@@ -164,6 +212,7 @@ void planes_backward(Store how, const InstanceNormBackward& a, int64_t first, in
         return gradient_factor(load(inv_std + j, lanes), gamma);
       },
       scale_sums, bias_sums);
+  if (cols == 1) return write_single_planes(a, first, planes, factors);
   for (int64_t i = 0; i < planes; ++i) {
     write_plane(how, cols <= kKept<T> ? planes * cols : kLead<T>, a, first + i, factors.standard(i),
                 factors.gradient(i), executor);

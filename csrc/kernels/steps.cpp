@@ -201,7 +201,7 @@ void internal_gradients(const InternalGradients& a, const Executor& executor) {
       double ds = 0, db = 0;
       for (int64_t begin = 0; begin < cols; begin += kChunk) {
         const int64_t n = cols - begin < kChunk ? cols - begin : kChunk;
-        const LaneSums<2> sums = sum_chunk<T, 2>(
+        const LaneSums<2> sums = sum_chunk<T, 2, kChunk>(
             n, Alone{}, [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
               const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
               acc[0] = multiply_add(g, load(x + begin + i, lanes), acc[0]);
