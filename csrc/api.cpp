@@ -7,11 +7,6 @@ using normkernels::Kernels;
 
 namespace {
 
-const normkernels::InstanceNormKernels* instance_norm_kernels(const Kernels* kernels,
-                                                              normkernels_order order) {
-  return order == NORMKERNELS_NHWC ? kernels->instance_norm_nhwc : kernels->instance_norm_nchw;
-}
-
 // Workspace queries answer 0 for what the function itself will refuse.
 template <class Query>
 size_t workspace_bytes(Call& call, Query&& query) {
@@ -147,7 +142,7 @@ size_t normkernels_instance_norm_forward_workspace_bytes(normkernels_dtype dtype
   call.order(2, order);
   call.elements(3, n, c, spatial);
   return workspace_bytes(call, [&](auto* k) {
-    return instance_norm_kernels(k, order)->forward_workspace({n, c, spatial});
+    return instance_norm_kernels(k, order, spatial)->forward_workspace({n, c, spatial});
   });
 }
 
@@ -172,7 +167,7 @@ normkernels_status normkernels_instance_norm_forward(
   const Executor threads = call.executor(14, executor, 2 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  instance_norm_kernels(kernels, order)
+  instance_norm_kernels(kernels, order, spatial)
       ->forward({{n, c, spatial},
                  x,
                  scale,
@@ -194,7 +189,7 @@ size_t normkernels_instance_norm_backward_workspace_bytes(normkernels_dtype dtyp
   call.order(2, order);
   call.elements(3, n, c, spatial);
   return workspace_bytes(call, [&](auto* k) {
-    return instance_norm_kernels(k, order)->backward_workspace({n, c, spatial});
+    return instance_norm_kernels(k, order, spatial)->backward_workspace({n, c, spatial});
   });
 }
 
@@ -226,7 +221,7 @@ normkernels_status normkernels_instance_norm_backward(
   const Executor threads = call.executor(16, executor, 3 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  instance_norm_kernels(kernels, order)
+  instance_norm_kernels(kernels, order, spatial)
       ->backward({{n, c, spatial},
                   dy,
                   x,
@@ -273,7 +268,7 @@ normkernels_status normkernels_instance_norm_with_gradient(
   const Executor threads = call.executor(18, executor, 4 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  instance_norm_kernels(kernels, order)
+  instance_norm_kernels(kernels, order, spatial)
       ->backward({{n, c, spatial},
                   dy,
                   x,

@@ -149,11 +149,10 @@ normkernels_status normkernels_instance_norm_moments(normkernels_dtype dtype,
   const Executor threads = call.executor(11, executor, all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  const auto* of_order =
-      order == NORMKERNELS_NHWC ? kernels->instance_norm_nhwc : kernels->instance_norm_nchw;
-  of_order->forward(
-      {{n, c, spatial}, x, nullptr, nullptr, epsilon, nullptr, mean, rstd, workspace, false},
-      threads);
+  instance_norm_kernels(kernels, order, spatial)
+      ->forward(
+          {{n, c, spatial}, x, nullptr, nullptr, epsilon, nullptr, mean, rstd, workspace, false},
+          threads);
   return NORMKERNELS_OK;
 }
 

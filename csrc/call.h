@@ -105,6 +105,14 @@ class Call {
   Array array_[kMaxArrays];
 };
 
+// The instance norm of an order. Planes of one element lie alike in both, and NCHW has a faster way
+// for them.
+inline const InstanceNormKernels* instance_norm_kernels(const Kernels* kernels,
+                                                        normkernels_order order, int64_t spatial) {
+  return order == NORMKERNELS_NHWC && spatial != 1 ? kernels->instance_norm_nhwc
+                                                   : kernels->instance_norm_nchw;
+}
+
 }  // namespace normkernels
 
 #endif  // NORMKERNELS_CALL_H_

@@ -24,18 +24,22 @@ NORMKERNELS_INLINE void repeat(const Factors<T>& factors, int64_t c) {
   }
 }
 
-// The part of the workspace that one image at a time works in.
+// The part of the workspace that one image at a time works in. The table of factors goes on for as
+// many columns as a vector may reach into the next row.
 template <class T>
 struct Scratch {
+  static constexpr int64_t kMostLanes = 16;
+
   double* reduction;
   Factors<T> factors;
 
   static int64_t doubles(const Fold& fold) {
-    return reduction_doubles(fold) + Factors<T>::kFields * fold.width;
+    return reduction_doubles(fold) + Factors<T>::kFields * (fold.width + kMostLanes);
   }
   Scratch(void* workspace, int64_t index, const Fold& fold)
       : reduction(static_cast<double*>(workspace) + index * doubles(fold)),
-        factors{reinterpret_cast<T*>(reduction + reduction_doubles(fold)), fold.width} {}
+        factors{reinterpret_cast<T*>(reduction + reduction_doubles(fold)),
+                fold.width + kMostLanes} {}
 };
 
 template <class T>
@@ -116,63 +120,92 @@ struct RegisterBlock {
   }
 };
 
-template <class T>
-void write_forward(const T* x, const Factors<T>& factors, const Fold& fold, int64_t c, T* y,
-                   const Executor& executor) {
-  using F = Factors<T>;
+// f(store, begin, rows, width, first column, end) for the tiles of an image, of which p will be
+// written. Whole vectors begin at p's own vector borders: where rows are whole vectors, they may as
+// well begin, and end, further on.
+template <class T, class F>
+void for_each_aligned_tile(bool stream, const T* p, const Fold& fold, int64_t c,
+                           const Executor& executor, F&& f) {
   for_each_tile(fold, c, executor, [&](int64_t begin, int64_t rows, int64_t width) {
-    for_each_column_block<T, kColumnVectors>(
-        width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
-          constexpr int U = decltype(vectors)::value;
-          const RegisterBlock<T, U, decltype(lanes)> block(
-              factors, j, lanes, F::kScale, F::kCentre, F::kRstd, F::kShift, F::kGamma, F::kBeta);
-          for (int64_t i = 0; i < rows; ++i) {
-            unroll<U>([&](auto u) __attribute__((always_inline)) {
-              constexpr int k = decltype(u)::value;
-              const int64_t at = begin + i * width + j + k * Vec<T>::kLanes;
-              prefetch(x + at + kRowsAhead * width);
-              prefetch_to_write(y + at + kRowsAhead * width);
-              const Vec<T> xhat = block.xhat(load(x + at, lanes), k, F::kShift);
-              store(y + at, fma(xhat, block.field[F::kGamma][k], block.field[F::kBeta][k]), lanes);
-            });
-          }
-        });
+    if (width % Vec<T>::kLanes != 0) return f(Cached{}, begin, rows, width, 0, width);
+    with_store(stream, [&](auto how) {
+      const int64_t head = unaligned_head(how, p + begin, width);
+      if (head == 0) return f(how, begin, rows, width, 0, width);
+      f(how, begin, 1, width, 0, head);
+      f(how, begin, rows - 1, width, head, head + width);
+      f(how, begin + (rows - 1) * width, 1, width, head, width);
+    });
   });
+}
+
+template <class T>
+void write_forward(bool stream, const T* x, const Factors<T>& factors, const Fold& fold, int64_t c,
+                   T* y, const Executor& executor) {
+  using F = Factors<T>;
+  for_each_aligned_tile(
+      stream, y, fold, c, executor,
+      [&](auto how, int64_t begin, int64_t rows, int64_t width, int64_t from, int64_t to) {
+        for_each_column_block<T, kColumnVectors>(
+            to,
+            [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
+              constexpr int U = decltype(vectors)::value;
+              const RegisterBlock<T, U, decltype(lanes)> block(factors, j, lanes, F::kScale,
+                                                               F::kCentre, F::kRstd, F::kShift,
+                                                               F::kGamma, F::kBeta);
+              for (int64_t i = 0; i < rows; ++i) {
+                unroll<U>([&](auto u) __attribute__((always_inline)) {
+                  constexpr int k = decltype(u)::value;
+                  const int64_t at = begin + i * width + j + k * Vec<T>::kLanes;
+                  prefetch(x + at + kRowsAhead * width);
+                  if constexpr (!how.kMustBeAligned) prefetch_to_write(y + at + kRowsAhead * width);
+                  const Vec<T> xhat = block.xhat(load(x + at, lanes), k, F::kShift);
+                  store(how, y + at, fma(xhat, block.field[F::kGamma][k], block.field[F::kBeta][k]),
+                        lanes);
+                });
+              }
+            },
+            from);
+      });
 }
 
 // dx, and y as well (kForward): in one sweep, since y may be x.
 template <class T, bool kForward>
-void write_backward(const T* dy, const T* x, const Factors<T>& factors, const Fold& fold, int64_t c,
-                    T* y, T* dx, const Executor& executor) {
+void write_backward(bool stream, const T* dy, const T* x, const Factors<T>& factors,
+                    const Fold& fold, int64_t c, T* y, T* dx, const Executor& executor) {
   using F = Factors<T>;
-  for_each_tile(fold, c, executor, [&](int64_t begin, int64_t rows, int64_t width) {
-    for_each_column_block<T, kColumnVectors>(
-        width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
-          constexpr int U = decltype(vectors)::value;
-          const RegisterBlock<T, U, decltype(lanes)> block(
-              factors, j, lanes, F::kScale, F::kCentre, F::kRstd, F::kShift, F::kGamma, F::kBeta,
-              F::kMeanG, F::kMeanGx, F::kFactor, F::kGradientShift);
-          for (int64_t i = 0; i < rows; ++i) {
-            unroll<U>([&](auto u) __attribute__((always_inline)) {
-              constexpr int k = decltype(u)::value;
-              const int64_t at = begin + i * width + j + k * Vec<T>::kLanes;
-              prefetch(x + at + kRowsAhead * width);
-              prefetch(dy + at + kRowsAhead * width);
-              prefetch_to_write(dx + at + kRowsAhead * width);
-              const Vec<T> v = load(x + at, lanes), g = load(dy + at, lanes);
-              if constexpr (kForward) {
-                const Vec<T> xhat = block.xhat(v, k, F::kShift);
-                store(y + at, fma(xhat, block.field[F::kGamma][k], block.field[F::kBeta][k]),
-                      lanes);
+  for_each_aligned_tile(
+      stream, dx, fold, c, executor,
+      [&](auto how, int64_t begin, int64_t rows, int64_t width, int64_t from, int64_t to) {
+        for_each_column_block<T, kColumnVectors>(
+            to,
+            [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
+              constexpr int U = decltype(vectors)::value;
+              const RegisterBlock<T, U, decltype(lanes)> block(
+                  factors, j, lanes, F::kScale, F::kCentre, F::kRstd, F::kShift, F::kGamma,
+                  F::kBeta, F::kMeanG, F::kMeanGx, F::kFactor, F::kGradientShift);
+              for (int64_t i = 0; i < rows; ++i) {
+                unroll<U>([&](auto u) __attribute__((always_inline)) {
+                  constexpr int k = decltype(u)::value;
+                  const int64_t at = begin + i * width + j + k * Vec<T>::kLanes;
+                  prefetch(x + at + kRowsAhead * width);
+                  prefetch(dy + at + kRowsAhead * width);
+                  if constexpr (!how.kMustBeAligned)
+                    prefetch_to_write(dx + at + kRowsAhead * width);
+                  const Vec<T> v = load(x + at, lanes), g = load(dy + at, lanes);
+                  if constexpr (kForward) {
+                    const Vec<T> xhat = block.xhat(v, k, F::kShift);
+                    store(y + at, fma(xhat, block.field[F::kGamma][k], block.field[F::kBeta][k]),
+                          lanes);
+                  }
+                  const Vec<T> xhat = block.xhat(v, k, F::kGradientShift);
+                  const Vec<T> centred = multiply_add(-xhat, block.field[F::kMeanGx][k],
+                                                      g - block.field[F::kMeanG][k]);
+                  store(how, dx + at, centred * block.field[F::kFactor][k], lanes);
+                });
               }
-              const Vec<T> xhat = block.xhat(v, k, F::kGradientShift);
-              const Vec<T> centred =
-                  multiply_add(-xhat, block.field[F::kMeanGx][k], g - block.field[F::kMeanG][k]);
-              store(dx + at, centred * block.field[F::kFactor][k], lanes);
-            });
-          }
-        });
-  });
+            },
+            from);
+      });
 }
 
 template <class T>
@@ -190,7 +223,8 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
           if (a.y == nullptr) continue;
           set_affine(scratch.factors, c, a.scale, a.bias);
           repeat(scratch.factors, c);
-          write_forward(x, scratch.factors, fold, c, static_cast<T*>(a.y) + i * image, within);
+          write_forward(a.stream, x, scratch.factors, fold, c, static_cast<T*>(a.y) + i * image,
+                        within);
         }
       });
 }
@@ -289,10 +323,10 @@ void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
       scale_sums, bias_sums);
   repeat(factors, c);
   if (a.y != nullptr) {
-    write_backward<T, true>(dy, x, factors, fold, c, static_cast<T*>(a.y) + i * image, dx,
+    write_backward<T, true>(a.stream, dy, x, factors, fold, c, static_cast<T*>(a.y) + i * image, dx,
                             executor);
   } else {
-    write_backward<T, false>(dy, x, factors, fold, c, nullptr, dx, executor);
+    write_backward<T, false>(a.stream, dy, x, factors, fold, c, nullptr, dx, executor);
   }
 }
 

@@ -59,7 +59,7 @@ TEST_CASE_TEMPLATE("the bits do not depend on who runs the tasks, and in which o
       for (const Call<T>& call : calls<T>) {
         CAPTURE(std::string(call.name));
         const Outputs<T> expected = call.run(problem, &serial);
-        for (std::int32_t threads = 1; threads <= 8; ++threads) {
+        for (const std::int32_t threads : {1, 2, 3, 8}) {
           CAPTURE(threads);
           const normkernels_executor own = nk::threads(threads);
           check_same_bits(call, problem, expected, &own);
