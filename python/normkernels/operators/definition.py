@@ -1,0 +1,98 @@
+"""OperatorDef: which operator, on which blobs, with which arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+ArgumentValue: TypeAlias = int | float | str | bool
+
+
+class UnknownNameError(KeyError):
+    """A name that is not there: of an operator or of a blob."""
+
+    def __str__(self) -> str:
+        """The message as it is; KeyError would put it in quotes."""
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, init=False)
+class OperatorDef:
+    """An operator to run: `type` names it, `inputs` and `outputs` name blobs of a workspace.
+
+    OperatorDef("LRN", ["x"], ["y"], {"size": 5, "alpha": 1e-4, "beta": 0.75})
+
+    A plain value: nothing is looked up, so it may be written before its operator is registered.
+    Counts, argument names, types and values are checked against the schema when it is used.
+
+    type     Name of the operator.
+    inputs   Names of blobs; a list becomes a tuple.
+    outputs  Likewise.
+    args     int, float, str or bool by name, which cannot be changed later. NumPy's scalars become
+             Python's.
+
+    TypeError for what is not a name or not such a value, ValueError for an empty name.
+    """
+
+    type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    args: Mapping[str, ArgumentValue] = field(hash=False)
+
+    def __init__(
+        self,
+        type: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        args: Mapping[str, ArgumentValue] | None = None,
+    ) -> None:
+        """See the class."""
+        self._set("type", _name("OperatorDef: type", type))
+        self._set("inputs", _names(f"{type}: inputs", inputs))
+        self._set("outputs", _names(f"{type}: outputs", outputs))
+        values = {
+            _name(f"{type}: name of an argument", name): _value(f"{type}: argument {name}", value)
+            for name, value in (args or {}).items()
+        }
+        self._set("args", MappingProxyType(values))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # the way into a frozen dataclass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copy and pickle, which know no read-only mappings."""
+        return OperatorDef, (self.type, self.inputs, self.outputs, dict(self.args))
+
+    def __repr__(self) -> str:
+        """As it would be written."""
+        args = f", {dict(self.args)}" if self.args else ""
+        return f"OperatorDef({self.type!r}, {list(self.inputs)}, {list(self.outputs)}{args})"
+
+
+def _name(what: str, name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is of type {type(name).__name__}, must be a string")
+    if not name:
+        raise ValueError(f"{what} is empty, must be a name")
+    return name
+
+
+def _names(what: str, names: object) -> tuple[str, ...]:
+    # A string is a sequence of strings, too, but what was meant is a list of one.
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise TypeError(f"{what} is {names!r}, must be a list or tuple of names")
+    return tuple(_name(f"{what}[{i}]", name) for i, name in enumerate(names))
+
+
+def _value(what: str, value: object) -> ArgumentValue:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, (int, float, str)):  # a bool is an int
+        raise TypeError(
+            f"{what} is of type {type(value).__name__}, must be int, float, str or bool"
+        )
+    return value

@@ -1,0 +1,48 @@
+"""Shapes and dtypes of an operator's outputs, without any data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numpy.typing import DTypeLike
+
+from .definition import OperatorDef
+from .registry import operator
+from .shapes import TensorShape
+
+
+def infer(
+    op_def: OperatorDef, shapes: Sequence[Sequence[int]], dtypes: Sequence[DTypeLike]
+) -> tuple[TensorShape, ...]:
+    """The TensorShape (shape, dtype) of every output of the definition.
+
+    op_def  What would be run.
+    shapes  The shape of each input.
+    dtypes  The dtype of each input.
+
+    Raises what running it would raise for inputs of these shapes and dtypes: TypeError for a wrong
+    type or dtype, ValueError for a wrong shape, value or count, UnknownNameError for an unknown
+    operator. ValueError, too, if the operator was registered without a tensor inference function.
+    """
+    registered = operator(op_def.type)
+    args = registered.schema.verify(op_def)
+    if registered.infer is None:
+        raise ValueError(f"{op_def.type}: was registered without a tensor inference function")
+    count = len(op_def.inputs)
+    for what, given in (("shapes", shapes), ("dtypes", dtypes)):
+        if len(given) != count:
+            raise ValueError(
+                f"{op_def.type}: {what} has {len(given)} entries, must have {count}, "
+                "one for each input"
+            )
+    inputs = [
+        TensorShape(shape, dtype, op_def.type, registered.schema.input_label(i))
+        for i, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
+    ]
+    outputs = tuple(registered.infer(*inputs, **args))
+    if len(outputs) < len(op_def.outputs):
+        raise ValueError(
+            f"{op_def.type}: its tensor inference function gave {len(outputs)} outputs, "
+            f"must give {len(op_def.outputs)}"
+        )
+    return outputs[: len(op_def.outputs)]
