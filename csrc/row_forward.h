@@ -103,8 +103,10 @@ struct RowNorm {
   }
 };
 
-// Not measured with vectors of 16 bytes, for which it would double the time to compile this.
-constexpr bool kOverlaps = NORMKERNELS_VECTOR_BYTES > 16;
+// With fewer than 8 lanes the sums take so many instructions that nothing is gained beside them,
+// and this would take twice as long to compile.
+template <class T>
+constexpr bool kOverlaps = Vec<T>::kLanes >= 8;
 
 // Groups of rows [begin, end): each is written beside the sums of the next.
 template <class T, class Store, class Gamma, class Beta>
@@ -120,9 +122,9 @@ void normalise_groups(Store how, const RowNorm<T>& a, const Gamma& gamma, const 
     };
     const int64_t left = a.rows - first;
     const int64_t rows = group == end ? 0 : left < together ? left : together;
-    const bool overlaps = kOverlaps && rows > 0 && before > 0;
+    const bool overlaps = kOverlaps<T> && rows > 0 && before > 0;
     if (overlaps) {
-      if constexpr (kOverlaps) a.statistics(first, rows, kSerial, writer, own);
+      if constexpr (kOverlaps<T>) a.statistics(first, rows, kSerial, writer, own);
     } else if (rows > 0) {
       a.statistics(
           first, rows, kSerial, [](int64_t) { return Alone{}; }, own);

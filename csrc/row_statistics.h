@@ -28,9 +28,9 @@ NORMKERNELS_INLINE int64_t spans_in(int64_t n) {
 }
 
 // Rows on one side, spans of a row on the other: which of them the threads share is a matter of
-// speed alone.
+// speed alone. A second span has to be half as long as the first to be worth a thread.
 NORMKERNELS_INLINE bool split_rows(int64_t rows, int64_t cols, const Executor& executor) {
-  return executor.threads > 1 && rows < 2 * executor.threads && spans_in(cols) > 1;
+  return executor.threads > 1 && rows < 2 * executor.threads && cols >= kMinSpan + kMinSpan / 2;
 }
 
 // Rows are worked on a few at a time, step by step: a row's sums, mean, square root and division

@@ -47,28 +47,25 @@ TEST_CASE_TEMPLATE("the bits do not depend on who runs the tasks, and in which o
   };
   const normkernels_executor serial = nk::threads(1);
 
-  for (const std::string& isa : supported_isas()) {
-    CAPTURE(isa);
-    const ForcedIsa forced(isa);
-    for (const nk::Tensor& shape : large) {
-      CAPTURE(shape.order);
-      CAPTURE(shape.n);
-      CAPTURE(shape.c);
-      CAPTURE(shape.spatial);
-      const Problem<T> problem(shape, window);
-      for (const Call<T>& call : calls<T>) {
-        CAPTURE(std::string(call.name));
-        const Outputs<T> expected = call.run(problem, &serial);
-        for (const std::int32_t threads : {1, 2, 3, 8}) {
-          CAPTURE(threads);
-          const normkernels_executor own = nk::threads(threads);
-          check_same_bits(call, problem, expected, &own);
-          const nk::Executor<Run> callers(threads % 2 == 0 ? reversed : shuffled, threads);
-          check_same_bits(call, problem, expected, &callers);
-        }
-        const nk::Executor parallel(at_once, 4);
-        check_same_bits(call, problem, expected, &parallel);
+  // How work is cut into tasks is the same in every instruction set.
+  for (const nk::Tensor& shape : large) {
+    CAPTURE(shape.order);
+    CAPTURE(shape.n);
+    CAPTURE(shape.c);
+    CAPTURE(shape.spatial);
+    const Problem<T> problem(shape, window);
+    for (const Call<T>& call : calls<T>) {
+      CAPTURE(std::string(call.name));
+      const Outputs<T> expected = call.run(problem, &serial);
+      for (const std::int32_t threads : {1, 2, 3, 8}) {
+        CAPTURE(threads);
+        const normkernels_executor own = nk::threads(threads);
+        check_same_bits(call, problem, expected, &own);
+        const nk::Executor<Run> callers(threads % 2 == 0 ? reversed : shuffled, threads);
+        check_same_bits(call, problem, expected, &callers);
       }
+      const nk::Executor parallel(at_once, 4);
+      check_same_bits(call, problem, expected, &parallel);
     }
   }
   CHECK(most_tasks > 1);
