@@ -277,7 +277,7 @@ def snippets(*languages):
 
 
 def test_readme_python(tmp_path):
-    """The blocks are one session: later ones go on with the names of earlier ones."""
+    """The blocks are one program: later ones go on with the names of earlier ones."""
     blocks = snippets("python")
     assert blocks
     run(sys.executable, "-c", "\n".join(blocks), cwd=tmp_path)

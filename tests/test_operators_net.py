@@ -181,7 +181,7 @@ def snippets():
 
 
 def test_the_snippets_of_the_docs(tmp_path):
-    """They are one session: later ones go on with the names of earlier ones."""
+    """They are one program: later ones go on with the names of earlier ones."""
     blocks = snippets()
     assert len(blocks) >= 3
     code = "\n".join(blocks)

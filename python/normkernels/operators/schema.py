@@ -93,7 +93,7 @@ Complaint: TypeAlias = Callable[[OperatorDef, Mapping[str, Any]], str | None]
 
 @dataclass(frozen=True, repr=False)
 class OperatorSchema:
-    """The declaration of an operator. Printed, or shown in a session, it is a manual page.
+    """The declaration of an operator. Printed, or shown at a prompt, it is a manual page.
 
     doc          What the operator computes.
     inputs       Its inputs in order.
