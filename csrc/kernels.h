@@ -61,8 +61,8 @@ struct LocalResponseNorm {
   double alpha, beta, bias;
   const void *dy, *x, *y_in, *scale_in;  // x alone in the forward
   void *y, *scale;                       // forward
-  void *dx;                              // backward
-  void *workspace;
+  void* dx;                              // backward
+  void* workspace;
 };
 
 struct SigmaAndFusedParams {
@@ -94,14 +94,14 @@ struct InstanceNormGammaBeta {
 struct ApplyForward {
   Matrix shape;
   const void *x, *scale, *bias, *gamma, *beta;
-  void *y;
+  void* y;
 };
 
 // dx = dy * gamma[j] * dy_scale[i] + x * x_scale[i] + bias[i].
 struct ApplyBackward {
   Matrix shape;
   const void *dy, *x, *gamma, *dy_scale, *x_scale, *bias;
-  void *dx;
+  void* dx;
 };
 
 // The same with the coefficients of instance norm, which follow from these [n, c].
@@ -109,7 +109,7 @@ struct InstanceNormApplyBackward {
   Images shape;
   bool channels_last;
   const void *dy, *x, *mean, *rstd, *gamma, *ds, *db;
-  void *dx;
+  void* dx;
 };
 
 // ds = sum dy * x * gamma, db = sum dy * gamma, along rows.
@@ -134,25 +134,25 @@ struct GammaBeta {
 };
 
 template <class Arguments>
-using Kernel = void (*)(const Arguments &, const Executor &);
+using Kernel = void (*)(const Arguments&, const Executor&);
 
 struct LayerNormKernels {
   Kernel<LayerNormForward> forward;
   Kernel<LayerNormBackward> backward;
-  size_t (*backward_workspace)(const Matrix &);
+  size_t (*backward_workspace)(const Matrix&);
 };
 
 struct InstanceNormKernels {
   Kernel<InstanceNormForward> forward;
   Kernel<InstanceNormBackward> backward;
-  size_t (*forward_workspace)(const Images &);
-  size_t (*backward_workspace)(const Images &);
+  size_t (*forward_workspace)(const Images&);
+  size_t (*backward_workspace)(const Images&);
 };
 
 struct LocalResponseNormKernels {
   Kernel<LocalResponseNorm> forward;
   Kernel<LocalResponseNorm> backward;
-  size_t (*workspace)(const Images &, bool channels_last, int64_t size);
+  size_t (*workspace)(const Images&, bool channels_last, int64_t size);
 };
 
 struct StepKernels {
@@ -169,11 +169,11 @@ struct StepKernels {
 };
 
 struct Kernels {
-  const LayerNormKernels *layer_norm;
-  const InstanceNormKernels *instance_norm_nchw;
-  const InstanceNormKernels *instance_norm_nhwc;
-  const LocalResponseNormKernels *local_response_norm;
-  const StepKernels *steps;
+  const LayerNormKernels* layer_norm;
+  const InstanceNormKernels* instance_norm_nchw;
+  const InstanceNormKernels* instance_norm_nhwc;
+  const LocalResponseNormKernels* local_response_norm;
+  const StepKernels* steps;
 };
 
 }  // namespace normkernels

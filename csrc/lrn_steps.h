@@ -15,13 +15,13 @@ struct Powers {
   struct Buffers {};
 
   ScaleOf<T> scale_of;
-  const double *windows;
+  const double* windows;
   int64_t step;
   Size size;
-  const T *scale_in;
+  const T* scale_in;
 
-  Powers(Buffers &, const ScaleOf<T> &of, const double *squares, int64_t distance, Size window,
-         const T *in, int64_t, double)
+  Powers(Buffers&, const ScaleOf<T>& of, const double* squares, int64_t distance, Size window,
+         const T* in, int64_t, double)
       : scale_of(of), windows(squares), step(distance), size(window), scale_in(in) {}
 
   template <int N, class Lanes>
@@ -54,14 +54,14 @@ struct Powers<Power::kGeneral, T, Size> {
   };
   static constexpr int kHalves = sizeof(double) / sizeof(T);
 
-  const T *scales;
+  const T* scales;
   const double *ms, *es, *zs;
   double minus_beta;
 
-  Powers(Buffers &buffers, const ScaleOf<T> &of, const double *windows, int64_t step, Size size,
-         const T *scale_in, int64_t n, double beta)
+  Powers(Buffers& buffers, const ScaleOf<T>& of, const double* windows, int64_t step, Size size,
+         const T* scale_in, int64_t n, double beta)
       : scales(buffers.scale), ms(buffers.m), es(buffers.e), zs(buffers.z), minus_beta(-beta) {
-    T *const scale = buffers.scale;
+    T* const scale = buffers.scale;
     double *const m = buffers.m, *const e = buffers.e, *const z = buffers.z;
     const ScaleOf<T> scale_of = of;
     const auto fill = [=](int64_t i, Vec<T> s) __attribute__((always_inline)) {
@@ -105,12 +105,12 @@ struct Powers<Power::kGeneral, T, Size> {
   }
   template <int N>
   NORMKERNELS_INLINE Group<T, N> negative_power(int64_t i, Group<T, N>) const {
-    const auto loaded = [=](const double *p) __attribute__((always_inline)) {
+    const auto loaded = [=](const double* p) __attribute__((always_inline)) {
       return Group<double, kHalves * N>::from([=](int k) __attribute__((always_inline)) {
         return load(p + i + k * Vec<double>::kLanes);
       });
     };
-    Reduced<kHalves *N> s = {loaded(es), loaded(es), loaded(zs)};
+    Reduced<kHalves* N> s = {loaded(es), loaded(es), loaded(zs)};
     if constexpr (Digits<T>::kExtended) s.m = loaded(ms);
     const auto power = general_power<T>(s, minus_beta);
     return Group<T, N>::from([&](int k) __attribute__((always_inline)) {
@@ -129,16 +129,16 @@ struct Powers<Power::kGeneral, T, Size> {
 };
 
 template <Power P, class T, class Size>
-NORMKERNELS_INLINE void write_forward(const LocalResponseNorm &a, const Window &w,
-                                      const Piece &piece, Size size, int64_t step,
-                                      const ScaleOf<T> &scale, const OrdinaryRange<T> &ordinary,
-                                      const double *windows) {
+NORMKERNELS_INLINE void write_forward(const LocalResponseNorm& a, const Window& w,
+                                      const Piece& piece, Size size, int64_t step,
+                                      const ScaleOf<T>& scale, const OrdinaryRange<T>& ordinary,
+                                      const double* windows) {
   // In registers, which a store cannot have changed.
   const OrdinaryRange<T> range = ordinary;
   const int64_t at = piece.at;
-  const T *x = static_cast<const T *>(a.x) + at;
-  T *y = static_cast<T *>(a.y) + at;
-  T *scale_out = a.scale != nullptr ? static_cast<T *>(a.scale) + at : nullptr;
+  const T* x = static_cast<const T*>(a.x) + at;
+  T* y = static_cast<T*>(a.y) + at;
+  T* scale_out = a.scale != nullptr ? static_cast<T*>(a.scale) + at : nullptr;
   using Source = Powers<P, T, Size>;
   typename Source::Buffers buffers;
   const Source powers(buffers, scale, windows, step, size, nullptr, piece.n, a.beta);
@@ -164,26 +164,26 @@ NORMKERNELS_INLINE void write_forward(const LocalResponseNorm &a, const Window &
 
 // direct = dy P, terms = dy x P / s = dy y / s. Whether every s was an ordinary number.
 template <Power P, class T, class Size>
-NORMKERNELS_INLINE bool fill_terms(const LocalResponseNorm &a, const Window &w, const Piece &piece,
-                                   Size size, int64_t step, const ScaleOf<T> &scale,
-                                   const OrdinaryRange<T> &ordinary, const double *windows,
-                                   T *direct, T *terms) {
+NORMKERNELS_INLINE bool fill_terms(const LocalResponseNorm& a, const Window& w, const Piece& piece,
+                                   Size size, int64_t step, const ScaleOf<T>& scale,
+                                   const OrdinaryRange<T>& ordinary, const double* windows,
+                                   T* direct, T* terms) {
   const OrdinaryRange<T> range = ordinary;
   const int64_t at = piece.at;
-  const T *x = static_cast<const T *>(a.x) + at;
-  const T *dy = static_cast<const T *>(a.dy) + at;
-  const T *y = a.y_in != nullptr ? static_cast<const T *>(a.y_in) + at : nullptr;
-  const T *scale_in = a.scale_in != nullptr ? static_cast<const T *>(a.scale_in) + at : nullptr;
+  const T* x = static_cast<const T*>(a.x) + at;
+  const T* dy = static_cast<const T*>(a.dy) + at;
+  const T* y = a.y_in != nullptr ? static_cast<const T*>(a.y_in) + at : nullptr;
+  const T* scale_in = a.scale_in != nullptr ? static_cast<const T*>(a.scale_in) + at : nullptr;
   using Source = Powers<P, T, Size>;
   typename Source::Buffers buffers;
   const Source powers(buffers, scale, windows, step, size, scale_in, piece.n, a.beta);
   bool all_ordinary = true;
-  bool *const seen = &all_ordinary;
+  bool* const seen = &all_ordinary;
   for_each_group<T, Source::kAtOnce>(
       piece.n, [ =, &a, &w ](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
         constexpr int N = decltype(count)::value, W = Vec<T>::kLanes;
         using Vectors = Group<T, N>;
-        const auto loaded = [=](const T *p) __attribute__((always_inline)) {
+        const auto loaded = [=](const T* p) __attribute__((always_inline)) {
           return Vectors::from([=](int k) __attribute__((always_inline)) {
             return load(p + i + k * W, lanes);
           });
@@ -210,11 +210,11 @@ NORMKERNELS_INLINE bool fill_terms(const LocalResponseNorm &a, const Window &w, 
 
 // dx = direct - factor x (window sum of terms), the first window beginning at `windows`.
 template <class T, class Size>
-NORMKERNELS_INLINE void write_gradient(const LocalResponseNorm &a, const Piece &piece, Size size,
-                                       int64_t step, T minus_factor, const T *direct,
-                                       const T *windows) {
-  const T *x = static_cast<const T *>(a.x) + piece.at;
-  T *dx = static_cast<T *>(a.dx) + piece.at;
+NORMKERNELS_INLINE void write_gradient(const LocalResponseNorm& a, const Piece& piece, Size size,
+                                       int64_t step, T minus_factor, const T* direct,
+                                       const T* windows) {
+  const T* x = static_cast<const T*>(a.x) + piece.at;
+  T* dx = static_cast<T*>(a.dx) + piece.at;
   const Vec<T> factor = Vec<T>::all(minus_factor);
   for_each_vector<T>(
       piece.n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {

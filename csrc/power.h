@@ -43,7 +43,7 @@ struct Group {
   Vec<T> v[N];
 
   template <class F>
-  static NORMKERNELS_INLINE Group from(F &&f) {
+  static NORMKERNELS_INLINE Group from(F&& f) {
     Group r;
     unroll<N>([&](auto i) __attribute__((always_inline)) {
       r.v[decltype(i)::value] = f(decltype(i)::value);
@@ -84,7 +84,7 @@ struct Group {
 
 // c[0] + x c[1] + ... + x^(M-1) c[M-1].
 template <int M, int N>
-NORMKERNELS_INLINE Group<double, N> polynomial(const double *c, Group<double, N> x) {
+NORMKERNELS_INLINE Group<double, N> polynomial(const double* c, Group<double, N> x) {
   Group<double, N> sum = Group<double, N>::all(c[M - 1]);
   unroll<M - 1>([&](auto k) __attribute__((always_inline)) {
     sum = multiply_add(sum, x, Group<double, N>::all(c[M - 2 - decltype(k)::value]));
@@ -137,7 +137,7 @@ struct Reduced {
 
 // log2 s, as hi + lo for float64.
 template <class T, int N>
-NORMKERNELS_INLINE void log2(const Reduced<N> &s, Group<double, N> &hi, Group<double, N> &lo) {
+NORMKERNELS_INLINE void log2(const Reduced<N>& s, Group<double, N>& hi, Group<double, N>& lo) {
   using Numbers = Group<double, N>;
   const Numbers z = s.z, zz = z * z;
   const Numbers series = polynomial<Digits<T>::kLogTerms>(kLog2, zz) * (zz * z);
@@ -171,7 +171,7 @@ NORMKERNELS_INLINE Group<double, N> exp2(Group<double, N> hi, Group<double, N> l
 }
 
 template <class T, int N>
-NORMKERNELS_INLINE Group<double, N> general_power(const Reduced<N> &s, double minus_beta) {
+NORMKERNELS_INLINE Group<double, N> general_power(const Reduced<N>& s, double minus_beta) {
   Group<double, N> hi, lo;
   log2<T>(s, hi, lo);
   const Group<double, N> b = Group<double, N>::all(minus_beta);

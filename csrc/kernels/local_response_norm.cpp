@@ -23,22 +23,22 @@ namespace {
 // ---- The strips of a task -----------------------------------------------------------
 
 // From where on a full buffer is still needed by the windows of a piece and of those that follow.
-NORMKERNELS_INLINE int64_t needed_from(const Cut &cut, const Piece &piece) {
+NORMKERNELS_INLINE int64_t needed_from(const Cut& cut, const Piece& piece) {
   return (piece.offset - cut.border) / kAlignment * kAlignment;
 }
-NORMKERNELS_INLINE bool has_room(const Cut &cut, const Piece &piece) {
+NORMKERNELS_INLINE bool has_room(const Cut& cut, const Piece& piece) {
   return piece.offset + cut.piece + aligned(cut.border) + 4 * kAlignment <= cut.capacity;
 }
 
 template <Power P, class T, class Size>
-void forward_strips(Size size, const LocalResponseNorm &a, const Cut &cut, const Window &w,
+void forward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, const Window& w,
                     int64_t first, int64_t last, int64_t slot) {
   const ScaleOf<T> scale_of(a);
   const OrdinaryRange<T> range(a.beta);
   const int64_t step = cut.pixels, before = w.before * step;
   const int64_t ahead = w.after * step + kAheadElements;
   Buffers<T> buffers(cut, a.workspace, slot);
-  double *squares = buffers.squares;
+  double* squares = buffers.squares;
   Piece filled(cut, first), piece = filled;
   clear(squares, 0, filled.offset);
   for (; piece.strip() < last; piece.next()) {
@@ -49,14 +49,14 @@ void forward_strips(Size size, const LocalResponseNorm &a, const Cut &cut, const
         filled.slide(by);
         piece.slide(by);
       }
-      fill_squares(static_cast<const T *>(a.x), filled, squares);
+      fill_squares(static_cast<const T*>(a.x), filled, squares);
     }
     write_forward<P>(a, w, piece, size, step, scale_of, range, squares + piece.offset - before);
   }
 }
 
 template <Power P, class T, class Size>
-void backward_strips(Size size, const LocalResponseNorm &a, const Cut &cut, const Window &w,
+void backward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, const Window& w,
                      int64_t first, int64_t last, int64_t slot) {
   const ScaleOf<T> scale_of(a);
   const OrdinaryRange<T> range(a.beta);
@@ -64,11 +64,11 @@ void backward_strips(Size size, const LocalResponseNorm &a, const Cut &cut, cons
   // Windows of terms are mirrored.
   const int64_t step = cut.pixels, before = w.before * step, after = w.after * step;
   Buffers<T> buffers(cut, a.workspace, slot);
-  double *squares = buffers.squares;
+  double* squares = buffers.squares;
   T *direct = buffers.direct, *terms = buffers.terms;
   Piece squared(cut, first), weighed = squared, piece = squared;
   int64_t ordinary_from = 0;
-  const auto make_room = [&](const Piece &next) {
+  const auto make_room = [&](const Piece& next) {
     if (has_room(cut, next)) return;
     const int64_t by = needed_from(cut, piece);
     slide_down(squares, by, squared.offset);
@@ -88,7 +88,7 @@ void backward_strips(Size size, const LocalResponseNorm &a, const Cut &cut, cons
              squared.offset < weighed.end() + after + kAheadElements;
            squared.next()) {
         make_room(squared);
-        fill_squares(static_cast<const T *>(a.x), squared, squares);
+        fill_squares(static_cast<const T*>(a.x), squared, squares);
       }
       make_room(weighed);
       const bool all_ordinary = fill_terms<P>(a, w, weighed, size, step, scale_of, range,
@@ -113,7 +113,7 @@ struct PowerConstant {
 };
 
 template <class F>
-NORMKERNELS_INLINE void with_power(double beta, F &&f) {
+NORMKERNELS_INLINE void with_power(double beta, F&& f) {
   switch (power_for(beta)) {
     case Power::kZero:
       return f(PowerConstant<Power::kZero>{});
@@ -131,7 +131,7 @@ NORMKERNELS_INLINE void with_power(double beta, F &&f) {
 // f(power, size) with both as constants. Where the power is no root, or the sums are pairs, the
 // additions of a window are the smaller part.
 template <class T, class F>
-NORMKERNELS_INLINE void with_power_and_size(double beta, int64_t size, F &&f) {
+NORMKERNELS_INLINE void with_power_and_size(double beta, int64_t size, F&& f) {
   with_power(beta, [&](auto power) {
     constexpr Power P = decltype(power)::value;
     if constexpr (sizeof(T) == sizeof(double) || P == Power::kZero || P == Power::kGeneral) {
@@ -144,11 +144,11 @@ NORMKERNELS_INLINE void with_power_and_size(double beta, int64_t size, F &&f) {
 
 // f(arguments, cut, window, first strip, last strip, slot) for all strips of the tensor.
 template <class T, class F>
-NORMKERNELS_INLINE void for_all_strips(const LocalResponseNorm &a, const Executor &executor,
-                                       F &&f) {
+NORMKERNELS_INLINE void for_all_strips(const LocalResponseNorm& a, const Executor& executor,
+                                       F&& f) {
   const Images shape = channels_first(a.shape, a.channels_last);
   if (should_turn(shape)) {
-    for_each_turned<T>(a, shape, executor, [&](const LocalResponseNorm &part, int64_t task) {
+    for_each_turned<T>(a, shape, executor, [&](const LocalResponseNorm& part, int64_t task) {
       const Cut cut = cut_of(part.shape, a.size, sizeof(T));
       f(part, cut, window_of(part.shape, a.size), 0, cut.strips, task);
     });
@@ -161,27 +161,27 @@ NORMKERNELS_INLINE void for_all_strips(const LocalResponseNorm &a, const Executo
 }
 
 template <class T>
-void local_response_norm_forward(const LocalResponseNorm &a, const Executor &executor) {
+void local_response_norm_forward(const LocalResponseNorm& a, const Executor& executor) {
   const Window w = window_of(a.shape, a.size);
   with_power_and_size<T>(a.beta, w.size(), [&](auto power, auto size) {
-    for_all_strips<T>(a, executor, [=](auto &&...strips) {
+    for_all_strips<T>(a, executor, [=](auto&&... strips) {
       forward_strips<decltype(power)::value, T>(size, strips...);
     });
   });
 }
 
 template <class T>
-void local_response_norm_backward(const LocalResponseNorm &a, const Executor &executor) {
+void local_response_norm_backward(const LocalResponseNorm& a, const Executor& executor) {
   const Window w = window_of(a.shape, a.size);
   with_power_and_size<T>(a.beta, w.size(), [&](auto power, auto size) {
-    for_all_strips<T>(a, executor, [=](auto &&...strips) {
+    for_all_strips<T>(a, executor, [=](auto&&... strips) {
       backward_strips<decltype(power)::value, T>(size, strips...);
     });
   });
 }
 
 template <class T>
-size_t local_response_norm_workspace(const Images &shape, bool channels_last, int64_t size) {
+size_t local_response_norm_workspace(const Images& shape, bool channels_last, int64_t size) {
   const Cut cut = cut_of(channels_first(shape, channels_last), size, sizeof(T));
   if (cut.on_stack) return 0;
   return static_cast<size_t>(kMaxSlots * Buffers<T>::doubles(cut)) * sizeof(double);
