@@ -56,6 +56,8 @@ const char* normkernels_status_string(normkernels_status status) {
       return "there is no instruction set of that name";
     case NORMKERNELS_UNSUPPORTED_ISA:
       return "this machine does not have that instruction set";
+    case NORMKERNELS_BAD_NUM_THREADS:
+      return "the environment variable NORMKERNELS_NUM_THREADS is not a whole number of 0 or more";
     default:
       return "not a status of this library";
   }

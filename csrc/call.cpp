@@ -1,17 +1,38 @@
 #include "call.h"
 
-#include "parallel.h"
+#include "guest.h"
+#include "loaded_libraries.h"
+#include "thread_count.h"
+#include "thread_pool.h"
 
 namespace normkernels {
 namespace {
 
-// A second thread pays from twice this on: below, its wake-up (some 5 microseconds) costs more than
-// it takes over.
-constexpr int64_t kBytesPerThread = 320 * 1024;
+// A second thread pays from twice this on: below, waking it costs more than it takes over.
+constexpr int64_t kBytesPerThread = 160 * 1024;
 
 void run_own(void* context, int64_t tasks, Task task, void* argument) {
-  run_on_own_threads(static_cast<int32_t>(reinterpret_cast<intptr_t>(context)), tasks, task,
-                     argument);
+  run_on_pool(static_cast<int32_t>(reinterpret_cast<intptr_t>(context)), tasks, task, argument);
+}
+
+// A caller's executor runs tasks on threads that this library knows nothing of.
+struct Errand {
+  Task task;
+  void* argument;
+  FloatEnvironment environment;
+
+  static void run(void* errand, int64_t index) {
+    const Errand& self = *static_cast<const Errand*>(errand);
+    const Guest guest(self.environment);
+    self.task(self.argument, index);
+  }
+};
+
+void run_callers(void* context, int64_t tasks, Task task, void* argument) {
+  const auto& given = *static_cast<const normkernels_executor*>(context);
+  Errand errand = {task, argument, FloatEnvironment::current()};
+  const Guest guest(errand.environment);
+  given.run(given.context, tasks, Errand::run, &errand);
 }
 
 }  // namespace
@@ -32,23 +53,32 @@ void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32
   array_[arrays_++] = added;
 }
 
+Call::~Call() {
+  if (begun_) end_call();
+}
+
 Executor Call::executor(int32_t position, const normkernels_executor* given,
                         int64_t elements_moved) {
-  Executor serial = {1, nullptr, nullptr};
+  const Executor serial = {1, nullptr, nullptr};
   int32_t threads = 0;
   if (given != nullptr) {
     require(given->struct_size == sizeof(normkernels_executor) && given->num_threads >= 0,
             NORMKERNELS_BAD_EXECUTOR, position);
-    threads = given->num_threads;
+    threads = given->num_threads < kMaxThreads ? given->num_threads : kMaxThreads;
   }
-  if (!ok()) return serial;
+  if (threads == 0) require(has_default_threads(), NORMKERNELS_BAD_NUM_THREADS, 0);
   const int64_t worth = elements_moved * element_bytes() / kBytesPerThread;
-  if (worth <= 1) return serial;
+  if (!ok() || threads == 1 || worth <= 1) return serial;
   const bool own = given == nullptr || given->run == nullptr;
-  if (own && must_run_serially()) return serial;
+  if (own && (is_guest() || in_openmp_region())) return serial;
   if (threads == 0) threads = default_threads();
   if (threads > worth) threads = static_cast<int32_t>(worth);
-  if (!own) return {threads, given->run, given->context};
+  if (!own) return {threads, run_callers, const_cast<normkernels_executor*>(given)};
+  if (threads > 1) {
+    const int32_t left = threads - begin_call();
+    threads = left > 1 ? left : 1;
+    begun_ = true;
+  }
   return {threads, run_own, reinterpret_cast<void*>(static_cast<intptr_t>(threads))};
 }
 

@@ -17,6 +17,9 @@ class Call {
   explicit Call(normkernels_dtype dtype) : dtype_(dtype) {
     if (dtype != NORMKERNELS_F32 && dtype != NORMKERNELS_F64) fail(NORMKERNELS_BAD_DTYPE, 1);
   }
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
 
   bool ok() const { return status_ == NORMKERNELS_OK; }
   normkernels_status status() const { return status_; }
@@ -68,7 +71,8 @@ class Call {
     add(position, p, static_cast<int64_t>(bytes) / element_bytes(), true, kNone);
   }
 
-  // The executor for so much memory traffic: few bytes are not worth a second thread.
+  // The executor for so much memory traffic: few bytes are not worth a second thread. The library's
+  // threads are this call's as long as it lives.
   Executor executor(int32_t position, const normkernels_executor* given, int64_t elements_moved);
 
   // Whether an output of n elements is written past the caches: if it is large, and none of the
@@ -101,6 +105,7 @@ class Call {
 
   normkernels_dtype dtype_;
   normkernels_status status_ = NORMKERNELS_OK;
+  bool begun_ = false;
   int arrays_ = 0;
   Array array_[kMaxArrays];
 };

@@ -17,17 +17,6 @@ struct Executor {
   void* context;
 };
 
-// The library's own threads: OpenMP if the build has it. `context` is unused.
-void run_on_own_threads(int32_t threads, int64_t tasks, Task task, void* argument);
-
-// The default number of threads, and its override (0: automatic).
-int32_t default_threads();
-void set_default_threads(int32_t threads);
-
-// In another parallel region, or in a child that was forked after the threads were started, there
-// is one thread: OpenMP would nest, or wait for threads that the child does not have.
-bool must_run_serially();
-
 namespace {
 
 // f(i) for every i in [0, tasks). In an anonymous namespace because f is compiled for one

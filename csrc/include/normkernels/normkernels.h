@@ -76,7 +76,8 @@ enum {
   NORMKERNELS_OVERLAP = 800,      /* an output shares memory with another argument */
   NORMKERNELS_BAD_EXECUTOR = 900, /* wrong struct_size, or a negative number of threads */
   NORMKERNELS_UNKNOWN_ISA = 1000, /* no instruction set of that name */
-  NORMKERNELS_UNSUPPORTED_ISA = 1100 /* known, but this machine does not have it */
+  NORMKERNELS_UNSUPPORTED_ISA = 1100, /* known, but this machine does not have it */
+  NORMKERNELS_BAD_NUM_THREADS = 1200 /* the variable NORMKERNELS_NUM_THREADS is not a number */
 };
 
 /** One sentence that says what the kind of `status` means, whatever its position. Never NULL. */
@@ -105,24 +106,41 @@ enum { NORMKERNELS_NCHW = 1, NORMKERNELS_NHWC = 2 };
 
 /* ---- Threads ------------------------------------------------------------------------ */
 
-/** Who runs the work. Without `run`, the library's own threads (OpenMP; the caller's thread alone
- * where the library was built without it, inside another parallel region, and in a forked child).
+/** Who runs the work.
+ *
+ * Without `run`, the library's own threads. They are started when a call is first worth them, wait
+ * asleep, and end with the process. One call at a time has them; the caller's thread takes part, and
+ * does the whole work where no other can be started, while they are another call's, and in a call
+ * from inside a task. A child of fork() starts its own. Once there are threads, dlclose() leaves the
+ * library loaded.
+ *
  * With `run`, the caller's: it must call task(argument, i) once for every i in [0, tasks), in any
- * order and on any threads, and return when all are done; the library then creates no thread. */
+ * order and on any threads, and return when all are done; the library then creates no thread.
+ *
+ * On whichever thread, a task has the floating-point environment of the call (rounding, denormals
+ * flushed or not). */
 typedef struct normkernels_executor {
   uint32_t struct_size; /* sizeof(normkernels_executor) */
-  int32_t num_threads;  /* how many threads to plan for; 0: the default */
+  int32_t num_threads;  /* how many to use at most; 0: the default; over 1024 count as 1024 */
   void (*run)(void* context, int64_t tasks, void (*task)(void* argument, int64_t index),
               void* argument);
   void* context;
 } normkernels_executor;
 
-/** The default number of threads: what normkernels_set_num_threads said, else the environment
- * variable NORMKERNELS_NUM_THREADS, else the processors that affinity and the container's quota
- * leave to the process. */
+/** The default number of threads, from 1 to 1024: what normkernels_set_num_threads said, else the
+ * environment variable NORMKERNELS_NUM_THREADS (empty or 0: as if it were not there), else
+ * OMP_NUM_THREADS (the first of a list), else the processors that affinity and the quotas of the
+ * process's cgroups leave to it. Unless it is our own setting: never more than OMP_THREAD_LIMIT, and
+ * than a GNU OpenMP runtime in the process would use (omp_set_num_threads, torch.set_num_threads).
+ *
+ * Environment, affinity and quota are read once, the latter two again in a child of fork(). A call
+ * uses fewer threads where its work is not worth them, and while other calls are under way. Returns
+ * 0 if NORMKERNELS_NUM_THREADS is not a number of 0 and more; every operator that would use the
+ * default then returns BAD_NUM_THREADS. */
 NORMKERNELS_API int32_t normkernels_num_threads(void);
 
-/** Sets that default; 0 returns to the automatic one. BAD_EXECUTOR + 1 if negative. */
+/** Sets that default; 0 returns to the automatic one, more than 1024 count as 1024. BAD_EXECUTOR + 1
+ * if negative. */
 NORMKERNELS_API normkernels_status normkernels_set_num_threads(int32_t num_threads);
 
 /* ---- Instruction sets --------------------------------------------------------------- */
