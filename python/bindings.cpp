@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstdlib>
 #include <limits>
 #include <string>
@@ -27,15 +28,25 @@ std::string isa_must(normkernels_status status) {
              : "must be one that this machine has: " + quoted_isas(true);
 }
 
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 /* The environment's choice is read once, by the library. An import that succeeded although every
  * call would fail serves nobody. */
 void check_environment() {
-  if (normkernels_isa_active() >= 0) return;
-  const char* name = std::getenv("NORMKERNELS_ISA");
-  const std::string value = name == nullptr ? "" : name;
-  const normkernels_status status = normkernels_isa_force(value.c_str());
-  throw py::import_error("the environment variable NORMKERNELS_ISA is '" + value + "', " +
-                         isa_must(status));
+  if (normkernels_isa_active() < 0) {
+    const std::string value = variable("NORMKERNELS_ISA");
+    const normkernels_status status = normkernels_isa_force(value.c_str());
+    throw py::import_error("the environment variable NORMKERNELS_ISA is '" + value + "', " +
+                           isa_must(status));
+  }
+  if (normkernels_num_threads() < 1) {
+    throw py::import_error("the environment variable NORMKERNELS_NUM_THREADS is '" +
+                           variable("NORMKERNELS_NUM_THREADS") +
+                           "', must be a whole number of 0 (automatic) or more");
+  }
 }
 
 constexpr const char* kIsasDoc = R"(isas()
@@ -90,15 +101,29 @@ constexpr const char* kNumThreadsDoc = R"(num_threads()
 --
 
 The number of threads of a call without `num_threads`: what set_num_threads said, else the
-environment variable NORMKERNELS_NUM_THREADS, else what affinity and quota leave the process.
-A call with little work uses fewer.)";
+environment variable NORMKERNELS_NUM_THREADS, else OMP_NUM_THREADS (the first of a list), else what
+affinity and cgroups leave the process. Unless it is the library's own setting, it is no more than
+OMP_THREAD_LIMIT, and than a GNU OpenMP runtime in the process would use: torch.set_num_threads(1)
+holds here, too.
+
+A call with little work uses fewer, and so does one beside which others are under way.)";
 
 py::object num_threads() { return py::int_(normkernels_num_threads()); }
+
+constexpr const char* kNumThreadsSetDoc = R"(num_threads_set()
+--
+
+What set_num_threads said last; 0: num_threads() is automatic.)";
+
+std::atomic<int32_t> threads_set{0};
+
+py::object num_threads_set() { return py::int_(threads_set.load()); }
 
 constexpr const char* kSetNumThreadsDoc = R"(set_num_threads(n)
 --
 
-Set the number of threads that num_threads() tells; 0: the automatic one. ValueError if negative.)";
+Set the number of threads that num_threads() tells; 0: the automatic one. Numbers over 1024 count
+as 1024. ValueError if negative.)";
 
 py::object set_num_threads(py::handle n) {
   const Call call("set_num_threads");
@@ -106,13 +131,20 @@ py::object set_num_threads(py::handle n) {
   if (threads > std::numeric_limits<int32_t>::max()) {
     call.refuse_value("n", "is " + std::to_string(threads), "be less than 2**31");
   }
-  normkernels_set_num_threads(static_cast<int32_t>(threads));
+  threads_set = static_cast<int32_t>(threads);
+  normkernels_set_num_threads(threads_set);
   return py::none();
 }
 
 }  // namespace
 
 }  // namespace normkernels::python
+
+/* By this name threadpoolctl tells the module from others that are called _core. */
+extern "C" {
+NORMKERNELS_API extern const char normkernels_python_module;
+const char normkernels_python_module = 0;
+}
 
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   namespace py = pybind11;
@@ -133,5 +165,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   add<active_isa>(module, kActiveIsaDoc);
   add<force_isa>(module, kForceIsaDoc);
   add<num_threads>(module, kNumThreadsDoc);
+  add<num_threads_set>(module, kNumThreadsSetDoc);
   add<set_num_threads>(module, kSetNumThreadsDoc);
 }

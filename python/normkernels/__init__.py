@@ -15,9 +15,11 @@ Outputs   are NumPy arrays. With `out=` the large one goes into an array of your
           large is allocated; its docstring says which input it may be.
 Errors    are TypeError and ValueError. They name the function, the argument, what it was and what
           it must be. Nothing is written before every argument has been checked.
-Threads   `num_threads=` for one call, `set_num_threads` or the environment variable
-          NORMKERNELS_NUM_THREADS for all. The GIL is released while a kernel runs, except on
-          fewer than 16384 elements: to get it back could take longer.
+Threads   `num_threads=` for one call, `set_num_threads`, threadpoolctl's limits or the environment
+          variables NORMKERNELS_NUM_THREADS and OMP_NUM_THREADS for all. They are the library's
+          own and start with the first call that is worth them; a forked child starts its own.
+          The GIL is released while a kernel runs, except on fewer than 16384 elements: to get it
+          back could take longer.
 Empty     arrays, in every position, are valid.
 Bits      of the output do not depend on threads, on alignment, on the other rows or images of the
           batch, or on which instruction set with fma runs the kernel.
@@ -30,7 +32,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import helpers
+from . import _threadpoolctl, helpers
 from ._core import (
     __version__,
     active_isa,
@@ -97,6 +99,8 @@ __all__ = [
     "num_threads",
     "set_num_threads",
 ]
+
+_threadpoolctl.register()
 
 
 def get_include() -> str:

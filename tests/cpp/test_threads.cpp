@@ -1,0 +1,170 @@
+// What the threads of a task are like, and how many there are. The rest, which takes processes that
+// fork, end and run into limits, is in tests/test_threads.py.
+#include <doctest/doctest.h>
+#include <fenv.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "calls.h"
+#include "thread_count.h"
+
+namespace {
+
+constexpr Window window = {5, 1.0, 0.75, 1.0};
+constexpr nk::Tensor shape = {nk::nchw, 16, 24, 1024};
+using Run = std::function<void(std::int64_t, const std::function<void(std::int64_t)>&)>;
+
+// A directory that stands for the system's root.
+class Root {
+ public:
+  Root() { REQUIRE(mkdtemp(path_) != nullptr); }
+  ~Root() { CHECK(system(("rm -r " + std::string(path_)).c_str()) == 0); }
+  void write(const std::string& name, const std::string& text) const {
+    for (std::size_t i = name.find('/', 1); i != std::string::npos; i = name.find('/', i + 1)) {
+      mkdir((path_ + name.substr(0, i)).c_str(), 0700);
+    }
+    std::ofstream(path_ + name) << text;
+  }
+  std::int32_t processors() const { return normkernels::cgroup_processors(path_); }
+
+ private:
+  char path_[32] = "/tmp/normkernels-XXXXXX";
+};
+
+constexpr std::int32_t unlimited = normkernels::kMaxThreads;
+
+}  // namespace
+
+TEST_CASE("the quota of cgroups, version 2") {
+  const Root root;
+  CHECK(root.processors() == unlimited);
+  root.write("/proc/self/cgroup", "0::/jobs/one\n");
+  CHECK(root.processors() == unlimited);
+  root.write("/sys/fs/cgroup/cpu.max", "max 100000\n");
+  CHECK(root.processors() == unlimited);
+  root.write("/sys/fs/cgroup/jobs/cpu.max", "400000 100000\n");
+  CHECK(root.processors() == 4);
+  root.write("/sys/fs/cgroup/jobs/one/cpu.max", "250000 100000\n");
+  CHECK(root.processors() == 3);
+  root.write("/sys/fs/cgroup/jobs/one/cpu.max", "50000 100000\n");
+  CHECK(root.processors() == 1);
+  root.write("/sys/fs/cgroup/jobs/one/cpu.max", "max 100000\n");
+  root.write("/sys/fs/cgroup/jobs/two/cpu.max", "100000 100000\n");
+  CHECK(root.processors() == 4);
+  for (const char* text : {"", "nonsense", "100000", "-1 100000", "100000 0"}) {
+    CAPTURE(text);
+    root.write("/sys/fs/cgroup/jobs/one/cpu.max", text);
+    CHECK(root.processors() == 4);
+  }
+}
+
+TEST_CASE("the quota of cgroups, version 1") {
+  const Root root;
+  root.write("/proc/self/cgroup",
+             "11:cpuset:/other\n4:cpu,cpuacct:/docker/abc\n3:memory:/m\n1:name=systemd:/\n0::/\n");
+  CHECK(root.processors() == unlimited);
+  const std::string group = "/sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_";
+  root.write(group + "quota_us", "-1\n");
+  root.write(group + "period_us", "100000\n");
+  CHECK(root.processors() == unlimited);
+  root.write(group + "quota_us", "600000\n");
+  CHECK(root.processors() == 6);
+  // In a container the files of its group lie at the mount's root.
+  root.write("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000\n");
+  root.write("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+  CHECK(root.processors() == 2);
+  root.write("/sys/fs/cgroup/cpuset/other/cpu.cfs_quota_us", "100000\n");
+  root.write("/sys/fs/cgroup/cpuset/other/cpu.cfs_period_us", "100000\n");
+  CHECK(root.processors() == 2);
+}
+
+TEST_CASE("tasks round as the caller does, on whichever thread") {
+  const Problem<float> problem(shape, window);
+  const normkernels_executor serial = nk::threads(1);
+  const Run elsewhere = [](std::int64_t tasks, const auto& task) {
+    std::thread([&] {
+      fesetround(FE_TONEAREST);
+      for (std::int64_t i = 0; i < tasks; ++i) task(i);
+      CHECK(fegetround() == FE_TONEAREST);
+    }).join();
+  };
+  const nk::Executor callers(elsewhere, 4);
+  for (const int mode : {FE_UPWARD, FE_DOWNWARD, FE_TONEAREST}) {
+    CAPTURE(mode);
+    for (const Call<float>& call : calls<float>) {
+      CAPTURE(std::string(call.name));
+      fesetround(mode);
+      const Outputs<float> expected = call.run(problem, &serial);
+      for (const std::int32_t threads : {2, 3}) {
+        const normkernels_executor own = nk::threads(threads);
+        check_same_bits(call, problem, expected, &own);
+        CHECK(fegetround() == mode);
+      }
+      check_same_bits(call, problem, expected, &callers);
+      CHECK(fegetround() == mode);
+      fesetround(FE_TONEAREST);
+    }
+  }
+}
+
+TEST_CASE("a call from inside an executor or one of its tasks runs serially") {
+  const Problem<float> problem(shape, window);
+  const Call<float>& call = calls<float>[0];
+  const Outputs<float> expected = call.run(problem, nullptr);
+  const normkernels_executor two = nk::threads(2);
+  bool elsewhere = false;
+  const auto caller = std::this_thread::get_id();
+  const Run watching = [&](std::int64_t tasks, const auto& task) {
+    elsewhere = elsewhere || std::this_thread::get_id() != caller;
+    for (std::int64_t i = 0; i < tasks; ++i) task(i);
+  };
+  const nk::Executor inner(watching, 2);
+  std::int64_t nested = 0;
+  const Run nesting = [&](std::int64_t tasks, const auto& task) {
+    check_same_bits(call, problem, expected, &two);
+    check_same_bits(call, problem, expected, nullptr);
+    check_same_bits(call, problem, expected, &inner);
+    ++nested;
+    for (std::int64_t i = 0; i < tasks; ++i) task(i);
+  };
+  const nk::Executor outer(nesting, 4);
+  check_same_bits(call, problem, expected, &outer);
+  CHECK(nested > 0);
+  CHECK_FALSE(elsewhere);
+}
+
+TEST_CASE("more threads than there can be") {
+  const Problem<float> problem(shape, window);
+  const Outputs<float> expected = calls<float>[0].run(problem, nullptr);
+  const normkernels_executor most = nk::threads(INT32_MAX);
+  check_same_bits(calls<float>[0], problem, expected, &most);
+  nk::set_num_threads(INT32_MAX);
+  CHECK(nk::num_threads() == 1024);
+  check_same_bits(calls<float>[0], problem, expected, nullptr);
+  nk::set_num_threads(0);
+}
+
+// Run by CMake with NORMKERNELS_NUM_THREADS=two.
+TEST_CASE("a variable that is no number" * doctest::skip()) {
+  const float x[4] = {1, 2, 3, 4};
+  float y[4] = {};
+  const auto forward = [&](const normkernels_executor* executor) {
+    return normkernels_layer_norm_forward(NORMKERNELS_F32, 1, 4, x, nullptr, nullptr, 1e-5, y,
+                                          nullptr, nullptr, executor);
+  };
+  CHECK(nk::num_threads() == 0);
+  CHECK(forward(nullptr) == NORMKERNELS_BAD_NUM_THREADS);
+  CHECK(y[3] == 0);
+  const normkernels_executor unsaid = nk::threads(0), one = nk::threads(1);
+  CHECK(forward(&unsaid) == NORMKERNELS_BAD_NUM_THREADS);
+  CHECK(forward(&one) == NORMKERNELS_OK);
+  nk::set_num_threads(2);
+  CHECK(forward(nullptr) == NORMKERNELS_OK);
+  nk::set_num_threads(0);
+  CHECK(forward(nullptr) == NORMKERNELS_BAD_NUM_THREADS);
+}
