@@ -13,8 +13,9 @@ from .registry import schema
 class Backward(NamedTuple):
     """The operators that run a net backward, in order.
 
-    gradients  By blob of the net: the blob that then holds its gradient. Of a blob that is
-               overwritten in place, it is the gradient of its first value.
+    gradients  By blob of the net: the blob that then holds its gradient. Of a blob that holds
+               several values in turn, it is that of the first one, which is what was fed if an
+               operator reads it; a blob whose first value the loss does not depend on is not there.
     """
 
     operators: tuple[OperatorDef, ...]
@@ -48,6 +49,7 @@ class BackwardBuilder:
         """No blob in `taken` is written, and none of the net itself."""
         self.operators: list[OperatorDef] = []
         self._written: dict[str, int] = {}
+        self._first: dict[str, int] = {}
         self._steps = [self._step(op_def) for op_def in forward]
         self._taken = {*taken, *self._written}
         self._parts: dict[_Value, list[str]] = {}
@@ -58,7 +60,10 @@ class BackwardBuilder:
         inputs = [_Value(blob, self._written.setdefault(blob, 0)) for blob in op_def.inputs]
         for blob in op_def.outputs:
             self._written[blob] = self._written.get(blob, 0) + 1
-        return _Step(op_def, inputs, [_Value(blob, self._written[blob]) for blob in op_def.outputs])
+        outputs = [_Value(blob, self._written[blob]) for blob in op_def.outputs]
+        for value in (*inputs, *outputs):
+            self._first.setdefault(value.blob, value.version)
+        return _Step(op_def, inputs, outputs)
 
     def start(self, blob: str, gradient: str) -> None:
         """The gradient of the loss by a blob, as it is at the end of the net, is in `gradient`."""
@@ -77,8 +82,11 @@ class BackwardBuilder:
             if any(gradient_outputs):
                 self._reverse(step, gradient_outputs)
         totals = {value: self._total(value) for value in self._parts}
-        latest_first = sorted(totals.items(), key=lambda item: -item[0].version)
-        gradients = {value.blob: name for value, name in latest_first if name is not None}
+        gradients = {
+            value.blob: name
+            for value, name in totals.items()
+            if name is not None and value.version == self._first[value.blob]
+        }
         return Backward(tuple(self.operators), gradients)
 
     def _reverse(self, step: _Step, gradient_outputs: list[str | None]) -> None:

@@ -79,7 +79,8 @@ class Workspace:
         Returns Backward(operators, gradients): what to run after the net, and by blob of the net
         the blob that then holds its gradient. That is `<blob>_grad`, with `_1`, `_2` behind it
         where the name is in use: by the net, or by a blob that was fed. The parts of the gradient
-        of a blob that several operators read are added up by Sum.
+        of a blob that several operators read are added up by Sum. Of a blob that is written again
+        it is the gradient of the first value; where the loss does not depend on it there is none.
 
         ValueError where a gradient cannot be had: the operator has none, it needs the gradient of
         an output that has none, or it reads a blob that is overwritten before.
