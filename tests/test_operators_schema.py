@@ -53,16 +53,16 @@ WRONG_TYPES = {
 WRONG_VALUES = {
     "epsilon": [-1e-9, -1, float("nan"), float("inf")],
     "order": ["NCWH", "Nchw", "", "UNKNOWN"],
-    "size": [0, -1],
+    "size": [0, -1, 2**63 - 1, 2**70],
     "alpha": [float("nan"), float("inf")],
     "beta": [float("nan"), -float("inf")],
     "bias": [float("nan"), float("inf")],
 }
-MUST_BE = {"epsilon": "finite and >= 0", "order": "'NCHW' or 'NHWC'", "size": "at least 1"}
+MUST_BE = {"epsilon": "finite and >= 0", "order": "'NCHW' or 'NHWC'", "size": "1 to 2**63 - 2"}
 RIGHT_VALUES = {
     "epsilon": [0, 0.0, 1, 1e-3, np.float32(0.5)],
     "order": ["NCHW", "nchw", "NHWC", "nhwc"],
-    "size": [1, 2, 5, 1000, np.int64(3)],
+    "size": [1, 2, 5, 1000, np.int64(3), 2**63 - 2],
     "alpha": [-1, 0, 0.5],
     "beta": [-0.5, 0, 2],
     "bias": [-1.0, 0, 2],
@@ -223,7 +223,7 @@ def test_defaults(name):
 @pytest.mark.parametrize("name", ["LRN", "LRNGradient"])
 def test_size_has_to_be_given(name):
     op_def = dataclasses.replace(definition(name), args={"alpha": 1.0})
-    message = f"^{name}: argument size is not given: its default is 0, must be at least 1$"
+    message = f"^{name}: argument size is not given: its default is 0, must be 1 to "
     with pytest.raises(ValueError, match=message):
         verify(op_def)
 
@@ -290,7 +290,7 @@ def test_help_of_lrn():
     lines = str(operators.schema("LRN")).splitlines()
     assert "  x  float32 or float64, rank 3 to 5." in lines
     assert (
-        "  size: int = 0        Channels in the window. Has to be given. Must be at least 1."
+        "  size: int = 0        Channels in the window. Has to be given. Must be 1 to 2**63 - 2."
         in lines
     )
     assert lines[-1] == "In place: none"

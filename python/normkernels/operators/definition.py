@@ -35,7 +35,7 @@ class OperatorDef:
     args     int, float, str or bool by name, which cannot be changed later. NumPy's scalars become
              Python's.
 
-    TypeError for what is not a name or not such a value, ValueError for an empty name.
+    TypeError for what is not a name, no mapping or not such a value, ValueError for an empty name.
     """
 
     type: str
@@ -54,9 +54,13 @@ class OperatorDef:
         self._set("type", _name("OperatorDef: type", type))
         self._set("inputs", _names(f"{type}: inputs", inputs))
         self._set("outputs", _names(f"{type}: outputs", outputs))
+        if args is None:
+            args = {}
+        elif not isinstance(args, Mapping):
+            raise TypeError(f"{type}: args is {args!r}, must be a mapping of names to values")
         values = {
             _name(f"{type}: name of an argument", name): _value(f"{type}: argument {name}", value)
-            for name, value in (args or {}).items()
+            for name, value in args.items()
         }
         self._set("args", MappingProxyType(values))
 
@@ -71,6 +75,12 @@ class OperatorDef:
         """As it would be written."""
         args = f", {dict(self.args)}" if self.args else ""
         return f"OperatorDef({self.type!r}, {list(self.inputs)}, {list(self.outputs)}{args})"
+
+
+def shown(value: object) -> str:
+    """As messages show a value. Python refuses to write down an int of thousands of digits."""
+    bits = value.bit_length() if isinstance(value, int) else 0
+    return f"an int of {bits} bits" if bits > 128 else repr(value)
 
 
 def _name(what: str, name: object) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from numpy.typing import DTypeLike
 
 from .definition import OperatorDef
-from .registry import operator
+from .registry import operator, schema
 from .shapes import TensorShape
 
 
@@ -30,6 +31,8 @@ def infer(
         raise ValueError(f"{op_def.type}: was registered without a tensor inference function")
     count = len(op_def.inputs)
     for what, given in (("shapes", shapes), ("dtypes", dtypes)):
+        if isinstance(given, str) or not isinstance(given, Collection):
+            raise TypeError(f"{op_def.type}: {what} is {given!r}, must be a list or tuple")
         if len(given) != count:
             raise ValueError(
                 f"{op_def.type}: {what} has {len(given)} entries, must have {count}, "
@@ -39,10 +42,21 @@ def infer(
         TensorShape(shape, dtype, op_def.type, registered.schema.input_label(i))
         for i, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True))
     ]
-    outputs = tuple(registered.infer(*inputs, **args))
-    if len(outputs) < len(op_def.outputs):
-        raise ValueError(
-            f"{op_def.type}: its tensor inference function gave {len(outputs)} outputs, "
-            f"must give {len(op_def.outputs)}"
+    return _checked(op_def, registered.infer(*inputs, **args))
+
+
+def _checked(op_def: OperatorDef, outputs: Any) -> tuple[TensorShape, ...]:
+    """Of what an inference function returned, as many as the definition has outputs."""
+    function = f"{op_def.type}: its tensor inference function"
+    if not isinstance(outputs, Iterable):
+        raise TypeError(
+            f"{function} gave {outputs!r}, must give a TensorShape for each output, in a list"
         )
-    return outputs[: len(op_def.outputs)]
+    shapes = tuple(outputs)
+    if len(shapes) < len(op_def.outputs):
+        raise ValueError(f"{function} gave {len(shapes)} outputs, must give {len(op_def.outputs)}")
+    for j, shape in enumerate(shapes):
+        if not isinstance(shape, TensorShape):
+            label = schema(op_def.type).output_label(j)
+            raise TypeError(f"{function} gave {shape!r} for {label}, must give a TensorShape")
+    return shapes[: len(op_def.outputs)]

@@ -9,11 +9,13 @@ from .arguments import ORDER
 from .definition import OperatorDef
 from .gradient import GradientContext
 from .registry import Out, register_cpu_operator, register_gradient
-from .schema import FINITE, Argument, Input, OperatorSchema, Output, at_least
+from .schema import FINITE, Argument, Check, Input, OperatorSchema, Output
 from .shapes import TensorShape
 
+SIZE = Check("1 to 2**63 - 2", lambda size: 1 <= size <= 2**63 - 2)
+
 ARGUMENTS = {
-    "size": Argument(int, 0, "Channels in the window. Has to be given.", at_least(1)),
+    "size": Argument(int, 0, "Channels in the window. Has to be given.", SIZE),
     "alpha": Argument(float, 0.0, "Factor of the mean square of the window.", FINITE),
     "beta": Argument(float, 0.0, "Exponent.", FINITE),
     "bias": Argument(float, 1.0, "Is added to the mean square.", FINITE),

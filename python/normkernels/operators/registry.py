@@ -48,8 +48,9 @@ def register_cpu_operator(
     definition, and from all arguments by name. `out` is a tuple with one entry for each output of
     the definition: an array of the right shape and dtype that the result may be written into, or
     None. The array is the input's own where the definition says so (and the schema allows it), and
-    shares no memory with any other. run returns an array, or a sequence of them, of which as many
-    are taken as the definition has outputs.
+    shares no memory with any other. run returns an array, or a list or tuple of them, of which as
+    many are taken as the definition has outputs. They are arrays of numbers, or what NumPy makes
+    such an array of; anything else is refused, and nothing is stored.
 
     infer(*inputs, **args) does so for shapes: from the TensorShape of each input to those of all
     outputs, also of those that a definition leaves out. It raises the errors of wrong shapes, as it

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from .definition import ArgumentValue, OperatorDef
+from .definition import ArgumentValue, OperatorDef, shown
 
 
 class Input(NamedTuple):
@@ -33,8 +33,13 @@ class Check(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-FINITE = Check("finite", math.isfinite)
-FINITE_NOT_NEGATIVE = Check("finite and >= 0", lambda value: math.isfinite(value) and value >= 0)
+def _is_finite(value: float) -> bool:
+    # Every int is, and those beyond the range of a float are an error to math.isfinite.
+    return isinstance(value, int) or math.isfinite(value)
+
+
+FINITE = Check("finite", _is_finite)
+FINITE_NOT_NEGATIVE = Check("finite and >= 0", lambda value: _is_finite(value) and value >= 0)
 
 
 def at_least(least: int) -> Check:
@@ -58,13 +63,18 @@ class Argument(NamedTuple):
     def checked(self, what: str, value: ArgumentValue) -> ArgumentValue:
         """The value in this argument's type. `what` begins the message of an error."""
         if type(value) is int and self.type is float:
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise ValueError(
+                    f"{what} is {shown(value)}, must be within the range of a float"
+                ) from None
         if type(value) is not self.type:
             raise TypeError(
                 f"{what} is of type {type(value).__name__}, must be {self.type.__name__}"
             )
         if self.check and not self.check.holds(value):
-            raise ValueError(f"{what} is {value!r}, must be {self.check.must_be}")
+            raise ValueError(f"{what} is {shown(value)}, must be {self.check.must_be}")
         return value
 
 

@@ -11,12 +11,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .definition import shown
+
+# Of an array: NumPy's own limits.
+MAX_RANK = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+MAX_EXTENT = np.iinfo(np.intp).max
+
+
+def is_number(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of this dtype are of numbers: also of those that other packages bring."""
+    return np.can_cast(dtype, np.clongdouble)
+
+
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of this dtype are of numbers that are not whole by their type."""
+    whole = np.can_cast(dtype, np.int64) or np.can_cast(dtype, np.uint64)
+    return is_number(dtype) and not whole
+
 
 @dataclass(frozen=True, init=False)
 class TensorShape:
     """Shape and dtype. `require_*` raise errors that name the operator and the input.
 
-    shape     Extents, all >= 0.
+    shape     Extents, all >= 0: no more of them, and no larger, than an array can have.
     dtype     Of native byte order, whichever was given.
     operator  The operator that the tensor goes into, and
     label     what the messages call it; neither counts in comparisons.
@@ -31,17 +48,25 @@ class TensorShape:
         self, shape: Sequence[int], dtype: DTypeLike, operator: str = "", label: str = ""
     ) -> None:
         """See the class."""
-        object.__setattr__(self, "shape", tuple(index(extent) for extent in shape))
-        object.__setattr__(self, "dtype", np.dtype(dtype).newbyteorder("="))
         object.__setattr__(self, "operator", operator)
         object.__setattr__(self, "label", label)
-        if any(extent < 0 for extent in self.shape):
-            raise self._error(f"has shape {self.shape}, must have no negative extent")
+        object.__setattr__(self, "shape", self._extents(shape))
+        object.__setattr__(self, "dtype", self._native(dtype))
 
     @property
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)
+
+    def require_number(self) -> None:
+        """TypeError unless the dtype is one of numbers."""
+        if not is_number(self.dtype):
+            raise TypeError(f"{self._what()} has dtype {self.dtype}, must be one of numbers")
+
+    def require_floating(self) -> None:
+        """TypeError unless the dtype is a floating-point one."""
+        if not is_floating(self.dtype):
+            raise TypeError(f"{self._what()} has dtype {self.dtype}, must be a floating-point one")
 
     def require_float(self) -> None:
         """TypeError unless the dtype is float32 or float64."""
@@ -75,6 +100,15 @@ class TensorShape:
                 f"has {self.size} elements (shape {self.shape}), must have {size}, {meaning}"
             )
 
+    def require_broadcast_to(self, other: TensorShape) -> None:
+        """ValueError unless it has the other's shape when broadcast to it, and it alone is."""
+        extents = zip(reversed(self.shape), reversed(other.shape), strict=False)
+        if len(self.shape) > len(other.shape) or any(n not in (1, m) for n, m in extents):
+            raise self._error(
+                f"has shape {self.shape}, must have one that can be broadcast to {other.shape}, "
+                f"the shape of {other.label}"
+            )
+
     def require_like(self, other: TensorShape) -> None:
         """TypeError or ValueError unless dtype and shape are those of the other."""
         self.require_dtype_of(other)
@@ -85,10 +119,32 @@ class TensorShape:
         rank = len(self.shape)
         if not -rank <= axis < rank:
             raise ValueError(
-                f"{self.operator}: argument axis is {axis}, must be between {-rank} and {rank - 1} "
-                f"for {self.label} of rank {rank}"
+                f"{self.operator}: argument axis is {shown(axis)}, must be between {-rank} and "
+                f"{rank - 1} for {self.label} of rank {rank}"
             )
         return axis % rank
+
+    def _extents(self, shape: Any) -> tuple[int, ...]:
+        try:
+            extents = tuple(index(extent) for extent in shape)
+        except TypeError as error:
+            message = f"{self._what()} has shape {shape!r}, must be a sequence of integers"
+            raise TypeError(message) from error
+        if len(extents) > MAX_RANK:
+            raise self._error(f"has rank {len(extents)}, must have rank {MAX_RANK} or less")
+        for extent in extents:
+            if extent > MAX_EXTENT:
+                raise self._error(f"has an extent of {shown(extent)}, must be {MAX_EXTENT} or less")
+            if extent < 0:
+                raise self._error(f"has shape {extents}, must have no negative extent")
+        return extents
+
+    def _native(self, dtype: Any) -> np.dtype[Any]:
+        try:
+            native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{self._what()} has dtype {dtype!r}: {error}") from error
+        return native
 
     def _what(self) -> str:
         return f"{self.operator}: {self.label}" if self.operator else "TensorShape"

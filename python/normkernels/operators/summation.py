@@ -29,6 +29,7 @@ def _run(first: Array, *others: Array, out: Out) -> Array:
 
 
 def _infer(first: TensorShape, *others: TensorShape) -> list[TensorShape]:
+    first.require_number()
     for other in others:
         other.require_like(first)
     return [first]

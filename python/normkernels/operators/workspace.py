@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .backward import Backward, BackwardBuilder
 from .definition import OperatorDef, UnknownNameError
 from .inference import infer
+from .numbers import numbers
 from .registry import operator, schema
 from .shapes import TensorShape
 
@@ -34,11 +35,13 @@ class Workspace:
             self.feed(name, value)
 
     def feed(self, name: str, value: ArrayLike) -> None:
-        """Copies an array, or what NumPy makes one of, into a blob, whatever was there before."""
+        """Copies an array, or what NumPy makes one of, into a blob, whatever was there before.
+
+        TypeError for what is no array of numbers: strings, objects, masked arrays.
+        """
         if not isinstance(name, str):
             raise TypeError(f"Workspace: the name of a blob is {name!r}, must be a string")
-        array = np.array(value, order="C")
-        self._blobs[name] = array.astype(array.dtype.newbyteorder("="), copy=False)
+        self._blobs[name] = np.array(numbers(f"Workspace: blob {name!r}", value), order="C")
         self._fed.add(name)
 
     def fetch(self, name: str) -> NDArray[Any]:
@@ -121,11 +124,13 @@ class Workspace:
         self, op_def: OperatorDef, results: list[NDArray[Any]], inputs: list[NDArray[Any]]
     ) -> None:
         """Keeps the rule that no two blobs share memory, also if a run function returned a view."""
+        stored = {}
         for j, (name, array) in enumerate(zip(op_def.outputs, results, strict=True)):
             others = [x for x in inputs if x is not self._blobs.get(name)] + results[:j]
             shared = any(np.may_share_memory(array, other) for other in others)
             own = array.flags.c_contiguous and array.flags.writeable and not shared
-            self._blobs[name] = array if own else np.array(array, order="C")
+            stored[name] = array if own else np.array(array, order="C")
+        self._blobs.update(stored)
 
     def _contents(self) -> str:
         return f"it has {', '.join(map(repr, self._blobs)) or 'none'}"
@@ -164,20 +169,20 @@ def _checked(
     op_def: OperatorDef, results: Any, expected: Sequence[TensorShape | None]
 ) -> list[NDArray[Any]]:
     """As many results as there are outputs, of the shapes and dtypes that were inferred."""
-    arrays = [np.asarray(result) for result in _as_sequence(results)]
-    if len(arrays) < len(expected):
+    given = results if isinstance(results, (tuple, list)) else [results]
+    if len(given) < len(expected):
         raise ValueError(
-            f"{op_def.type}: its run function returned {len(arrays)} arrays, "
+            f"{op_def.type}: its run function returned {len(given)} arrays, "
             f"must return {len(expected)}"
         )
-    for j, (array, shape) in enumerate(zip(arrays, expected, strict=False)):
+    arrays = []
+    for j, (result, shape) in enumerate(zip(given, expected, strict=False)):
+        what = f"{op_def.type}: {schema(op_def.type).output_label(j)}"
+        array = numbers(what, result)
         if shape is not None and TensorShape(array.shape, array.dtype) != shape:
             raise ValueError(
-                f"{op_def.type}: {schema(op_def.type).output_label(j)} has shape {array.shape} and "
-                f"dtype {array.dtype}, its tensor inference function says {shape}"
+                f"{what} has shape {array.shape} and dtype {array.dtype}, "
+                f"its tensor inference function says {shape}"
             )
-    return arrays[: len(expected)]
-
-
-def _as_sequence(results: Any) -> Sequence[Any]:
-    return results if isinstance(results, (tuple, list)) else [results]
+        arrays.append(array)
+    return arrays
