@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
         "normkernels.onnx needs the onnx package: pip install 'normkernels[onnx]'"
     ) from error
 
-from . import auxiliary, backend  # noqa: F401  (auxiliary registers its operators)
+from . import auxiliary, backend, layer_norm  # noqa: F401  (two of them register operators)
 from .evaluator import LRN, OPS, InstanceNormalization, LayerNormalization
 from .from_onnx import from_node
 from .schema import inherit_onnx_schema

@@ -1,4 +1,4 @@
-"""Small operators between our conventions and ONNX's, which `from_node` puts around LayerNorm.
+"""Small operators between our conventions and ONNX's, which `from_node` puts around onnx.LayerNorm.
 
 Registered when `normkernels.onnx` is imported, under names that begin with "onnx.".
 """
@@ -12,14 +12,17 @@ import numpy as np
 from .._types import Array
 from ..operators import (
     Argument,
+    Check,
     Input,
     OperatorSchema,
     Output,
     TensorShape,
-    at_least,
     register_cpu_operator,
     register_gradient,
 )
+from ..operators.shapes import MAX_RANK
+
+COUNT = Check(f"0 to {MAX_RANK}", lambda count: 0 <= count <= MAX_RANK)
 
 
 def _schema(doc: str, args: dict[str, Argument]) -> OperatorSchema:
@@ -36,19 +39,18 @@ def _run_reciprocal(x: Array, **_: Any) -> Array:
         return np.reciprocal(x)
 
 
-def _run_zeros_like(x: Array, **_: Any) -> Array:
-    return np.zeros_like(x)
-
-
 def _run_append_dims(x: Array, *, count: int, **_: Any) -> Array:
     return x.reshape(x.shape + (1,) * count)
 
 
 def _infer_same(x: TensorShape) -> list[TensorShape]:
+    x.require_floating()
     return [x]
 
 
 def _infer_append_dims(x: TensorShape, *, count: int) -> list[TensorShape]:
+    x.require_floating()
+    x.require_rank(0, MAX_RANK - count)
     return [TensorShape(x.shape + (1,) * count, x.dtype)]
 
 
@@ -59,21 +61,14 @@ register_cpu_operator(
     infer=_infer_same,
 )
 register_cpu_operator(
-    "onnx.ZerosLike",
-    schema=_schema("Zeros in the shape of x: the B that an ONNX node leaves out.", {}),
-    run=_run_zeros_like,
-    infer=_infer_same,
-)
-register_cpu_operator(
     "onnx.AppendDims",
     schema=_schema(
         "x with `count` dimensions of 1 at the end: ONNX's statistics have the rank of X.",
-        {"count": Argument(int, 1, "How many.", at_least(0))},
+        {"count": Argument(int, 1, "How many.", COUNT)},
     ),
     run=_run_append_dims,
     infer=_infer_append_dims,
 )
-# Layer norm takes no gradients of its statistics, and zeros depend on nothing.
+# Layer norm takes no gradients of its statistics.
 register_gradient("onnx.Reciprocal", None)
 register_gradient("onnx.AppendDims", None)
-register_gradient("onnx.ZerosLike", lambda context: [])

@@ -19,6 +19,8 @@ from onnx.reference.op_run import OpRun, RuntimeTypeError
 
 import normkernels as nk
 
+from .layer_norm import normalise
+
 Array: TypeAlias = NDArray[Any]  # also of bfloat16, which is no type of NumPy's own
 
 _TYPES = {
@@ -144,46 +146,25 @@ class LayerNormalization(_Operator):
                 f"LayerNormalization: axis is {axis}, must be between {-x.ndim} and {x.ndim - 1} "
                 f"for an X of rank {x.ndim}"
             )
-        axis %= x.ndim
-        rows, one_row = x.shape[:axis], x.shape[axis:]
-        scale = _padded("Scale", scale, x.shape)
-        b = b if b is None else _padded("B", b, x.shape)
-        # The kernel has one gamma and one beta for all rows. Whatever else can be broadcast to X is
-        # rare, and left to NumPy.
-        in_kernel = all(a is None or set(a.shape[:axis]) <= {1} for a in (scale, b))
-        y, mean, sigma = nk.layer_norm(
-            x.reshape(math.prod(rows), math.prod(one_row)),
-            _row(scale, one_row) if in_kernel else None,
-            _row(b, one_row) if in_kernel else None,
-            epsilon=epsilon,
-            return_stats=True,
-        )
-        y = y.reshape(x.shape)
-        if not in_kernel:
-            y = y * scale if b is None else y * scale + b
+        for name, a in (("Scale", scale), ("B", b)):
+            if a is not None and not _broadcasts(a, x):
+                raise ValueError(
+                    f"LayerNormalization: {name} has shape {a.shape}, must have one that can be "
+                    f"broadcast to that of X, {x.shape}"
+                )
+        y, mean, sigma = normalise(x, scale, b, axis=axis, epsilon=epsilon)
         with np.errstate(divide="ignore"):  # of a constant row with epsilon 0
             inv_std_dev = 1 / sigma
-        each_row = (*rows, *(1 for _ in one_row))
+        each_row = (*x.shape[: axis % x.ndim], *(1 for _ in x.shape[axis % x.ndim :]))
         return y, *(
             _rounded(a, _STASH_TYPES[stash_type]).reshape(each_row) for a in (mean, inv_std_dev)
         )
 
 
-def _padded(name: str, a: Array, shape: tuple[int, ...]) -> Array:
-    """`a` with ones in front, so that it has X's rank; ValueError if it does not fit X's shape."""
-    padded = (1,) * (len(shape) - a.ndim) + a.shape
-    fits = len(padded) == len(shape)
-    if not fits or any(d not in (1, n) for d, n in zip(padded, shape, strict=True)):
-        raise ValueError(
-            f"LayerNormalization: {name} has shape {a.shape}, must have one that can be broadcast "
-            f"to that of X, {shape}"
-        )
-    return a.reshape(padded)
-
-
-def _row(a: Array | None, one_row: tuple[int, ...]) -> Array | None:
-    """What is the same for all rows, as gamma or beta."""
-    return a if a is None else np.broadcast_to(a, (1,) * (a.ndim - len(one_row)) + one_row)
+def _broadcasts(a: Array, x: Array) -> bool:
+    """Whether `a` can be broadcast to the shape of x, and x stays as it is."""
+    extents = zip(reversed(a.shape), reversed(x.shape), strict=False)
+    return a.ndim <= x.ndim and all(n in (1, m) for n, m in extents)
 
 
 OPS: list[type[OpRun]] = [LRN, InstanceNormalization, LayerNormalization]

@@ -21,14 +21,14 @@ def from_node(node: onnx.NodeProto, *, rank: int | None = None) -> list[Operator
     rank  The rank of X. Needed only by a LayerNormalization that outputs Mean or InvStdDev and has
           an axis >= 0: both have as many dimensions as X.
 
-    One definition comes out, except for LayerNormalization: its B, if left out, is made of zeros,
-    Mean gets the dimensions of 1 that ONNX gives it, and InvStdDev is the reciprocal of sigma. The
-    operators that do so are named "onnx.<something>". mean, sigma and these zeros are stored in
-    blobs that begin with the name of Y.
+    One definition comes out, except for the statistics of LayerNormalization: Mean gets the
+    dimensions of 1 that ONNX gives it, and InvStdDev is the reciprocal of sigma. The operators that
+    do so are named "onnx.<something>", and mean and sigma are stored in blobs that begin with the
+    name of Y. LayerNormalization itself becomes onnx.LayerNorm: LayerNorm with an optional B, and
+    with every shape of Scale and B that can be broadcast to that of X, which is only known when it
+    runs. No other output than Y has a gradient.
 
-    What our operators want holds when they run: LayerNorm an X of rank 2 or more, and Scale and B
-    of prod(X.shape[axis:]) elements, where ONNX would also broadcast; LRN a rank of 3 to 5. No
-    other output of LayerNormalization than Y has a gradient.
+    What our operators want holds when they run: LRN a rank of 3 to 5.
 
     ValueError for another operator, for a stash_type other than 1, and without a rank that is
     needed; onnx.checker.ValidationError for a node that ONNX does not allow.
@@ -77,13 +77,13 @@ def _layer_norm(
     x, scale, b = _padded(node.input)
     y, mean, inv_std_dev = _padded(node.output)
     appended = _normalized_dims(axis, rank) - 1 if mean or inv_std_dev else 0
-    beta, sigma = b or f"{y}_beta", f"{y}_sigma"
+    sigma = f"{y}_sigma"
     flat_mean = mean if mean and not appended else f"{y}_mean"
     flat_inv_std_dev = f"{y}_inv_std_dev" if appended else inv_std_dev
 
-    args = {"axis": axis, "epsilon": attributes["epsilon"], "elementwise_affine": True}
-    defs = [] if b else [OperatorDef("onnx.ZerosLike", [scale], [beta])]
-    defs.append(OperatorDef("LayerNorm", [x, scale, beta], [y, flat_mean, sigma], args))
+    args = {"axis": axis, "epsilon": attributes["epsilon"]}
+    inputs = [x, scale, b] if b else [x, scale]
+    defs = [OperatorDef("onnx.LayerNorm", inputs, [y, flat_mean, sigma], args)]
     if inv_std_dev:
         defs.append(OperatorDef("onnx.Reciprocal", [sigma], [flat_inv_std_dev]))
     for flat, shaped in ((flat_mean, mean), (flat_inv_std_dev, inv_std_dev)):

@@ -24,7 +24,7 @@ def to_nodes(
 ) -> list[onnx.NodeProto]:
     """The ONNX nodes, of opset 17 or later, that compute what a definition computes.
 
-    op_def  LayerNorm, InstanceNorm, LRN, or what `from_node` puts around them.
+    op_def  LayerNorm, InstanceNorm, LRN, or what `from_node` makes of an ONNX node.
     rank    The rank of x. Needed only for order "NHWC", which ONNX does not have: x is transposed,
             and y back.
     dtype   The dtype of x, float32 or float64.
@@ -160,7 +160,7 @@ class _Graph:
 def _layer_norm(graph: _Graph) -> None:
     axis, epsilon = graph.args["axis"], graph.args["epsilon"]
     x, *parameters = graph.op_def.inputs
-    if not graph.args["elementwise_affine"]:
+    if not graph.args.get("elementwise_affine", True):  # which onnx.LayerNorm always is
         parameters = [graph.one()]
     mean, sigma = graph.output(1), graph.output(2)
     mean_steps = [*graph.cast(), *graph.reshape(mean, axis)]
@@ -219,18 +219,11 @@ def _append_dims(graph: _Graph) -> None:
     graph.add("Unsqueeze", [*graph.op_def.inputs, axes], [graph.y])
 
 
-def _zeros_like(graph: _Graph) -> None:
-    shape = f"{graph.y}/shape"
-    graph.add("Shape", list(graph.op_def.inputs), [shape])
-    zero = onnx.numpy_helper.from_array(np.zeros(1, graph.dtype))
-    graph.add("ConstantOfShape", [shape], [graph.y], value=zero)
-
-
 _CONVERTERS: dict[str, Callable[[_Graph], None]] = {
     "LayerNorm": _layer_norm,
     "InstanceNorm": _instance_norm,
     "LRN": _local_response_norm,
+    "onnx.LayerNorm": _layer_norm,
     "onnx.Reciprocal": _reciprocal,
     "onnx.AppendDims": _append_dims,
-    "onnx.ZerosLike": _zeros_like,
 }
