@@ -9,7 +9,8 @@ assert_within() checks that.
 Three rules give all the scales below, with e a small multiple of u:
   * a sum of terms t_k, each right to e * |t_k|, is right to e * sum |t_k|;
   * xhat = (x - mean) / sigma carries the rounding of x - mean and of 1/sigma, which is e * |xhat|;
-    the backward adds that of sums of xhat, which is e * 1: together e * max(1, |xhat|);
+    the backward adds that of the mean of xhat, which is e * 1: together e * max(1, |xhat|), which
+    is what stands for |xhat| in all that the backward counts as terms;
   * s^p carries |p| times the relative error of s, next to its own rounding.
 """
 
@@ -24,9 +25,14 @@ import numpy as np
 STATISTICS = 2  # one rounding at the end; one to spare, which float64 uses: variance + epsilon
 FORWARD = 4  # x - mean; 1/sigma; the product of the two; times gamma plus beta, which is one fma
 # Sums over dy are of at most 16 additions in the dtype itself, then go on in twice the precision:
-# 4 where roundings are independent. The others: xhat, 3, and the combination of the terms.
+# 4 where roundings are independent, which they are in data that nobody made for it. The others:
+# xhat, 3, and the combination of the terms.
 BACKWARD = 8
 ONE_TERM = 8  # more in the backward, where one term is most of a sum: all 16 may round alike
+# Whatever the data, with all roundings in one direction: docs/numerics.md adds them up. The second
+# number comes for every addition of block sums, which float64 does in float64.
+WORST = {"dbeta": (18, 1), "dgamma": (100, 5), "dx": (150, 6)}
+WORST |= {"dbias": WORST["dbeta"], "dscale": WORST["dgamma"]}
 # The bracket of local response norm: in float64 for float32, so that it is rounded once and has one
 # to spare; float64 rounds squares, sum, factor and bias, of which 4 is left where these roundings
 # are independent.
@@ -111,6 +117,19 @@ def wide(a: Any) -> np.ndarray:
     """`a` in the precision of the oracle."""
     a = np.asarray(a)
     return a.astype(np.longdouble if a.dtype.itemsize >= 8 else np.float64)
+
+
+def worst_backward(name: str, dtype: Any, terms: int) -> float:
+    """What the error of a gradient, made of sums of so many terms, stays below for any data.
+
+    float64: at most one addition of a block for every 16 terms, and 48 of what these make."""
+    base, more = WORST[name]
+    return base if np.dtype(dtype) == np.float32 else base + more * (48 + terms / 16)
+
+
+def counted(terms: np.ndarray, dtype: Any) -> np.ndarray:
+    """The size of terms of `dtype`: a denormal number is rounded as the smallest normal one is."""
+    return np.where(terms == 0, 0, np.maximum(abs(terms), np.finfo(dtype).tiny))
 
 
 # ---- Shapes
@@ -200,28 +219,38 @@ def _affine(xhat: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> Exact:
     return Exact(xhat * gamma + beta, np.maximum(1, abs(xhat * gamma) + abs(beta)))
 
 
-def _input_gradient(g: np.ndarray, xhat: np.ndarray, sigma: np.ndarray) -> Exact:
-    """dx = (g - mean(g) - xhat * mean(g * xhat)) / sigma with g = dy * gamma; 0 where sigma is 0.
+def _input_gradient(g: np.ndarray, xhat: np.ndarray, factor: np.ndarray, dtype: Any) -> Exact:
+    """dx = factor * (g - mean(g) - xhat * mean(g * xhat)), where factor is 1 / sigma and g = dy *
+    gamma; or factor is gamma / sigma, with one gamma for the row, and g = dy.
 
     From dxhat_i/dx_j = (delta_ij - 1/n - xhat_i * xhat_j / n) / sigma. Three terms, with max(1,
     |xhat|) for xhat."""
-    n = max(g.shape[-1], 1)
+
+    def mean(a: np.ndarray) -> np.ndarray:
+        return a.sum(-1, keepdims=True) / max(a.shape[-1], 1)
+
     size = np.maximum(1, abs(xhat))
     terms = (
-        abs(g)
-        + abs(g).sum(-1, keepdims=True) / n
-        + size * (abs(g) * size).sum(-1, keepdims=True) / n
+        counted(g, dtype)
+        + counted(mean(counted(g, dtype)), dtype)
+        + size * counted(mean(counted(g * size, dtype)), dtype)
     )
-    dx = g - g.sum(-1, keepdims=True) / n - xhat * (g * xhat).sum(-1, keepdims=True) / n
-    rstd = np.divide(1, sigma, out=np.zeros_like(sigma), where=sigma != 0)
-    return Exact(dx * rstd, terms * rstd)
+    dx = g - mean(g) - xhat * mean(g * xhat)
+    return Exact(dx * factor, terms * counted(factor, dtype))
 
 
-def _parameter_gradients(dy: np.ndarray, xhat: np.ndarray, axes: Any) -> tuple[Exact, Exact]:
+def inverse(sigma: np.ndarray) -> np.ndarray:
+    """1 / sigma, of which that of 0 is taken as 0: a constant row has no gradient."""
+    return np.divide(1, sigma, out=np.zeros_like(sigma), where=sigma != 0)
+
+
+def _parameter_gradients(
+    dy: np.ndarray, xhat: np.ndarray, axes: Any, dtype: Any
+) -> tuple[Exact, Exact]:
     """dgamma = sum dy * xhat and dbeta = sum dy, over `axes`."""
     size = np.maximum(1, abs(xhat))
     return (
-        Exact((dy * xhat).sum(axes), (abs(dy) * size).sum(axes)),
+        Exact((dy * xhat).sum(axes), counted(dy * size, dtype).sum(axes)),
         Exact(dy.sum(axes), abs(dy).sum(axes)),
     )
 
@@ -247,8 +276,9 @@ def layer_norm_backward(dy, x, gamma=None, *, axis=1, epsilon=1e-5) -> LayerNorm
     """With the true mean and sigma of x, whatever has been saved of them."""
     xhat, _, sigma = _statistics(rows_of(x, axis), epsilon)
     dy = rows_of(dy, axis)
-    dx = _input_gradient(dy * or_neutral(gamma, 1), xhat, sigma.value)
-    dgamma, dbeta = _parameter_gradients(dy, xhat, 0)
+    dtype = np.asarray(x).dtype
+    dx = _input_gradient(dy * or_neutral(gamma, 1), xhat, inverse(sigma.value), dtype)
+    dgamma, dbeta = _parameter_gradients(dy, xhat, 0, dtype)
     cols = np.shape(x)[axis % np.ndim(x) :]
     return LayerNormGradient(
         reshaped(dx, np.shape(x)), reshaped(dgamma, cols), reshaped(dbeta, cols)
@@ -284,9 +314,10 @@ def instance_norm_backward(
     """With the true statistics of x, whatever has been saved of them."""
     xhat, _, sigma = _statistics(planes_of(x, order), epsilon)
     dy = planes_of(dy, order)
-    dx = _input_gradient(dy * or_neutral(scale, 1, (-1, 1)), xhat, sigma.value)
+    dtype, factor = np.asarray(x).dtype, or_neutral(scale, 1, (-1, 1)) * inverse(sigma.value)
+    dx = _input_gradient(dy, xhat, factor, dtype)
     return InstanceNormGradient(
-        exact_from_planes(dx, np.shape(x), order), *_parameter_gradients(dy, xhat, (0, 2))
+        exact_from_planes(dx, np.shape(x), order), *_parameter_gradients(dy, xhat, (0, 2), dtype)
     )
 
 

@@ -24,7 +24,7 @@ from conftest import (
     ordered,
     same_bits,
 )
-from reference import BACKWARD, FORWARD, ONE_TERM, assert_within
+from reference import BACKWARD, FORWARD, ONE_TERM, assert_within, worst_backward
 
 F32, F64 = np.float32, np.float64
 
@@ -41,9 +41,9 @@ class Gradients(NamedTuple):
     instance_norm: reference.InstanceNormGradient
 
 
-def gradients_of(rows, epsilon=1e-5):
+def gradients_of(rows, epsilon=1e-5, dy=None):
     dtype, (m, n) = rows.dtype.type, rows.shape
-    dy = normal((m, n), dtype, seed=1)
+    dy = normal((m, n), dtype, seed=1) if dy is None else dy
     gamma, scale = normal((n,), dtype, seed=2), normal((m,), dtype, seed=3)
     exact = reference.layer_norm_backward(dy, rows, gamma, epsilon=epsilon)
     planes = reference.instance_norm_backward(dy[None], rows[None], scale, epsilon=epsilon)
@@ -183,3 +183,111 @@ def test_instance_norm_with_gradient_has_the_forwards_y(isa, dtype, order):
     scale, bias = normal((19,), dtype, seed=2), normal((19,), dtype, seed=3)
     y = nk.instance_norm_with_gradient(x, scale, bias, x, order=order).y
     assert_within(y, reference.instance_norm(x, scale, bias, order=order).y, FORWARD)
+
+
+# ---- Whatever the data: rows and dy that are made for roundings to go one way
+
+
+def few_units(generator, shape, value, units):
+    """Numbers a few units in the last place from a value."""
+    return value + np.spacing(value) * generator.choice(units, shape)
+
+
+def x_of_every_kind(dtype, shape):
+    """By name: (rows, epsilon). Their statistics are normal numbers, but for those of constants."""
+    generator, one = np.random.default_rng(shape), dtype(1)
+    most = {F32: 30, F64: 150}[dtype]
+    rows = generator.standard_normal(shape)
+    yield "normal", rows, 1e-5
+    for offset in (1e3, -1e7, 1e16, 10.0**most):
+        yield f"offset {offset:g}", rows + offset, 0
+    for name, units in {
+        "neighbours": (0, 1),
+        "one of 100": [1] + 99 * [0],
+        "units": (-3, 0, 1, 2),
+    }.items():
+        yield name, few_units(generator, shape, one * 1000, units), 0
+    yield "below a power of two", few_units(generator, shape, one, (-0.5, 0, 1)), 0
+    yield "large", rows * 10.0**most, 0
+    yield "small", rows / 10.0**most, 0
+    yield "log-normal", np.exp(4 * rows), 0
+    yield "near zero", rows * np.where(generator.random(shape) < 0.1, 1, 1e-6), 1e-5
+    yield "steps", np.cumsum(np.ones(shape), -1) + 1e4, 1e-5
+    yield "constant", np.full(shape, 0.1), 1e-5
+
+
+def dy_of_every_kind(dtype, shape, xhat):
+    generator, u = np.random.default_rng([1, *shape]), reference.u(dtype)
+    info, signs = np.finfo(dtype), np.where(xhat < 0, -1, 1)
+    dy = generator.standard_normal(shape)
+    # To 1 comes what is a little less than half a unit of its last place, again and again.
+    dust = np.where(np.arange(shape[0])[:, None] % 16 == 0, 1, u * 0.999) * np.ones(shape)
+    lanes = np.where(np.arange(shape[1]) % 1024 < 64, 1, u * 0.999) * np.ones(shape)
+    inverse = 1 / np.maximum(abs(xhat), 1e-3)
+    yield "normal", dy
+    yield "signs of xhat", abs(dy) * signs
+    yield "dust down the columns", dust
+    yield "dust along the rows", lanes
+    yield "dust of dy xhat down the columns", dust * inverse * signs
+    yield "dust of dy xhat along the rows", lanes * inverse * signs
+    yield "cancelling", np.where(np.arange(shape[0])[:, None] % 2, -1, 1) * abs(dy[:1])
+    yield "denormal", np.round(50 * dy) * float(info.smallest_subnormal)
+    yield "huge", dy / dy.size * (float(info.max) / 1e6)
+    yield "of every size", dy * 10.0 ** generator.uniform(-8, 8, shape)
+
+
+@functools.lru_cache(maxsize=2)
+def cases_of_every_kind(dtype, shape):
+    """(what, case) for one of five pairs of x and dy. Once for all instruction sets."""
+    cases = []
+    for i, (name, rows, epsilon) in enumerate(x_of_every_kind(dtype, shape)):
+        x = rows.astype(dtype)
+        xhat = reference.layer_norm(x, epsilon=epsilon).y.value.astype(F64)
+        for j, (kind, dy) in enumerate(dy_of_every_kind(dtype, shape, xhat)):
+            if (i + 2 * j) % 5 == 0:
+                case = gradients_of(x, epsilon, dy.astype(dtype))
+                cases.append((f"x {name}, dy {kind}", case))
+    return cases
+
+
+@each_of_few_isas
+@pytest.mark.parametrize("shape", [(1, 1), (17, 3), (600, 31), (16, 1025), (3, 4097)], ids=str)
+def test_the_worst_case(dtype, shape, isa):
+    """The bounds of docs/numerics.md for whatever data."""
+    for what, case in cases_of_every_kind(dtype, shape):
+        for operator, actual, exact in each_way(case):
+            for field, a, e in zip(exact._fields, actual, exact, strict=True):
+                bound = worst_backward(field, dtype, max(shape))
+                assert_within(a, e, bound, f"{operator}, {field}, {what}")
+
+
+@each_of_few_isas
+def test_the_worst_case_of_means_that_are_off(dtype, isa):
+    """By a few units in the last place, which is up to hundreds of standard deviations: it costs as
+    many times as much."""
+    shape = (16, 1025)
+    for what, case in cases_of_every_kind(dtype, shape):
+        x, rows = case.rows, reference.layer_norm(case.rows, epsilon=case.epsilon)
+        _, mean, sigma = nk.layer_norm(x, epsilon=case.epsilon, return_stats=True)
+        for _ in range(3):
+            mean = np.nextafter(
+                mean, np.where(np.arange(16)[:, None] % 2, dtype(np.inf), -dtype(np.inf))
+            )
+        off = reference.inverse(rows.sigma.value) * abs(mean - rows.mean.value)
+        if off.max() > 1000:
+            continue  # of an almost constant row, beside epsilon
+        actual = nk.layer_norm_backward(case.dy, x, mean, sigma, case.gamma)
+        for field, a, e in zip(case.layer_norm._fields, actual, case.layer_norm, strict=True):
+            bound = worst_backward(field, dtype, max(shape)) * max(1, off.max())
+            assert_within(a, e, bound, f"{field}, {what}")
+
+
+def test_the_worst_case_of_a_sum_is_met(dtype):
+    """16 numbers: what all but the first would add is lost, 15 times."""
+    u = reference.u(dtype)
+    dy = np.where(np.arange(16)[:, None], u * 0.999, 1).astype(dtype) * np.ones((1, 3), dtype)
+    x = normal((16, 3), dtype)
+    _, mean, sigma = nk.layer_norm(x, return_stats=True)
+    dbeta = nk.layer_norm_backward(dy, x, mean, sigma).dbeta
+    exact = reference.layer_norm_backward(dy, x).dbeta
+    assert 14 < reference.error(dbeta, exact) <= worst_backward("dbeta", F32, 16)

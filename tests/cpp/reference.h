@@ -1,6 +1,7 @@
 // The operators as their formulas say, in long double. Every value comes with its scale: the sum of
 // the absolute values of the terms that it is made of, which is what rounding errors are
-// proportional to.
+// proportional to. In the gradients max(1, |xhat|) stands for |xhat| there, as docs/numerics.md has
+// it: xhat is off by what its mean is off, too.
 #ifndef NORMKERNELS_TESTS_REFERENCE_H_
 #define NORMKERNELS_TESTS_REFERENCE_H_
 
@@ -12,9 +13,10 @@
 
 struct Value {
   long double value = 0, scale = 0;
-  void operator+=(long double term) {
+  void operator+=(long double term) { add(term, std::fabs(term)); }
+  void add(long double term, long double size) {
     value += term;
-    scale += std::fabs(term);
+    scale += size;
   }
 };
 
@@ -52,19 +54,21 @@ struct NormReference {
       y[e.at] += p.beta[e.feature];
       // xhat is a difference of numbers of order 1, however small it is itself.
       y[e.at].scale = std::max(y[e.at].scale, 1.0L);
-      dgamma[e.feature] += dy * xhat;
+      const long double size = std::max(std::fabs(xhat), 1.0L), g = dy * p.gamma[e.feature];
+      dgamma[e.feature].add(dy * xhat, std::fabs(dy) * size);
       dbeta[e.feature] += dy;
-      dy_sum += dy * p.gamma[e.feature];
-      dy_xhat_sum += dy * p.gamma[e.feature] * xhat;
+      dy_sum += g;
+      dy_xhat_sum.add(g * xhat, std::fabs(g) * size);
     }
     for (const Element& e : group) {
       const long double xhat = (p.x[e.at] - mu) / std;
       dx[e.at].value = (static_cast<long double>(p.dy[e.at]) * p.gamma[e.feature] -
                         dy_sum.value / count - xhat * dy_xhat_sum.value / count) /
                        std;
-      dx[e.at].scale = (std::fabs(static_cast<long double>(p.dy[e.at]) * p.gamma[e.feature]) +
-                        dy_sum.scale / count + std::fabs(xhat) * dy_xhat_sum.scale / count) /
-                       std;
+      dx[e.at].scale =
+          (std::fabs(static_cast<long double>(p.dy[e.at]) * p.gamma[e.feature]) +
+           dy_sum.scale / count + std::max(std::fabs(xhat), 1.0L) * dy_xhat_sum.scale / count) /
+          std;
     }
   }
 
