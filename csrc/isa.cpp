@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <atomic>
 
@@ -39,18 +42,47 @@ namespace {
 [[maybe_unused]] bool always() { return true; }
 
 #if defined(__x86_64__)
-// Every feature that -march=x86-64-v3 and -v4 let the compiler use; the level names themselves came
-// late to Clang. The builtin also asks whether the operating system saves the registers. What it
-// has no name for (MOVBE, LZCNT, F16C) has come with these on every processor.
+// A word with these bits.
+template <class... Bits>
+constexpr uint32_t bits(Bits... bit) {
+  return ((uint32_t{1} << bit) | ...);
+}
+
+bool has_all(uint32_t word, uint32_t wanted) { return (word & wanted) == wanted; }
+
+struct Cpuid {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+
+  explicit Cpuid(uint32_t leaf) {
+    if (__get_cpuid_count(leaf, 0, &a, &b, &c, &d) == 0) a = b = c = d = 0;
+  }
+};
+
+// Whether the operating system saves these registers.
+bool saves(uint32_t registers) {
+  constexpr uint32_t kOsxsave = bits(27);
+  if (!has_all(Cpuid(1).c, kOsxsave)) return false;
+  uint32_t low, high;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return has_all(low, registers);
+}
+
+// Every feature that -march=x86-64-v3 and -v4 let the compiler use. Asked of the processor itself:
+// the compilers' __builtin_cpu_supports is a variable of their runtime library, which a program
+// that is not linked by them may lack, and knows half of these names.
 [[maybe_unused]] bool has_avx2() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  constexpr uint32_t kXmmAndYmm = bits(1, 2);
+  // SSE3, SSSE3, FMA, CX16, SSE4.1, SSE4.2, MOVBE, POPCNT, AVX, F16C; BMI1, AVX2, BMI2; LAHF, LZCNT
+  constexpr uint32_t kLeaf1C = bits(0, 9, 12, 13, 19, 20, 22, 23, 28, 29);
+  constexpr uint32_t kLeaf7B = bits(3, 5, 8);
+  constexpr uint32_t kExtendedC = bits(0, 5);
+  return saves(kXmmAndYmm) && has_all(Cpuid(1).c, kLeaf1C) && has_all(Cpuid(7).b, kLeaf7B) &&
+         has_all(Cpuid(0x80000001).c, kExtendedC);
 }
 [[maybe_unused]] bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl");
+  constexpr uint32_t kMasksAndZmm = bits(5, 6, 7);
+  constexpr uint32_t kLeaf7B = bits(16, 17, 28, 30, 31);  // F, DQ, CD, BW, VL
+  return has_avx2() && saves(kMasksAndZmm) && has_all(Cpuid(7).b, kLeaf7B);
 }
 #endif
 
@@ -79,13 +111,6 @@ constexpr int32_t kCount = sizeof(kIsas) / sizeof(kIsas[0]);
 constexpr int32_t kUndecided = -1;
 std::atomic<int32_t> chosen{kUndecided};
 
-int32_t best() {
-  for (int32_t i = kCount - 1; i > 0; --i) {
-    if (kIsas[i].supported()) return i;
-  }
-  return 0;
-}
-
 normkernels_status find(const char* name, int32_t* index) {
   for (int32_t i = 0; i < kCount; ++i) {
     if (strcmp(name, kIsas[i].name) != 0 && strcmp(name, kIsas[i].alias) != 0) continue;
@@ -95,12 +120,16 @@ normkernels_status find(const char* name, int32_t* index) {
   return NORMKERNELS_UNKNOWN_ISA;
 }
 
-// The automatic choice: the environment's, or the best.
+// The automatic choice: the environment's, or the best that the machine has.
 normkernels_status automatic(int32_t* index) {
   const char* name = getenv("NORMKERNELS_ISA");
   if (name != nullptr && name[0] != '\0') return find(name, index);
-  *index = best();
-  return NORMKERNELS_OK;
+  for (int32_t i = kCount - 1; i >= 0; --i) {
+    if (!kIsas[i].supported()) continue;
+    *index = i;
+    return NORMKERNELS_OK;
+  }
+  return NORMKERNELS_UNSUPPORTED_ISA;  // a build without kernels for every machine
 }
 
 }  // namespace

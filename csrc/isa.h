@@ -14,8 +14,8 @@ struct Isa {
   const Kernels *f32, *f64;
 };
 
-// The one in use, or null with the reason in `status`: only the environment can name one that is
-// not to be had.
+// The one in use, or null with the reason in `status`: the environment can name one that is not to
+// be had, and a build of few hold none for this machine.
 const Isa* active_isa(normkernels_status* status);
 
 }  // namespace normkernels

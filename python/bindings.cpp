@@ -36,6 +36,10 @@ std::string variable(const char* name) {
 /* The environment's choice is read once, by the library. An import that succeeded although every
  * call would fail serves nobody. */
 void check_environment() {
+  if (quoted_isas(true).empty()) {
+    throw py::import_error("this build of normkernels is for machines with one of " +
+                           quoted_isas(false) + ", this machine has none of them");
+  }
   if (normkernels_isa_active() < 0) {
     const std::string value = variable("NORMKERNELS_ISA");
     const normkernels_status status = normkernels_isa_force(value.c_str());

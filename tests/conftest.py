@@ -6,6 +6,7 @@ import functools
 import normkernels as nk
 import numpy as np
 import pytest
+from embedding import ROOT, cmake_build, run, write_consumer
 
 DTYPES = [np.float32, np.float64]
 ORDERS = ["NCHW", "NHWC"]
@@ -150,3 +151,29 @@ def guarded(*arrays, offset=0):
 def same_bits(a, b):
     """Whether two arrays are equal as integers: NaN equals itself and -0 differs from 0."""
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.fixture(scope="session")
+def subproject(tmp_path_factory):
+    """The build of a project that holds ours in a subdirectory: shared, and without optimisation,
+    which shows symbols that inlining hides."""
+    directory = tmp_path_factory.mktemp("subproject")
+    source = write_consumer(directory / "source", f'add_subdirectory("{ROOT}" normkernels)')
+    cmake_build(
+        source,
+        directory / "build",
+        "-DCMAKE_BUILD_TYPE=Debug",
+        "-DCMAKE_CXX_FLAGS_DEBUG=-O0",
+        "-DBUILD_SHARED_LIBS=ON",
+        "-DNORMKERNELS_INSTALL=ON",
+        "-DCMAKE_INSTALL_LIBDIR=lib",
+    )
+    return directory / "build"
+
+
+@pytest.fixture(scope="session")
+def installed(subproject, tmp_path_factory):
+    """An install tree that has been moved since."""
+    directory = tmp_path_factory.mktemp("installed")
+    run("cmake", "--install", subproject, "--prefix", directory / "before")
+    return (directory / "before").rename(directory / "after")

@@ -2,114 +2,17 @@
 build against it in every documented way. Needs a C++ compiler and CMake."""
 
 import importlib.metadata
-import os
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import normkernels as nk
 import pytest
+from embedding import ROOT, cmake_build, run, static_library, symbols, write_consumer
 
-ROOT = Path(__file__).resolve().parents[1]
 HEADER = ROOT / "csrc/include/normkernels/normkernels.h"
 WRAPPER = ROOT / "csrc/include/normkernels/normkernels.hpp"
 ABI = (ROOT / "tests/abi.txt").read_text().split()
-
-# CMake and Ninja may be those of the virtual environment, which need not be active.
-ENVIRONMENT = os.environ | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-}
-
-CONSUMER = """
-#include <normkernels/normkernels.hpp>
-extern "C" int from_c(void);
-int main() {
-  const double x[4] = {40000, 40001, 40002, 40003};
-  double y[4];
-  normkernels::layer_norm_forward({1, 4}, x, y);
-  return y[0] == -y[3] && y[3] > 1.34 && from_c() ? 0 : 1;
-}
-"""
-
-CONSUMER_C = """
-#include <normkernels/normkernels.h>
-int from_c(void) { return normkernels_num_threads() > 0; }
-"""
-
-
-def run(*command, **options):
-    """The standard output of a command that must succeed."""
-    assert shutil.which(str(command[0]), path=ENVIRONMENT["PATH"]), f"{command[0]} is not installed"
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=ENVIRONMENT | options.pop("env", {}),
-        check=False,
-        capture_output=True,
-        text=True,
-        **options,
-    )
-    assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def cmake_build(source, build, *options):
-    generator = ["-G", "Ninja"] if shutil.which("ninja", path=ENVIRONMENT["PATH"]) else []
-    run("cmake", "-S", source, "-B", build, *generator, *options)
-    run("cmake", "--build", build, "--parallel", str(nk.num_threads()))
-
-
-def write_consumer(directory, find):
-    """A project of C++ and C; `find` are the CMake lines that bring the library."""
-    directory.mkdir()
-    (directory / "main.cpp").write_text(CONSUMER)
-    (directory / "part.c").write_text(CONSUMER_C)
-    (directory / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.20)\n"
-        "project(consumer LANGUAGES C CXX)\n"
-        f"{find}\n"
-        "add_executable(consumer main.cpp part.c)\n"
-        "target_link_libraries(consumer PRIVATE normkernels::normkernels)\n"
-    )
-    return directory
-
-
-@pytest.fixture(scope="session")
-def subproject(tmp_path_factory):
-    """The build of a project that holds ours in a subdirectory: shared, and without optimisation,
-    which shows symbols that inlining hides."""
-    directory = tmp_path_factory.mktemp("subproject")
-    source = write_consumer(directory / "source", f'add_subdirectory("{ROOT}" normkernels)')
-    cmake_build(
-        source,
-        directory / "build",
-        "-DCMAKE_BUILD_TYPE=Debug",
-        "-DCMAKE_CXX_FLAGS_DEBUG=-O0",
-        "-DBUILD_SHARED_LIBS=ON",
-        "-DNORMKERNELS_INSTALL=ON",
-        "-DCMAKE_INSTALL_LIBDIR=lib",
-    )
-    return directory / "build"
-
-
-@pytest.fixture(scope="session")
-def installed(subproject, tmp_path_factory):
-    """An install tree that has been moved since."""
-    directory = tmp_path_factory.mktemp("installed")
-    run("cmake", "--install", subproject, "--prefix", directory / "before")
-    return (directory / "before").rename(directory / "after")
-
-
-def symbols(*nm):
-    """The lines of nm as (type, name)."""
-    lines = (line.split() for line in run("nm", "--format=posix", *nm).splitlines())
-    return [(fields[1], fields[0]) for fields in lines if len(fields) > 1]
-
-
-def static_library():
-    return Path(nk.get_cmake_dir(), "../../libnormkernels.a").resolve()
-
 
 # ---- What is in it -------------------------------------------------------------------------------
 
@@ -169,6 +72,16 @@ def test_nothing_prints_stops_or_allocates(subproject):
     for where in [static_library(), *objects]:
         called = {name for kind, name in symbols("--undefined-only", where) if kind in "Uw"}
         assert not {name for name in called if FORBIDDEN.fullmatch(name)}, where
+
+
+NOT_OF_C = re.compile(r"_Z(?!.*normkernels).*|__cxa_.*|__gxx_.*|_Unwind_.*|__cpu_.*|omp_.*|GOMP_.*")
+
+
+def test_nothing_of_the_runtimes_of_the_compilers_is_needed(subproject):
+    """Neither libstdc++ nor libgcc_s: whoever links it need not be a compiler of C++."""
+    for where in [static_library(), *subproject.glob("normkernels/csrc/**/*.o")]:
+        called = {name for kind, name in symbols("--undefined-only", where) if kind in "Uw"}
+        assert not {name for name in called if NOT_OF_C.fullmatch(name)}, where
 
 
 def test_nothing_runs_before_main(subproject):
@@ -302,5 +215,5 @@ def test_readme_native(language, compiler, tmp_path):
         source.write_text(program)
         run(*compiler, f"-I{nk.get_include()}", "-c", source, "-o", tmp_path / "snippet.o")
         binary = tmp_path / "snippet"
-        run("g++", tmp_path / "snippet.o", static_library(), "-fopenmp", "-o", binary)
+        run(compiler[0], tmp_path / "snippet.o", static_library(), "-lpthread", "-o", binary)
         run(binary)
