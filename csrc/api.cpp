@@ -7,11 +7,11 @@ using normkernels::Kernels;
 
 namespace {
 
-// Workspace queries answer 0 for what the function itself will refuse.
+// Workspace queries answer 0 for what the function itself will refuse, and without elements.
 template <class Query>
-size_t workspace_bytes(Call& call, Query&& query) {
+size_t workspace_bytes(Call& call, int64_t elements, Query&& query) {
   const Kernels* kernels = call.kernels();
-  return kernels == nullptr ? 0 : query(kernels);
+  return kernels == nullptr || elements == 0 ? 0 : query(kernels);
 }
 
 }  // namespace
@@ -37,7 +37,7 @@ const char* normkernels_status_string(normkernels_status status) {
     case NORMKERNELS_NULL_POINTER:
       return "a required pointer is NULL";
     case NORMKERNELS_BAD_EXTENT:
-      return "an extent is negative, or the array would not fit in memory";
+      return "an extent is negative, or an array would not fit in memory";
     case NORMKERNELS_BAD_DTYPE:
       return "the dtype is not NORMKERNELS_F32 or NORMKERNELS_F64";
     case NORMKERNELS_BAD_ORDER:
@@ -58,6 +58,8 @@ const char* normkernels_status_string(normkernels_status status) {
       return "this machine does not have that instruction set";
     case NORMKERNELS_BAD_NUM_THREADS:
       return "the environment variable NORMKERNELS_NUM_THREADS is not a whole number of 0 or more";
+    case NORMKERNELS_MISALIGNED:
+      return "an array is not aligned to its elements, or the workspace not to 64 bytes";
     default:
       return "not a status of this library";
   }
@@ -82,6 +84,7 @@ normkernels_status normkernels_layer_norm_forward(normkernels_dtype dtype, int64
   const Executor threads = call.executor(11, executor, 2 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (n == 0) return call.fill({{mean, rows, 0}, {sigma, rows, __builtin_sqrt(epsilon)}});
   kernels->layer_norm->forward(
       {{rows, cols}, x, gamma, beta, epsilon, y, mean, sigma, call.stream(y, n, x)}, threads);
   return NORMKERNELS_OK;
@@ -90,8 +93,8 @@ normkernels_status normkernels_layer_norm_forward(normkernels_dtype dtype, int64
 size_t normkernels_layer_norm_backward_workspace_bytes(normkernels_dtype dtype, int64_t rows,
                                                        int64_t cols) {
   Call call(dtype);
-  call.elements(2, rows, cols);
-  return workspace_bytes(call, [&](auto* k) {
+  const int64_t n = call.elements(2, rows, cols);
+  return workspace_bytes(call, n, [&](auto* k) {
     return k->layer_norm->backward_workspace({rows, cols});
   });
 }
@@ -120,6 +123,7 @@ normkernels_status normkernels_layer_norm_backward(normkernels_dtype dtype, int6
   const Executor threads = call.executor(13, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (n == 0) return call.fill({{dgamma, cols, 0}, {dbeta, cols, 0}});
   kernels->layer_norm->backward({{rows, cols},
                                  dy,
                                  x,
@@ -142,8 +146,8 @@ size_t normkernels_instance_norm_forward_workspace_bytes(normkernels_dtype dtype
                                                          int64_t c, int64_t spatial) {
   Call call(dtype);
   call.order(2, order);
-  call.elements(3, n, c, spatial);
-  return workspace_bytes(call, [&](auto* k) {
+  const int64_t all = call.elements(3, n, c, spatial);
+  return workspace_bytes(call, all, [&](auto* k) {
     return instance_norm_kernels(k, order, spatial)->forward_workspace({n, c, spatial});
   });
 }
@@ -155,13 +159,14 @@ normkernels_status normkernels_instance_norm_forward(
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
+  const int64_t planes = call.elements_of(n, c);
   call.input(6, x, all);
   call.optional_input(7, scale, c);
   call.optional_input(8, bias, c);
   call.epsilon(9, epsilon);
   call.output(10, y, all, 6);
-  call.optional_output(11, mean, n * c);
-  call.optional_output(12, inv_std, n * c);
+  call.optional_output(11, mean, planes);
+  call.optional_output(12, inv_std, planes);
   if (call.ok()) {
     call.workspace(13, workspace,
                    normkernels_instance_norm_forward_workspace_bytes(dtype, order, n, c, spatial));
@@ -169,6 +174,8 @@ normkernels_status normkernels_instance_norm_forward(
   const Executor threads = call.executor(14, executor, 2 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (all == 0)
+    return call.fill({{mean, planes, 0}, {inv_std, planes, 1 / __builtin_sqrt(epsilon)}});
   instance_norm_kernels(kernels, order, spatial)
       ->forward({{n, c, spatial},
                  x,
@@ -189,8 +196,8 @@ size_t normkernels_instance_norm_backward_workspace_bytes(normkernels_dtype dtyp
                                                           int64_t c, int64_t spatial) {
   Call call(dtype);
   call.order(2, order);
-  call.elements(3, n, c, spatial);
-  return workspace_bytes(call, [&](auto* k) {
+  const int64_t all = call.elements(3, n, c, spatial);
+  return workspace_bytes(call, all, [&](auto* k) {
     return instance_norm_kernels(k, order, spatial)->backward_workspace({n, c, spatial});
   });
 }
@@ -203,13 +210,14 @@ normkernels_status normkernels_instance_norm_backward(
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
+  const int64_t planes = call.elements_of(n, c);
   const bool saved = mean != nullptr || inv_std != nullptr;
   call.input(6, dy, all);
   call.input(7, x, all);
   call.optional_input(8, scale, c);
   if (saved) {
-    call.input(9, mean, n * c);
-    call.input(10, inv_std, n * c);
+    call.input(9, mean, planes);
+    call.input(10, inv_std, planes);
   } else {
     call.epsilon(11, epsilon);
   }
@@ -223,6 +231,7 @@ normkernels_status normkernels_instance_norm_backward(
   const Executor threads = call.executor(16, executor, 3 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (all == 0) return call.fill({{dscale, c, 0}, {dbias, c, 0}});
   instance_norm_kernels(kernels, order, spatial)
       ->backward({{n, c, spatial},
                   dy,
@@ -252,14 +261,15 @@ normkernels_status normkernels_instance_norm_with_gradient(
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
+  const int64_t planes = call.elements_of(n, c);
   call.input(6, x, all);
   call.optional_input(7, scale, c);
   call.optional_input(8, bias, c);
   call.input(9, dy, all);
   call.epsilon(10, epsilon);
   call.output(11, y, all, 6);
-  call.optional_output(12, mean, n * c);
-  call.optional_output(13, inv_std, n * c);
+  call.optional_output(12, mean, planes);
+  call.optional_output(13, inv_std, planes);
   call.output(14, dx, all, 9);
   call.optional_output(15, dscale, c);
   call.optional_output(16, dbias, c);
@@ -270,6 +280,11 @@ normkernels_status normkernels_instance_norm_with_gradient(
   const Executor threads = call.executor(18, executor, 4 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (all == 0)
+    return call.fill({{mean, planes, 0},
+                      {inv_std, planes, 1 / __builtin_sqrt(epsilon)},
+                      {dscale, c, 0},
+                      {dbias, c, 0}});
   instance_norm_kernels(kernels, order, spatial)
       ->backward({{n, c, spatial},
                   dy,
@@ -298,9 +313,9 @@ size_t normkernels_local_response_norm_workspace_bytes(normkernels_dtype dtype,
                                                        int64_t c, int64_t spatial, int64_t size) {
   Call call(dtype);
   call.order(2, order);
-  call.elements(3, n, c, spatial);
+  const int64_t all = call.elements(3, n, c, spatial);
   call.at_least_one(6, size);
-  return workspace_bytes(call, [&](auto* k) {
+  return workspace_bytes(call, all, [&](auto* k) {
     return k->local_response_norm->workspace({n, c, spatial}, order == NORMKERNELS_NHWC, size);
   });
 }
@@ -327,6 +342,7 @@ normkernels_status normkernels_local_response_norm_forward(
   const Executor threads = call.executor(14, executor, 2 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (all == 0) return NORMKERNELS_OK;
   kernels->local_response_norm->forward({{n, c, spatial},
                                          order == NORMKERNELS_NHWC,
                                          size,
@@ -369,6 +385,7 @@ normkernels_status normkernels_local_response_norm_backward(
   const Executor threads = call.executor(16, executor, 3 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (all == 0) return NORMKERNELS_OK;
   kernels->local_response_norm->backward({{n, c, spatial},
                                           order == NORMKERNELS_NHWC,
                                           size,

@@ -40,6 +40,7 @@ normkernels_status normkernels_layer_norm_apply(normkernels_dtype dtype, int64_t
   const Executor threads = call.executor(10, executor, 2 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (n == 0) return NORMKERNELS_OK;
   kernels->steps->apply_forward({{rows, cols}, x, scale, bias, gamma, beta, y}, threads);
   return NORMKERNELS_OK;
 }
@@ -60,6 +61,7 @@ normkernels_status normkernels_layer_norm_internal_gradients(normkernels_dtype d
   const Executor threads = call.executor(10, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (n == 0) return call.fill({{ds, rows, 0}, {db, rows, 0}});
   kernels->steps->internal_gradients({{rows, cols}, dy, x, gamma, dyx, ds, db}, threads);
   return NORMKERNELS_OK;
 }
@@ -106,6 +108,7 @@ normkernels_status normkernels_layer_norm_backward_apply(normkernels_dtype dtype
   const Executor threads = call.executor(11, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (n == 0) return NORMKERNELS_OK;
   kernels->steps->apply_backward({{rows, cols}, dy, x, gamma, dy_scale, x_scale, bias, dx},
                                  threads);
   return NORMKERNELS_OK;
@@ -126,6 +129,7 @@ normkernels_status normkernels_layer_norm_gamma_beta_backward(
   const Executor threads = call.executor(10, executor, 2 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (n == 0) return call.fill({{dgamma, cols, 0}, {dbeta, cols, 0}});
   kernels->steps->gamma_beta({{rows, cols}, dyx, dy, rstd, g_scale, dgamma, dbeta}, threads);
   return NORMKERNELS_OK;
 }
@@ -138,10 +142,11 @@ normkernels_status normkernels_instance_norm_moments(normkernels_dtype dtype,
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
+  const int64_t planes = call.elements_of(n, c);
   call.input(6, x, all);
   call.epsilon(7, epsilon);
-  call.output(8, mean, n * c);
-  call.output(9, rstd, n * c);
+  call.output(8, mean, planes);
+  call.output(9, rstd, planes);
   if (call.ok()) {
     call.workspace(10, workspace,
                    normkernels_instance_norm_forward_workspace_bytes(dtype, order, n, c, spatial));
@@ -149,6 +154,7 @@ normkernels_status normkernels_instance_norm_moments(normkernels_dtype dtype,
   const Executor threads = call.executor(11, executor, all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (all == 0) return call.fill({{mean, planes, 0}, {rstd, planes, 1 / __builtin_sqrt(epsilon)}});
   instance_norm_kernels(kernels, order, spatial)
       ->forward(
           {{n, c, spatial}, x, nullptr, nullptr, epsilon, nullptr, mean, rstd, workspace, false},
@@ -184,9 +190,10 @@ normkernels_status normkernels_instance_norm_apply(normkernels_dtype dtype, norm
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
+  const int64_t planes = call.elements_of(n, c);
   call.input(6, x, all);
-  call.input(7, scale, n * c);
-  call.input(8, bias, n * c);
+  call.input(7, scale, planes);
+  call.input(8, bias, planes);
   call.output(9, y, all, 6);
   const Executor threads = call.executor(10, executor, 2 * all);
   const Kernels* kernels = call.kernels();
@@ -219,13 +226,15 @@ normkernels_status normkernels_instance_norm_internal_gradients(
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
+  const int64_t planes = call.elements_of(n, c);
   call.input(6, dy, all);
   call.input(7, x, all);
-  call.output(8, ds, n * c);
-  call.output(9, db, n * c);
+  call.output(8, ds, planes);
+  call.output(9, db, planes);
   const Executor threads = call.executor(10, executor, 2 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (all == 0) return call.fill({{ds, planes, 0}, {db, planes, 0}});
   if (order == NORMKERNELS_NCHW) {
     kernels->steps->internal_gradients({{n * c, spatial}, dy, x, nullptr, nullptr, ds, db},
                                        threads);
@@ -242,17 +251,19 @@ normkernels_status normkernels_instance_norm_backward_apply(
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
+  const int64_t planes = call.elements_of(n, c);
   call.input(6, dy, all);
   call.input(7, x, all);
-  call.input(8, mean, n * c);
-  call.input(9, rstd, n * c);
+  call.input(8, mean, planes);
+  call.input(9, rstd, planes);
   call.input(10, gamma, c);
-  call.input(11, ds, n * c);
-  call.input(12, db, n * c);
+  call.input(11, ds, planes);
+  call.input(12, db, planes);
   call.output(13, dx, all, 6, 7);
   const Executor threads = call.executor(14, executor, 3 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
+  if (all == 0) return NORMKERNELS_OK;
   kernels->steps->instance_norm_apply_backward(
       {{n, c, spatial}, order == NORMKERNELS_NHWC, dy, x, mean, rstd, gamma, ds, db, dx}, threads);
   return NORMKERNELS_OK;

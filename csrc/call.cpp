@@ -35,6 +35,11 @@ void run_callers(void* context, int64_t tasks, Task task, void* argument) {
   given.run(given.context, tasks, Errand::run, &errand);
 }
 
+template <class T>
+void fill_with(T* p, int64_t n, double value) {
+  for (int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(value);
+}
+
 }  // namespace
 
 void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
@@ -42,6 +47,10 @@ void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32
   if (!ok() || n == 0) return;
   if (p == nullptr) return fail(NORMKERNELS_NULL_POINTER, position);
   const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
+  if (begin % static_cast<uintptr_t>(element_bytes()) != 0)
+    return fail(NORMKERNELS_MISALIGNED, position);
+  if (n > kMostElements || static_cast<uint64_t>(n * element_bytes()) > UINTPTR_MAX - begin)
+    return fail(NORMKERNELS_BAD_EXTENT, position);
   const Array added = {position, begin, begin + static_cast<uintptr_t>(n * element_bytes())};
   for (int i = 0; is_output && i < arrays_; ++i) {
     const Array& other = array_[i];
@@ -80,6 +89,18 @@ Executor Call::executor(int32_t position, const normkernels_executor* given,
     begun_ = true;
   }
   return {threads, run_own, reinterpret_cast<void*>(static_cast<intptr_t>(threads))};
+}
+
+normkernels_status Call::fill(std::initializer_list<Fill> outputs) const {
+  for (const Fill& output : outputs) {
+    if (output.p == nullptr) continue;
+    if (dtype_ == NORMKERNELS_F64) {
+      fill_with(static_cast<double*>(output.p), output.n, output.value);
+    } else {
+      fill_with(static_cast<float*>(output.p), output.n, output.value);
+    }
+  }
+  return NORMKERNELS_OK;
 }
 
 const Kernels* Call::kernels() {

@@ -5,6 +5,8 @@
 #ifndef NORMKERNELS_CALL_H_
 #define NORMKERNELS_CALL_H_
 
+#include <initializer_list>
+
 #include "cache.h"
 #include "isa.h"
 #include "kernels.h"
@@ -30,17 +32,21 @@ class Call {
       fail(NORMKERNELS_BAD_ORDER, position);
   }
 
-  // The product of extents, which must be addressable as an array of dtype; `position` is the first
-  // of them.
+  // The number of elements in an array of these extents, which must be addressable; 0 if that is
+  // refused. `position` is that of the first extent.
   template <class... Extents>
   int64_t elements(int32_t position, Extents... extents) {
     (require(extents >= 0, NORMKERNELS_BAD_EXTENT, position++), ...);
-    int64_t product = 1;
-    bool fits = true;
-    // Extents of an empty array count as well: their products are what kernels index with.
-    ((fits &= !__builtin_mul_overflow(product, extents > 0 ? extents : int64_t{1}, &product)), ...);
-    require(fits && product <= INT64_MAX / 64, NORMKERNELS_BAD_EXTENT, position - 1);
-    return ((extents == 0) || ...) ? 0 : product;
+    const int64_t n = product(extents...);
+    require(n <= kMostElements, NORMKERNELS_BAD_EXTENT, position - 1);
+    return ok() ? n : 0;
+  }
+
+  // The same of extents that `elements` has seen: without others among them that are 0, they may
+  // be too many for an array, which is refused where there is one.
+  template <class... Extents>
+  int64_t elements_of(Extents... extents) const {
+    return ok() ? product(extents...) : 0;
   }
 
   void epsilon(int32_t position, double epsilon) {
@@ -67,7 +73,8 @@ class Call {
     if (p != nullptr) add(position, p, n, true, kNone);
   }
   void workspace(int32_t position, const void* p, size_t bytes) {
-    if (bytes == 0) return;
+    require(bytes == 0 || reinterpret_cast<uintptr_t>(p) % kWorkspaceAlignment == 0,
+            NORMKERNELS_MISALIGNED, position);
     add(position, p, static_cast<int64_t>(bytes) / element_bytes(), true, kNone);
   }
 
@@ -81,17 +88,40 @@ class Call {
     return out != in && out != or_in && n >= stream_from_bytes() / element_bytes();
   }
 
-  // The kernels of the instruction set in use; null if a check failed.
+  // The kernels of the instruction set in use; null if a check failed. They are not called without
+  // elements: the extents may then be of any size.
   const Kernels* kernels();
+
+  // What a call without elements does instead: returns OK, each of these outputs (or null) all
+  // `value`.
+  struct Fill {
+    void* p;
+    int64_t n;
+    double value;
+  };
+  normkernels_status fill(std::initializer_list<Fill> outputs) const;
 
  private:
   static constexpr int32_t kNone = 0;
+  static constexpr uintptr_t kWorkspaceAlignment = 64;      // a cache line, a vector of AVX-512
+  static constexpr int64_t kMostElements = INT64_MAX / 64;  // sums of a few arrays' bytes fit, too
   static constexpr int kMaxArrays = 14;
 
   struct Array {
     int32_t position;
     uintptr_t begin, end;
   };
+
+  // Of extents that are not negative; more than kMostElements if it is more than that.
+  template <class... Extents>
+  static int64_t product(Extents... extents) {
+    const bool empty = ((extents == 0) || ...);
+    if (empty) return 0;
+    int64_t n = 1;
+    bool fits = true;
+    ((fits = fits && !__builtin_mul_overflow(n, extents, &n)), ...);
+    return fits ? n : INT64_MAX;
+  }
 
   int64_t element_bytes() const { return dtype_ == NORMKERNELS_F64 ? 8 : 4; }
   void fail(normkernels_status kind, int32_t position) {

@@ -1,31 +1,20 @@
 // Every function of the C interface with every one of its arguments spoilt in every way.
 #include <doctest/doctest.h>
-#include <normkernels/normkernels.h>
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <string>
-#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
-namespace {
+#include "functions.h"
 
-// One letter for each parameter:
-//   d dtype   o order   e extent   i input   n input or NULL   w output   z output or NULL   s
-//   workspace   x executor p epsilon (finite, >= 0)   k window size   f finite scalar
-template <class... Args>
-struct Function {
-  const char* name;
-  normkernels_status (*call)(Args...);
-  std::string_view parameters;
-  std::string_view
-      may_alias;  // pairs of positions as letters (a is the first parameter): "output input ..."
-  std::size_t (*workspace_bytes)();
-};
+namespace {
 
 constexpr std::int64_t huge = std::numeric_limits<std::int64_t>::max();
 constexpr std::size_t array_bytes = 1024;
@@ -110,6 +99,7 @@ class Checker {
         expect<I>(nullptr, NORMKERNELS_NULL_POINTER + position);
       }
       if (kind == 'w' || kind == 'z') overlap<I>(std::index_sequence_for<Args...>{});
+      if (kind != 's' || !optional) misplace<I>();
     } else if (kind == 'd') {
       for (const int bad : {0, 3, -1, 100}) expect<I>(T(bad), NORMKERNELS_BAD_DTYPE + position);
       accept<I>(T(NORMKERNELS_F64));
@@ -138,6 +128,19 @@ class Checker {
       if (kind == 'p') expect<I>(static_cast<T>(-1e-9), bad + position);
       accept<I>(T(0));
     }
+  }
+
+  // Array I where no element of it can be, and where none of its elements may be.
+  template <std::size_t I>
+  void misplace() {
+    constexpr auto position = static_cast<normkernels_status>(I + 1);
+    unsigned char* const own = memory_.slots[I].data();
+    const bool is_workspace = f_.parameters[I] == 's';
+    expect<I>(own + 1, NORMKERNELS_MISALIGNED + position);
+    expect<I>(own + sizeof(float) / 2, NORMKERNELS_MISALIGNED + position);
+    if (is_workspace) expect<I>(own + sizeof(double), NORMKERNELS_MISALIGNED + position);
+    const std::uintptr_t last = UINTPTR_MAX - (is_workspace ? 63 : sizeof(float) - 1);
+    expect<I>(reinterpret_cast<void*>(last), NORMKERNELS_BAD_EXTENT + position);
   }
 
   // Output I over every other array, exactly and by a part.
@@ -218,31 +221,10 @@ class Checker {
   Memory memory_, before_;
 };
 
-std::size_t none() { return 0; }
-
-std::size_t instance_norm_forward_bytes() {
-  return normkernels_instance_norm_forward_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3,
-                                                           3);
-}
-std::size_t instance_norm_backward_bytes() {
-  return normkernels_instance_norm_backward_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3,
-                                                            3);
-}
-
-template <class... Args>
-void check(const char* name, normkernels_status (*call)(Args...), std::string_view parameters,
-           std::string_view may_alias = "", std::size_t (*workspace_bytes)() = none) {
-  static_assert(sizeof...(Args) <= most_parameters);
-  Checker<Args...>(Function<Args...>{name, call, parameters, may_alias, workspace_bytes}).run();
-}
-
 }  // namespace
 
-#define CHECK_FUNCTION(name, ...) check(#name, normkernels_##name, __VA_ARGS__)
-
-TEST_CASE("layer norm refuses bad arguments and writes nothing") {
-  CHECK_FUNCTION(layer_norm_forward, "deeinnpwzzx", "hd");
-  CHECK_FUNCTION(layer_norm_backward, "deeiiiinwzzsx", "id ie");
+TEST_CASE("every function refuses bad arguments and writes nothing") {
+  for_each_function([](const auto& function) { Checker(function).run(); });
 }
 
 TEST_CASE("the layer norm's backward wants a workspace for the gradients of many rows") {
@@ -261,13 +243,6 @@ TEST_CASE("the layer norm's backward wants a workspace for the gradients of many
   CHECK(call(3, dgamma.data()) == NORMKERNELS_OK);
 }
 
-TEST_CASE("instance norm refuses bad arguments and writes nothing") {
-  CHECK_FUNCTION(instance_norm_forward, "doeeeinnpwzzsx", "jf", instance_norm_forward_bytes);
-  CHECK_FUNCTION(instance_norm_backward, "doeeeiinnnqwzzsx", "lf lg", instance_norm_backward_bytes);
-  CHECK_FUNCTION(instance_norm_with_gradient, "doeeeinnipwzzwzzsx", "kf ni",
-                 instance_norm_backward_bytes);
-}
-
 TEST_CASE("the instance norm's backward reads epsilon where it has no statistics") {
   const float x[4] = {1, 2, 3, 4}, one[1] = {1};
   float dx[4] = {7, 7, 7, 7};
@@ -284,45 +259,63 @@ TEST_CASE("the instance norm's backward reads epsilon where it has no statistics
   CHECK(call(one, -1) == NORMKERNELS_OK);
 }
 
-TEST_CASE("local response norm refuses bad arguments and writes nothing") {
-  CHECK_FUNCTION(local_response_norm_forward, "doeeeikfffwzsx");
-  CHECK_FUNCTION(local_response_norm_backward, "doeeeiinnkfffwsx");
-}
-
-TEST_CASE("the layer norm's steps refuse bad arguments and write nothing") {
-  CHECK_FUNCTION(compute_sigma_and_fused_params, "depiiwwwx", "fe");
-  CHECK_FUNCTION(layer_norm_apply, "deeiiinnwx", "id");
-  CHECK_FUNCTION(layer_norm_internal_gradients, "deeiinzwwx");
-  CHECK_FUNCTION(layer_norm_fused_params, "deeiiiiwwwzx");
-  CHECK_FUNCTION(layer_norm_backward_apply, "deeiiniiiwx", "jd je");
-  CHECK_FUNCTION(layer_norm_gamma_beta_backward, "deeiiiiwwx");
-}
-
-TEST_CASE("the instance norm's steps refuse bad arguments and write nothing") {
-  CHECK_FUNCTION(instance_norm_moments, "doeeeipwwsx", "", instance_norm_forward_bytes);
-  CHECK_FUNCTION(instance_norm_fused_params, "deeiiiiwwx");
-  CHECK_FUNCTION(instance_norm_apply, "doeeeiiiwx", "if");
-  CHECK_FUNCTION(instance_norm_internal_gradients, "doeeeiiwwx");
-  CHECK_FUNCTION(instance_norm_backward_apply, "doeeeiiiiiiiwx", "mf mg");
-  CHECK_FUNCTION(instance_norm_gamma_beta_backward, "deeiiiiwwx");
+TEST_CASE("an array of float64 is aligned to 8 bytes, an absent one to nothing") {
+  alignas(8) const double x[3] = {1, 2, 3};
+  alignas(8) double y[3];
+  const auto* const shifted = reinterpret_cast<const unsigned char*>(x) + sizeof(float);
+  const auto call = [&](const void* in, std::int64_t rows) {
+    return normkernels_layer_norm_forward(NORMKERNELS_F64, rows, 2, in, nullptr, nullptr, 0, y,
+                                          nullptr, nullptr, nullptr);
+  };
+  CHECK(call(x, 1) == NORMKERNELS_OK);
+  CHECK(call(shifted, 1) == NORMKERNELS_MISALIGNED + 4);
+  CHECK(call(shifted, 0) == NORMKERNELS_OK);
 }
 
 TEST_CASE("every status has a sentence of its own") {
-  const normkernels_status kinds[] = {
-      NORMKERNELS_OK,           NORMKERNELS_NULL_POINTER, NORMKERNELS_BAD_EXTENT,
-      NORMKERNELS_BAD_DTYPE,    NORMKERNELS_BAD_ORDER,    NORMKERNELS_BAD_EPSILON,
-      NORMKERNELS_BAD_SIZE,     NORMKERNELS_BAD_SCALAR,   NORMKERNELS_OVERLAP,
-      NORMKERNELS_BAD_EXECUTOR, NORMKERNELS_UNKNOWN_ISA,  NORMKERNELS_UNSUPPORTED_ISA};
+  const std::set<normkernels_status> kinds = {NORMKERNELS_OK,
+                                              NORMKERNELS_NULL_POINTER,
+                                              NORMKERNELS_BAD_EXTENT,
+                                              NORMKERNELS_BAD_DTYPE,
+                                              NORMKERNELS_BAD_ORDER,
+                                              NORMKERNELS_BAD_EPSILON,
+                                              NORMKERNELS_BAD_SIZE,
+                                              NORMKERNELS_BAD_SCALAR,
+                                              NORMKERNELS_OVERLAP,
+                                              NORMKERNELS_BAD_EXECUTOR,
+                                              NORMKERNELS_UNKNOWN_ISA,
+                                              NORMKERNELS_UNSUPPORTED_ISA,
+                                              NORMKERNELS_BAD_NUM_THREADS,
+                                              NORMKERNELS_MISALIGNED};
+  std::set<std::string> sentences;
   for (const normkernels_status kind : kinds) {
     CAPTURE(kind);
     const std::string sentence = normkernels_status_string(kind);
-    CHECK_FALSE(sentence.empty());
-    if (kind != NORMKERNELS_OK) CHECK(sentence == normkernels_status_string(kind + 3));
-    for (const normkernels_status other : kinds) {
-      if (other != kind) CHECK(sentence != normkernels_status_string(other));
+    CHECK(sentences.insert(sentence).second);
+    CHECK(normkernels_status_kind(kind) == kind);
+    CHECK(normkernels_status_argument(kind) == 0);
+    if (kind == NORMKERNELS_OK) continue;
+    for (const std::int32_t position : {1, 18, 99}) {
+      CHECK(sentence == normkernels_status_string(kind + position));
+      CHECK(normkernels_status_kind(kind + position) == kind);
+      CHECK(normkernels_status_argument(kind + position) == position);
     }
   }
-  for (const normkernels_status unknown : {-1, 12345, 99}) {
-    CHECK(normkernels_status_string(unknown) != nullptr);
+}
+
+TEST_CASE("a number that is no status is told apart from all that are") {
+  const std::string none = normkernels_status_string(-1);
+  CHECK(none != normkernels_status_string(NORMKERNELS_OK));
+  using Limits = std::numeric_limits<normkernels_status>;
+  for (const normkernels_status number :
+       {Limits::min(), Limits::min() + 1, -1300, -100, -5, -1, 1, 42, 99, 12345, Limits::max()}) {
+    CAPTURE(number);
+    CHECK(normkernels_status_string(number) == none);
+    const normkernels_status kind = normkernels_status_kind(number);
+    CHECK(kind != NORMKERNELS_OK);
+    CHECK(normkernels_status_string(kind) == none);
+    const std::int32_t position = normkernels_status_argument(number);
+    CHECK(position >= 0);
+    CHECK(kind + position == number);
   }
 }

@@ -73,6 +73,21 @@ TEST_CASE("an error names the function and the argument") {
   CHECK_THROWS_AS(nk::set_num_threads(-1), std::invalid_argument);
 }
 
+TEST_CASE("a status that no function returns is an error that names no argument") {
+  for (const normkernels_status status :
+       {42, -5, 12345, NORMKERNELS_NULL_POINTER + 3, NORMKERNELS_NULL_POINTER + 99}) {
+    CAPTURE(status);
+    try {
+      nk::detail::check(status, "function", "dtype rows");
+      FAIL("no error");
+    } catch (const nk::error& thrown) {
+      CHECK(thrown.what() == std::string("function: ") + normkernels_status_string(status));
+      CHECK(thrown.status() == status);
+      CHECK(thrown.kind() != NORMKERNELS_OK);
+    }
+  }
+}
+
 TEST_CASE("what the environment has spoilt is an error of no single argument") {
   const nk::error e(NORMKERNELS_UNKNOWN_ISA, "");
   CHECK(normkernels_status_argument(e.status()) == 0);

@@ -11,14 +11,17 @@
  * What holds for every function
  *
  * - Arrays are dense and row-major, and their elements have the type that `dtype` names. Each
- *   pointer is aligned to its element; nothing more is asked of it. Extents are int64_t, may be 0.
+ *   pointer is aligned to its element, or it is refused; nothing more is asked of it.
+ * - Extents are int64_t and may be 0. A call without elements returns at once, however large its
+ *   other extents: it looks at no array that has none, and writes 0 to the gradients of parameters
+ *   and to statistics what their entries say.
  * - Optional pointers are marked "or NULL". An input that is NULL acts as its neutral value
  *   (gamma 1, beta 0); an output that is NULL is not computed.
  * - Aliasing: an output may be the very same array as an input only where its entry says so. Any
  *   other overlap of an output with another argument is refused.
  * - Memory: the library allocates nothing. Where a function takes `workspace`, the matching
  *   `..._workspace_bytes` says how large that must be (for the same arguments; 0: NULL will do),
- *   aligned to 64 bytes.
+ *   aligned to 64 bytes, or it is refused.
  * - Errors: arguments are checked before anything is written. The returned status is
  *   NORMKERNELS_OK or names the kind of the error and the argument. Nothing prints, aborts,
  *   throws, exits or sets errno.
@@ -67,7 +70,7 @@ typedef int32_t normkernels_status;
 enum {
   NORMKERNELS_OK = 0,
   NORMKERNELS_NULL_POINTER = 100, /* a required pointer is NULL */
-  NORMKERNELS_BAD_EXTENT = 200,   /* an extent is negative, or the array would not fit in memory */
+  NORMKERNELS_BAD_EXTENT = 200,   /* an extent is negative, or an array would not fit in memory */
   NORMKERNELS_BAD_DTYPE = 300,    /* not one of NORMKERNELS_F32, NORMKERNELS_F64 */
   NORMKERNELS_BAD_ORDER = 400,    /* not one of NORMKERNELS_NCHW, NORMKERNELS_NHWC */
   NORMKERNELS_BAD_EPSILON = 500,  /* negative, NaN or infinite */
@@ -77,20 +80,22 @@ enum {
   NORMKERNELS_BAD_EXECUTOR = 900, /* wrong struct_size, or a negative number of threads */
   NORMKERNELS_UNKNOWN_ISA = 1000, /* no instruction set of that name */
   NORMKERNELS_UNSUPPORTED_ISA = 1100, /* known, but this machine does not have it */
-  NORMKERNELS_BAD_NUM_THREADS = 1200 /* the variable NORMKERNELS_NUM_THREADS is not a number */
+  NORMKERNELS_BAD_NUM_THREADS = 1200, /* the variable NORMKERNELS_NUM_THREADS is not a number */
+  NORMKERNELS_MISALIGNED = 1300 /* an array not aligned to its elements, a workspace to 64 bytes */
 };
 
-/** One sentence that says what the kind of `status` means, whatever its position. Never NULL. */
+/** One sentence that says what the kind of `status` means, whatever its position; of a number that
+ * is no status, that it is none. Never NULL. */
 NORMKERNELS_API const char* normkernels_status_string(normkernels_status status);
 
 /** The position of the argument at fault, counted from 1 in the C parameter list; 0 if none. */
 static inline int32_t normkernels_status_argument(normkernels_status status) {
-  return status % 100;
+  return status < 100 ? 0 : status % 100;
 }
 
-/** The kind: one of the constants above. */
+/** The kind: one of the constants above. A number that is no status has none of them. */
 static inline normkernels_status normkernels_status_kind(normkernels_status status) {
-  return status - status % 100;
+  return status - normkernels_status_argument(status);
 }
 
 /* ---- Element types and layouts ------------------------------------------------------ */
@@ -109,10 +114,10 @@ enum { NORMKERNELS_NCHW = 1, NORMKERNELS_NHWC = 2 };
 /** Who runs the work.
  *
  * Without `run`, the library's own threads. They are started when a call is first worth them, wait
- * asleep, and end with the process. One call at a time has them; the caller's thread takes part, and
- * does the whole work where no other can be started, while they are another call's, and in a call
- * from inside a task. A child of fork() starts its own. Once there are threads, dlclose() leaves the
- * library loaded.
+ * asleep, and end with the process. One call at a time has them; the caller's thread takes part,
+ * and does the whole work where no other can be started, while they are another call's, and in a
+ * call from inside a task. A child of fork() starts its own. Once there are threads, dlclose()
+ * leaves the library loaded.
  *
  * With `run`, the caller's: it must call task(argument, i) once for every i in [0, tasks), in any
  * order and on any threads, and return when all are done; the library then creates no thread.
@@ -130,8 +135,9 @@ typedef struct normkernels_executor {
 /** The default number of threads, from 1 to 1024: what normkernels_set_num_threads said, else the
  * environment variable NORMKERNELS_NUM_THREADS (empty or 0: as if it were not there), else
  * OMP_NUM_THREADS (the first of a list), else the processors that affinity and the quotas of the
- * process's cgroups leave to it. Unless it is our own setting: never more than OMP_THREAD_LIMIT, and
- * than a GNU OpenMP runtime in the process would use (omp_set_num_threads, torch.set_num_threads).
+ * process's cgroups leave to it. Unless it is our own setting: never more than OMP_THREAD_LIMIT,
+ * and than a GNU OpenMP runtime in the process would use (omp_set_num_threads,
+ * torch.set_num_threads).
  *
  * Environment, affinity and quota are read once, the latter two again in a child of fork(). A call
  * uses fewer threads where its work is not worth them, and while other calls are under way. Returns
@@ -139,8 +145,8 @@ typedef struct normkernels_executor {
  * default then returns BAD_NUM_THREADS. */
 NORMKERNELS_API int32_t normkernels_num_threads(void);
 
-/** Sets that default; 0 returns to the automatic one, more than 1024 count as 1024. BAD_EXECUTOR + 1
- * if negative. */
+/** Sets that default; 0 returns to the automatic one, more than 1024 count as 1024. BAD_EXECUTOR +
+ * 1 if negative. */
 NORMKERNELS_API normkernels_status normkernels_set_num_threads(int32_t num_threads);
 
 /* ---- Instruction sets --------------------------------------------------------------- */
@@ -157,8 +163,10 @@ NORMKERNELS_API const char* normkernels_isa_name(int32_t index);
 NORMKERNELS_API int32_t normkernels_isa_supported(int32_t index);
 
 /** The index of the one in use: what was forced, else what the environment variable NORMKERNELS_ISA
- * names, else the best that the machine has. -1 if the environment names one that cannot be used;
- * every operator then returns UNKNOWN_ISA or UNSUPPORTED_ISA. */
+ * names, else the best that the machine has. -1 if the environment names one that cannot be used,
+ * or the machine has none of this build's; every operator then returns UNKNOWN_ISA or
+ * UNSUPPORTED_ISA.
+ */
 NORMKERNELS_API int32_t normkernels_isa_active(void);
 
 /** Uses the one of that name from now on, in every thread; NULL returns to the automatic choice.
@@ -229,7 +237,8 @@ NORMKERNELS_API size_t normkernels_instance_norm_forward_workspace_bytes(normker
  *  y        as x; may be x
  *  mean     [n, c] or NULL      inv_std  [n, c] or NULL
  *
- *  A constant plane gives exactly bias, also with epsilon 0 (inv_std is then infinite). */
+ *  A constant plane gives exactly bias, also with epsilon 0 (inv_std is then infinite). With
+ *  spatial = 0, mean is 0 and inv_std 1 / sqrt(epsilon). */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_forward(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* x, const void* scale, const void* bias, double epsilon, void* y, void* mean,

@@ -11,12 +11,14 @@
 //   Types      float and double are told apart by the type of the arrays.
 //   Defaults   Optional arrays come last and default to nullptr, epsilon to 1e-5.
 //   Errors     are thrown as normkernels::error, which names the function and the argument.
-//   Workspace  is allocated where the function needs one, unless the caller gives it.
+//   Workspace  is allocated where the function needs one, unless the caller gives it: aligned to
+//              64 bytes.
 #ifndef NORMKERNELS_NORMKERNELS_HPP_
 #define NORMKERNELS_NORMKERNELS_HPP_
 
 #include <normkernels/normkernels.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -78,9 +80,10 @@ inline void check(normkernels_status status, const char* function, std::string_v
   if (status == NORMKERNELS_OK) return;
   std::string message = function;
   if (const std::int32_t position = normkernels_status_argument(status); position > 0) {
-    std::size_t begin = 0;
-    for (std::int32_t i = 1; i < position; ++i) begin = parameters.find(' ', begin) + 1;
-    message.append(": ").append(parameters.substr(begin, parameters.find(' ', begin) - begin));
+    for (std::int32_t i = 1; i < position && !parameters.empty(); ++i)
+      parameters.remove_prefix(std::min(parameters.find(' '), parameters.size() - 1) + 1);
+    if (!parameters.empty())
+      message.append(": ").append(parameters.substr(0, parameters.find(' ')));
   }
   throw error(status, message + ": " + normkernels_status_string(status));
 }
@@ -157,7 +160,7 @@ inline std::vector<Isa> isas() {
   return result;
 }
 
-/// The one in use; empty where NORMKERNELS_ISA names one that cannot be.
+/// The one in use; empty where NORMKERNELS_ISA names one that cannot be, or the machine has none.
 inline std::string active_isa() {
   const char* name = normkernels_isa_name(normkernels_isa_active());
   return name == nullptr ? std::string() : std::string(name);
