@@ -41,7 +41,7 @@ def test_the_python_module_exports_its_entry_alone():
     exported = [name for _, name in symbols("-D", "--defined-only", nk._core.__file__)]
     own = {name for name in exported if not name.startswith("_Z")}
     assert own == {"PyInit__core", "normkernels_python_module"}
-    assert not [name for name in exported if "normkernels" in name]
+    assert not [name for name in exported if "normkernels" in name and name not in own]
 
 
 def test_the_wrapper_names_the_parameters_of_the_header():
