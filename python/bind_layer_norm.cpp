@@ -8,50 +8,44 @@ namespace {
 py::handle LayerNorm, LayerNormGradient, SigmaAndFusedParams, InternalGradients, FusedParams,
     GammaBetaGradient;
 
-py::object layer_norm(py::handle x, py::handle gamma, py::handle beta, py::handle axis,
-                      py::handle epsilon, py::handle out, py::handle return_stats,
-                      py::handle num_threads) {
-  Call call("layer_norm");
-  const Matrix in = call.matrix(call.input(x, "x"), axis);
-  const View gammas = call.columns(gamma, "gamma", in);
-  const View betas = call.columns(beta, "beta", in);
-  const double eps = call.epsilon(epsilon);
-  const Executor executor = call.executor(num_threads);
-  const bool stats = call.flag(return_stats, "return_stats");
-  Output y = call.output(out, "out", in.x, "x");
+py::object layer_norm(Call& call, const Array& x, const OptionalArray& gamma,
+                      const OptionalArray& beta, const Integer& axis, Epsilon epsilon,
+                      const Out& out, Flag return_stats, const Executor& executor) {
+  const Matrix in = call.matrix(call.input(x), axis);
+  const View gammas = call.columns(gamma, in);
+  const View betas = call.columns(beta, in);
+  Output y = call.output(out, in.x, "x");
   Output mean, sigma;
-  if (stats) {
+  if (return_stats.get()) {
     mean = call.create_rows(in);
     sigma = call.create_rows(in);
   }
   static constexpr const char* names[] = {"dtype",   "x",   "x",    "x",     "gamma",      "beta",
                                           "epsilon", "out", "mean", "sigma", "num_threads"};
-  call.run(in.x.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_layer_norm_forward(call.dtype(), in.rows, in.cols, in.x.data, gammas.data,
-                                          betas.data, eps, y.data, mean.data, sigma.data,
+                                          betas.data, epsilon.get(), y.data, mean.data, sigma.data,
                                           executor.get());
   });
-  return stats ? named(LayerNorm, y, mean, sigma) : y.array;
+  return return_stats.get() ? named(LayerNorm, y, mean, sigma) : y.array;
 }
 
-py::object layer_norm_backward(py::handle dy, py::handle x, py::handle mean, py::handle sigma,
-                               py::handle gamma, py::handle axis, py::handle out,
-                               py::handle num_threads) {
-  Call call("layer_norm_backward");
-  const Matrix in = call.matrix(call.input(x, "x"), axis);
-  const View dys = call.like(dy, "dy", in.x);
-  const View means = call.rows(mean, "mean", in);
-  const View sigmas = call.rows(sigma, "sigma", in);
-  const View gammas = call.columns(gamma, "gamma", in);
-  const Executor executor = call.executor(num_threads);
-  Output dx = call.output(out, "out", in.x, "dy or x");
+py::object layer_norm_backward(Call& call, const Array& dy, const Array& x, const Array& mean,
+                               const Array& sigma, const OptionalArray& gamma, const Integer& axis,
+                               const Out& out, const Executor& executor) {
+  const Matrix in = call.matrix(call.input(x), axis);
+  const View dys = call.like(dy, in.x);
+  const View means = call.rows(mean, in);
+  const View sigmas = call.rows(sigma, in);
+  const View gammas = call.columns(gamma, in);
+  Output dx = call.output(out, in.x, "dy or x");
   Output dgamma = call.create_columns(in), dbeta = call.create_columns(in);
   Workspace workspace(
       normkernels_layer_norm_backward_workspace_bytes(call.dtype(), in.rows, in.cols));
   static constexpr const char* names[] = {"dtype", "x",         "x",          "dy",  "x",
                                           "mean",  "sigma",     "gamma",      "out", "dgamma",
                                           "dbeta", "workspace", "num_threads"};
-  call.run(in.x.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_layer_norm_backward(
         call.dtype(), in.rows, in.cols, dys.data, in.x.data, means.data, sigmas.data, gammas.data,
         dx.data, dgamma.data, dbeta.data, workspace.get(), executor.get());
@@ -61,36 +55,32 @@ py::object layer_norm_backward(py::handle dy, py::handle x, py::handle mean, py:
 
 /* ---- Caffe2's steps -------------------------------------------------------------------------- */
 
-py::object compute_sigma_and_fused_params(py::handle mean, py::handle var, py::handle epsilon,
-                                          py::handle num_threads) {
-  Call call("compute_sigma_and_fused_params");
-  const View means = call.input(mean, "mean");
-  const View vars = call.as_many(var, "var", means);
-  const double eps = call.epsilon(epsilon);
-  const Executor executor = call.executor(num_threads);
+py::object compute_sigma_and_fused_params(Call& call, const Array& mean, const Array& var,
+                                          Epsilon epsilon, const Executor& executor) {
+  const View means = call.input(mean);
+  const View vars = call.as_many(var, means);
   Output sigma = call.create_like(means), scale = call.create_like(means),
          bias = call.create_like(means);
   static constexpr const char* names[] = {"dtype", "mean",  "epsilon", "mean",       "var",
                                           "sigma", "scale", "bias",    "num_threads"};
-  call.run(means.size, names, [&] {
-    return normkernels_compute_sigma_and_fused_params(call.dtype(), means.size, eps, means.data,
-                                                      vars.data, sigma.data, scale.data, bias.data,
-                                                      executor.get());
+  call.run(names, [&] {
+    return normkernels_compute_sigma_and_fused_params(call.dtype(), means.size, epsilon.get(),
+                                                      means.data, vars.data, sigma.data, scale.data,
+                                                      bias.data, executor.get());
   });
   return named(SigmaAndFusedParams, sigma, scale, bias);
 }
 
-py::object compute_internal_gradients(py::handle dy, py::handle x, py::handle gamma,
-                                      py::handle axis, py::handle num_threads) {
-  Call call("compute_internal_gradients");
-  const Matrix in = call.matrix(call.input(x, "x"), axis);
-  const View dys = call.like(dy, "dy", in.x);
-  const View gammas = call.columns(gamma, "gamma", in);
-  const Executor executor = call.executor(num_threads);
+py::object compute_internal_gradients(Call& call, const Array& dy, const Array& x,
+                                      const OptionalArray& gamma, const Integer& axis,
+                                      const Executor& executor) {
+  const Matrix in = call.matrix(call.input(x), axis);
+  const View dys = call.like(dy, in.x);
+  const View gammas = call.columns(gamma, in);
   Output dyx = call.create_like(in.x), ds = call.create_rows(in), db = call.create_rows(in);
   static constexpr const char* names[] = {"dtype", "x",   "x",  "dy", "x",
                                           "gamma", "dyx", "ds", "db", "num_threads"};
-  call.run(in.x.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_layer_norm_internal_gradients(call.dtype(), in.rows, in.cols, dys.data,
                                                      in.x.data, gammas.data, dyx.data, ds.data,
                                                      db.data, executor.get());
@@ -98,40 +88,36 @@ py::object compute_internal_gradients(py::handle dy, py::handle x, py::handle ga
   return named(InternalGradients, dyx, ds, db);
 }
 
-py::object compute_fused_params(py::handle mean, py::handle sigma, py::handle ds, py::handle db,
-                                py::handle n, py::handle num_threads) {
-  Call call("compute_fused_params");
-  const View means = call.input(mean, "mean");
-  const View sigmas = call.as_many(sigma, "sigma", means);
-  const View dss = call.as_many(ds, "ds", means);
-  const View dbs = call.as_many(db, "db", means);
-  const int64_t cols = call.count(n, "n", 0);
-  const Executor executor = call.executor(num_threads);
+py::object compute_fused_params(Call& call, const Array& mean, const Array& sigma, const Array& ds,
+                                const Array& db, CountFrom<0> n, const Executor& executor) {
+  const View means = call.input(mean);
+  const View sigmas = call.as_many(sigma, means);
+  const View dss = call.as_many(ds, means);
+  const View dbs = call.as_many(db, means);
   Output rstd = call.create_like(means), x_scale = call.create_like(means),
          bias = call.create_like(means), g_scale = call.create_like(means);
   static constexpr const char* names[] = {"dtype",   "mean", "n",       "mean",
                                           "sigma",   "ds",   "db",      "rstd",
                                           "x_scale", "bias", "g_scale", "num_threads"};
-  call.run(means.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_layer_norm_fused_params(
-        call.dtype(), means.size, cols, means.data, sigmas.data, dss.data, dbs.data, rstd.data,
+        call.dtype(), means.size, n.get(), means.data, sigmas.data, dss.data, dbs.data, rstd.data,
         x_scale.data, bias.data, g_scale.data, executor.get());
   });
   return named(FusedParams, rstd, x_scale, bias, g_scale);
 }
 
-py::object gamma_beta_backward(py::handle dyx, py::handle dy, py::handle rstd, py::handle g_scale,
-                               py::handle axis, py::handle num_threads) {
-  Call call("gamma_beta_backward");
-  const Matrix in = call.matrix(call.input(dyx, "dyx"), axis);
-  const View dys = call.like(dy, "dy", in.x);
-  const View rstds = call.rows(rstd, "rstd", in);
-  const View g_scales = call.rows(g_scale, "g_scale", in);
-  const Executor executor = call.executor(num_threads);
+py::object gamma_beta_backward(Call& call, const Array& dyx, const Array& dy, const Array& rstd,
+                               const Array& g_scale, const Integer& axis,
+                               const Executor& executor) {
+  const Matrix in = call.matrix(call.input(dyx), axis);
+  const View dys = call.like(dy, in.x);
+  const View rstds = call.rows(rstd, in);
+  const View g_scales = call.rows(g_scale, in);
   Output dgamma = call.create_columns(in), dbeta = call.create_columns(in);
   static constexpr const char* names[] = {"dtype", "dyx",     "dyx",    "dyx",   "dy",
                                           "rstd",  "g_scale", "dgamma", "dbeta", "num_threads"};
-  call.run(in.x.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_layer_norm_gamma_beta_backward(call.dtype(), in.rows, in.cols, in.x.data,
                                                       dys.data, rstds.data, g_scales.data,
                                                       dgamma.data, dbeta.data, executor.get());
@@ -139,19 +125,18 @@ py::object gamma_beta_backward(py::handle dyx, py::handle dy, py::handle rstd, p
   return named(GammaBetaGradient, dgamma, dbeta);
 }
 
-py::object layer_norm_forward(py::handle x, py::handle scale, py::handle bias, py::handle gamma,
-                              py::handle beta, py::handle axis, py::handle num_threads) {
-  Call call("helpers.layer_norm_forward");
-  const Matrix in = call.matrix(call.input(x, "x"), axis);
-  const View scales = call.rows(scale, "scale", in);
-  const View biases = call.rows(bias, "bias", in);
-  const View gammas = call.columns(gamma, "gamma", in);
-  const View betas = call.columns(beta, "beta", in);
-  const Executor executor = call.executor(num_threads);
+py::object layer_norm_forward(Call& call, const Array& x, const Array& scale, const Array& bias,
+                              const OptionalArray& gamma, const OptionalArray& beta,
+                              const Integer& axis, const Executor& executor) {
+  const Matrix in = call.matrix(call.input(x), axis);
+  const View scales = call.rows(scale, in);
+  const View biases = call.rows(bias, in);
+  const View gammas = call.columns(gamma, in);
+  const View betas = call.columns(beta, in);
   Output y = call.create_like(in.x);
   static constexpr const char* names[] = {"dtype", "x",     "x",    "x", "scale",
                                           "bias",  "gamma", "beta", "y", "num_threads"};
-  call.run(in.x.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_layer_norm_apply(call.dtype(), in.rows, in.cols, in.x.data, scales.data,
                                         biases.data, gammas.data, betas.data, y.data,
                                         executor.get());
@@ -159,21 +144,20 @@ py::object layer_norm_forward(py::handle x, py::handle scale, py::handle bias, p
   return y.array;
 }
 
-py::object layer_norm_backward_step(py::handle dy, py::handle x, py::handle gamma,
-                                    py::handle dy_scale, py::handle x_scale, py::handle bias,
-                                    py::handle axis, py::handle num_threads) {
-  Call call("helpers.layer_norm_backward");
-  const Matrix in = call.matrix(call.input(x, "x"), axis);
-  const View dys = call.like(dy, "dy", in.x);
-  const View gammas = call.columns(gamma, "gamma", in);
-  const View dy_scales = call.rows(dy_scale, "dy_scale", in);
-  const View x_scales = call.rows(x_scale, "x_scale", in);
-  const View biases = call.rows(bias, "bias", in);
-  const Executor executor = call.executor(num_threads);
+py::object layer_norm_backward_step(Call& call, const Array& dy, const Array& x,
+                                    const OptionalArray& gamma, const Array& dy_scale,
+                                    const Array& x_scale, const Array& bias, const Integer& axis,
+                                    const Executor& executor) {
+  const Matrix in = call.matrix(call.input(x), axis);
+  const View dys = call.like(dy, in.x);
+  const View gammas = call.columns(gamma, in);
+  const View dy_scales = call.rows(dy_scale, in);
+  const View x_scales = call.rows(x_scale, in);
+  const View biases = call.rows(bias, in);
   Output dx = call.create_like(in.x);
   static constexpr const char* names[] = {
       "dtype", "x", "x", "dy", "x", "gamma", "dy_scale", "x_scale", "bias", "dx", "num_threads"};
-  call.run(in.x.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_layer_norm_backward_apply(
         call.dtype(), in.rows, in.cols, dys.data, in.x.data, gammas.data, dy_scales.data,
         x_scales.data, biases.data, dx.data, executor.get());

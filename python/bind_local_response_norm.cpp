@@ -7,65 +7,48 @@ namespace {
 
 py::handle LocalResponseNorm;
 
-/* What forward and backward share: x, the window and the exponent. */
-struct Lrn {
-  Lrn(Call& call, py::handle x, py::handle order, py::handle size_, py::handle alpha_,
-      py::handle beta_, py::handle bias_)
-      : in(call.planes(call.input(x, "x"), order, 3, 5)),
-        size(call.count(size_, "size", 1)),
-        alpha(call.number(alpha_, "alpha")),
-        beta(call.number(beta_, "beta")),
-        bias(call.number(bias_, "bias")),
-        workspace(normkernels_local_response_norm_workspace_bytes(call.dtype(), in.order, in.n,
-                                                                  in.c, in.spatial, size)) {}
+Workspace workspace_for(const Call& call, const Planes& x, CountFrom<1> size) {
+  return Workspace(normkernels_local_response_norm_workspace_bytes(call.dtype(), x.order, x.n, x.c,
+                                                                   x.spatial, size.get()));
+}
 
-  const Planes in;
-  const int64_t size;
-  const double alpha, beta, bias;
-  Workspace workspace;
-};
-
-py::object local_response_norm(py::handle x, py::handle size, py::handle alpha, py::handle beta,
-                               py::handle bias, py::handle order, py::handle out,
-                               py::handle return_scale, py::handle num_threads) {
-  Call call("local_response_norm");
-  Lrn lrn(call, x, order, size, alpha, beta, bias);
-  const Planes& in = lrn.in;
-  const Executor executor = call.executor(num_threads);
-  const bool with_scale = call.flag(return_scale, "return_scale");
-  Output y = call.output(out, "out", in.x);
+py::object local_response_norm(Call& call, const Array& x, CountFrom<1> size, Number alpha,
+                               Number beta, Number bias, Order order, const Out& out,
+                               Flag return_scale, const Executor& executor) {
+  const Planes in = call.planes(call.input(x), order, 3, 5);
+  Output y = call.output(out, in.x);
   Output scale;
-  if (with_scale) scale = call.create_like(in.x);
+  if (return_scale.get()) scale = call.create_like(in.x);
+  Workspace workspace = workspace_for(call, in, size);
   static constexpr const char* names[] = {"dtype", "order", "x",         "x",          "x",
                                           "x",     "size",  "alpha",     "beta",       "bias",
                                           "out",   "scale", "workspace", "num_threads"};
-  call.run(in.x.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_local_response_norm_forward(
-        call.dtype(), in.order, in.n, in.c, in.spatial, in.x.data, lrn.size, lrn.alpha, lrn.beta,
-        lrn.bias, y.data, scale.data, lrn.workspace.get(), executor.get());
+        call.dtype(), in.order, in.n, in.c, in.spatial, in.x.data, size.get(), alpha.get(),
+        beta.get(), bias.get(), y.data, scale.data, workspace.get(), executor.get());
   });
-  return with_scale ? named(LocalResponseNorm, y, scale) : y.array;
+  return return_scale.get() ? named(LocalResponseNorm, y, scale) : y.array;
 }
 
-py::object local_response_norm_backward(py::handle dy, py::handle x, py::handle size, py::handle y,
-                                        py::handle scale, py::handle alpha, py::handle beta,
-                                        py::handle bias, py::handle order, py::handle out,
-                                        py::handle num_threads) {
-  Call call("local_response_norm_backward");
-  Lrn lrn(call, x, order, size, alpha, beta, bias);
-  const Planes& in = lrn.in;
-  const View dys = call.like(dy, "dy", in.x);
-  const View ys = call.like(y, "y", in.x, kOptional);
-  const View scales = call.like(scale, "scale", in.x, kOptional);
-  const Executor executor = call.executor(num_threads);
-  Output dx = call.output(out, "out", in.x);
+py::object local_response_norm_backward(Call& call, const Array& dy, const Array& x,
+                                        CountFrom<1> size, const OptionalArray& y,
+                                        const OptionalArray& scale, Number alpha, Number beta,
+                                        Number bias, Order order, const Out& out,
+                                        const Executor& executor) {
+  const Planes in = call.planes(call.input(x), order, 3, 5);
+  const View dys = call.like(dy, in.x);
+  const View ys = call.like(y, in.x);
+  const View scales = call.like(scale, in.x);
+  Output dx = call.output(out, in.x);
+  Workspace workspace = workspace_for(call, in, size);
   static constexpr const char* names[] = {
       "dtype", "order", "x",     "x",    "x",    "dy",  "x",         "y",
       "scale", "size",  "alpha", "beta", "bias", "out", "workspace", "num_threads"};
-  call.run(in.x.size, names, [&] {
+  call.run(names, [&] {
     return normkernels_local_response_norm_backward(
         call.dtype(), in.order, in.n, in.c, in.spatial, dys.data, in.x.data, ys.data, scales.data,
-        lrn.size, lrn.alpha, lrn.beta, lrn.bias, dx.data, lrn.workspace.get(), executor.get());
+        size.get(), alpha.get(), beta.get(), bias.get(), dx.data, workspace.get(), executor.get());
   });
   return dx.array;
 }

@@ -1,6 +1,6 @@
 #include <atomic>
 #include <cstdlib>
-#include <limits>
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -59,7 +59,7 @@ constexpr const char* kIsasDoc = R"(isas()
 The instruction sets that this build holds kernels for, worst first: a tuple of Isa(name,
 supported), where `supported` says whether this machine can run it.)";
 
-py::object isas() {
+py::object isas(Call&) {
   const int32_t count = normkernels_isa_count();
   py::tuple result(count);
   for (int32_t i = 0; i < count; ++i) {
@@ -74,7 +74,7 @@ constexpr const char* kActiveIsaDoc = R"(active_isa()
 The name of the instruction set in use: what force_isa said, else what the environment variable
 NORMKERNELS_ISA named at import, else the best that the machine has.)";
 
-py::object active_isa() { return py::str(normkernels_isa_name(normkernels_isa_active())); }
+py::object active_isa(Call&) { return py::str(normkernels_isa_name(normkernels_isa_active())); }
 
 constexpr const char* kForceIsaDoc = R"(force_isa(name)
 --
@@ -85,20 +85,14 @@ The names are those of isas(); "x86_64_v3" and "x86_64_v4" also stand for "avx2"
 ValueError if there is none of that name or this machine does not have it; the choice then stays
 as it was.)";
 
-py::object force_isa(py::handle name) {
-  if (name.is_none()) {
-    normkernels_isa_force(nullptr);
-    return py::none();
+py::object force_isa(Call&, const Name& name) {
+  const normkernels_status status = !name.given()           ? normkernels_isa_force(nullptr)
+                                    : name.get() == nullptr ? NORMKERNELS_UNKNOWN_ISA
+                                                            : normkernels_isa_force(name.get());
+  if (status != NORMKERNELS_OK) {
+    throw py::value_error("force_isa: name is " + name.quoted() + ", " + isa_must(status));
   }
-  if (!PyUnicode_Check(name.ptr())) {
-    Call("force_isa")
-        .refuse_type("name", std::string("is of type ") + Py_TYPE(name.ptr())->tp_name,
-                     "be a string or None");
-  }
-  const normkernels_status status = normkernels_isa_force(name.cast<std::string>().c_str());
-  if (status == NORMKERNELS_OK) return py::none();
-  throw py::value_error("force_isa: name is " + std::string(py::repr(name)) + ", " +
-                        isa_must(status));
+  return py::none();
 }
 
 constexpr const char* kNumThreadsDoc = R"(num_threads()
@@ -112,7 +106,7 @@ holds here, too.
 
 A call with little work uses fewer, and so does one beside which others are under way.)";
 
-py::object num_threads() { return py::int_(normkernels_num_threads()); }
+py::object num_threads(Call&) { return py::int_(normkernels_num_threads()); }
 
 constexpr const char* kNumThreadsSetDoc = R"(num_threads_set()
 --
@@ -121,7 +115,7 @@ What set_num_threads said last; 0: num_threads() is automatic.)";
 
 std::atomic<int32_t> threads_set{0};
 
-py::object num_threads_set() { return py::int_(threads_set.load()); }
+py::object num_threads_set(Call&) { return py::int_(threads_set.load()); }
 
 constexpr const char* kSetNumThreadsDoc = R"(set_num_threads(n)
 --
@@ -129,35 +123,18 @@ constexpr const char* kSetNumThreadsDoc = R"(set_num_threads(n)
 Set the number of threads that num_threads() tells; 0: the automatic one. Numbers over 1024 count
 as 1024. ValueError if negative.)";
 
-py::object set_num_threads(py::handle n) {
-  const Call call("set_num_threads");
-  const int64_t threads = call.count(n, "n", 0);
-  if (threads > std::numeric_limits<int32_t>::max()) {
-    call.refuse_value("n", "is " + std::to_string(threads), "be less than 2**31");
-  }
-  threads_set = static_cast<int32_t>(threads);
-  normkernels_set_num_threads(threads_set);
+py::object set_num_threads(Call&, Threads n) {
+  threads_set = n.get();
+  normkernels_set_num_threads(n.get());
   return py::none();
 }
 
-}  // namespace
-
-}  // namespace normkernels::python
-
-/* By this name threadpoolctl tells the module from others that are called _core. */
-extern "C" {
-NORMKERNELS_API extern const char normkernels_python_module;
-const char normkernels_python_module = 0;
-}
-
-PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
-  namespace py = pybind11;
-  using namespace normkernels::python;
-
+void fill(py::module_ module) {
   check_environment();
   module.doc() = "The compiled functions of normkernels.";
   module.attr("__version__") = normkernels_version();
 
+  prepare_arrays();
   const py::module_ types = py::module_::import("normkernels._types");
   py::module_ helpers = module.def_submodule("helpers", "The compiled functions of helpers.");
   Isa = own(types, "Isa");
@@ -172,3 +149,52 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   add<num_threads_set>(module, kNumThreadsSetDoc);
   add<set_num_threads>(module, kSetNumThreadsDoc);
 }
+
+/* Where pybind11's own entry would hang before Python 3.12: it sets itself up first. On later
+ * versions, too, the classes and signatures that the module holds are one interpreter's. */
+bool in_sub_interpreter() {
+  if (PyInterpreterState_Get() == PyInterpreterState_Main()) return false;
+  PyErr_SetString(PyExc_ImportError,
+                  "normkernels cannot be imported in a sub-interpreter, only in the main one "
+                  "(mod_wsgi: WSGIApplicationGroup %{GLOBAL})");
+  return true;
+}
+
+int execute(PyObject* module) {
+  if (in_sub_interpreter()) return -1;
+  try {
+    PYBIND11_ENSURE_INTERNALS_READY
+    fill(py::reinterpret_borrow<py::module_>(module));
+    return 0;
+  } catch (const std::exception&) {
+    set_error_from_exception();
+    return -1;
+  }
+}
+
+PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, reinterpret_cast<void*>(execute)},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, nullptr},
+};
+
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_core", nullptr, 0, nullptr, slots, nullptr, nullptr, nullptr};
+
+}  // namespace
+
+}  // namespace normkernels::python
+
+/* By this name threadpoolctl tells the module from others that are called _core. */
+extern "C" {
+NORMKERNELS_API extern const char normkernels_python_module;
+const char normkernels_python_module = 0;
+}
+
+/* Not PYBIND11_MODULE: see in_sub_interpreter. */
+PyMODINIT_FUNC PyInit__core() { return PyModuleDef_Init(&normkernels::python::definition); }

@@ -9,7 +9,21 @@
 
 namespace normkernels::python {
 
-void Signature::read(const char* doc, size_t parameters) {
+namespace {
+
+/* A string that lives as long as the process. */
+const char* keep(const py::str& text) { return PyUnicode_AsUTF8(py::str(text).release().ptr()); }
+
+/* "helpers." for the submodule of that name. */
+std::string prefix_of(const py::module_& module) {
+  const std::string name = module.attr("__name__").cast<std::string>();
+  const size_t submodule = name.find("._core.");
+  return submodule == std::string::npos ? "" : name.substr(submodule + sizeof("._core.") - 1) + ".";
+}
+
+}  // namespace
+
+void Signature::read(const py::module_& module, const char* doc, size_t parameters) {
   const std::string text(doc);
   const std::string signature = text.substr(0, text.find("\n--\n"));
   py::dict scope;
@@ -22,7 +36,10 @@ void Signature::read(const char* doc, size_t parameters) {
     throw std::logic_error("not the function's signature: " + signature);
   }
   const py::tuple names = code.attr("co_varnames");
-  for (int i = 0; i < count_; ++i) names_[i] = names[i].cast<py::object>().release().ptr();
+  for (int i = 0; i < count_; ++i) {
+    names_[i] = names[i].cast<py::object>().release().ptr();
+    texts_[i] = PyUnicode_AsUTF8(names_[i]);
+  }
   const py::object positional = twin.attr("__defaults__"), keywords = twin.attr("__kwdefaults__");
   const int given = positional.is_none() ? 0 : static_cast<int>(py::len(positional));
   for (int i = positional_ - given; i < count_; ++i) {
@@ -30,7 +47,8 @@ void Signature::read(const char* doc, size_t parameters) {
         i < positional_ ? positional[py::int_(i - positional_ + given)] : keywords[names_[i]];
     defaults_[i] = value.inc_ref().ptr();
   }
-  name_ = PyUnicode_AsUTF8(twin.attr("__name__").ptr());
+  name_ = keep(twin.attr("__name__"));
+  full_name_ = keep(prefix_of(module) + name_);
   twin_ = twin.inc_ref().ptr();
 }
 

@@ -1,83 +1,165 @@
-#include <cmath>
-#include <limits>
+#include "scalars.h"
 
-#include "arrays.h"
+#include <pybind11/numpy.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
 
 namespace normkernels::python {
 
-std::string text(py::handle value) { return py::str(value); }
+namespace {
+
+/* The most threads that the library ever uses, whichever way their number is said. */
+constexpr int64_t kMaxThreads = 1024;
+
+constexpr int64_t kLargest = std::numeric_limits<int64_t>::max();
+
+std::string message(const char* function, const char* name, const std::string& was,
+                    const std::string& must) {
+  return std::string(function) + ": " + name + " " + was + ", must " + must;
+}
+
+/* str() of an int or a float itself; classes derived from them have a __str__ of their own. */
+std::string text_of(const py::object& number) { return py::str(number); }
+
+/* Python refuses to write out integers of thousands of digits. */
+std::string integer_text(const py::object& integer) {
+  const auto bits = integer.attr("bit_length")().cast<size_t>();
+  return bits > 1024 ? "an integer of " + std::to_string(bits) + " bits" : text_of(integer);
+}
+
+/* What float() says. An error in the object's own code comes out as it is. */
+double real(const Argument& argument, const std::string& must) {
+  const double real = PyFloat_AsDouble(argument.value.ptr());
+  if (real != -1.0 || PyErr_Occurred() == nullptr) return real;
+  py::error_already_set error;
+  if (error.matches(PyExc_OverflowError)) {
+    argument.refuse_from(error, PyExc_ValueError, "is beyond the range of float64", must);
+  }
+  if (!error.matches(PyExc_TypeError)) throw error;
+  argument.refuse_from(error, PyExc_TypeError, type_of(argument.value), "be a number");
+}
+
+std::string is(double value) { return "is " + text_of(py::float_(value)); }
+
+}  // namespace
+
+void refuse_value(const char* function, const char* name, const std::string& was,
+                  const std::string& must) {
+  throw py::value_error(message(function, name, was, must));
+}
+
+void refuse_type(const char* function, const char* name, const std::string& was,
+                 const std::string& must) {
+  throw py::type_error(message(function, name, was, must));
+}
+
+void Argument::refuse_from(py::error_already_set& cause, PyObject* type, const std::string& was,
+                           const std::string& must) const {
+  py::raise_from(cause, type, message(function, name, was, must).c_str());
+  throw py::error_already_set();
+}
 
 std::string type_of(py::handle value) {
   return value.is_none() ? "is None" : std::string("is of type ") + Py_TYPE(value.ptr())->tp_name;
 }
 
-double Call::real(py::handle value, const char* name) const {
-  const double real = PyFloat_AsDouble(value.ptr());
-  if (real != -1.0 || PyErr_Occurred() == nullptr) return real;
-  const bool overflow = PyErr_ExceptionMatches(PyExc_OverflowError) != 0;
-  if (!overflow && PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
-  PyErr_Clear();
-  if (!overflow) refuse_type(name, type_of(value), "be a number");
-  return std::numeric_limits<double>::infinity();
+std::string quoted(py::handle string) {
+  const auto repr = py::reinterpret_steal<py::object>(PyUnicode_Type.tp_repr(string.ptr()));
+  if (!repr) throw py::error_already_set();
+  return repr.cast<std::string>();
 }
 
-double Call::number(py::handle value, const char* name) const {
-  const double number = real(value, name);
-  if (!std::isfinite(number)) refuse_value(name, "is " + text(value), "be finite");
-  return number;
-}
-
-double Call::epsilon(py::handle value) const {
-  const double epsilon = real(value, "epsilon");
-  if (!std::isfinite(epsilon) || epsilon < 0) {
-    refuse_value("epsilon", "is " + text(value), "be finite and >= 0");
-  }
-  return epsilon;
-}
-
-/* What does not fit in 64 bits comes back as the nearest that does: out of every range below. */
-int64_t Call::integer(py::handle value, const char* name) const {
-  if (!PyIndex_Check(value.ptr())) refuse_type(name, type_of(value), "be an integer");
-  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-  if (!index) {
-    PyErr_Clear(); /* an array that is not one integer */
-    refuse_type(name, type_of(value), "be an integer");
+Integer::Integer(const Argument& argument) {
+  py::object index;
+  if (PyIndex_Check(argument.value.ptr())) {
+    index = py::reinterpret_steal<py::object>(PyNumber_Index(argument.value.ptr()));
+    if (!index) {
+      py::error_already_set error;
+      if (!error.matches(PyExc_TypeError)) throw error;
+      argument.refuse_from(error, PyExc_TypeError, type_of(argument.value), "be an integer");
+    }
+  } else {
+    argument.refuse_type(type_of(argument.value), "be an integer");
   }
   int overflow = 0;
-  const long long result = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-  if (overflow > 0) return std::numeric_limits<int64_t>::max();
-  if (overflow < 0) return std::numeric_limits<int64_t>::min();
-  return result;
+  value_ = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow == 0) return;
+  value_ = overflow > 0 ? kLargest : std::numeric_limits<int64_t>::min();
+  large_ = std::move(index);
 }
 
-int64_t Call::count(py::handle value, const char* name, int64_t at_least) const {
-  const int64_t count = integer(value, name);
-  if (count < at_least) {
-    refuse_value(name, "is " + text(value), "be at least " + std::to_string(at_least));
+std::string Integer::text() const { return large_ ? integer_text(large_) : std::to_string(value_); }
+
+Count::Count(const Argument& argument, int64_t least) {
+  const Integer integer(argument);
+  value_ = integer.get();
+  if (value_ < least) {
+    argument.refuse_value("is " + integer.text(), "be at least " + std::to_string(least));
   }
-  if (count == std::numeric_limits<int64_t>::max()) {
-    refuse_value(name, "is " + text(value), "be less than 2**63 - 1");
-  }
-  return count;
+  if (value_ == kLargest) argument.refuse_value("is " + integer.text(), "be less than 2**63 - 1");
 }
 
-bool Call::flag(py::handle value, const char* name) const {
-  const int truth = PyObject_IsTrue(value.ptr());
+Number::Number(const Argument& argument) : value_(real(argument, "be finite")) {
+  if (!std::isfinite(value_)) argument.refuse_value(is(value_), "be finite");
+}
+
+Epsilon::Epsilon(const Argument& argument) : value_(real(argument, "be finite and >= 0")) {
+  if (!std::isfinite(value_) || value_ < 0) {
+    argument.refuse_value(is(value_), "be finite and >= 0");
+  }
+}
+
+Flag::Flag(const Argument& argument) {
+  const int truth = PyObject_IsTrue(argument.value.ptr());
   if (truth < 0) {
-    PyErr_Clear(); /* an array of several */
-    refuse_type(name, type_of(value), "be True or False");
+    py::error_already_set error;
+    /* An array of several has no truth either, and says so by a ValueError. */
+    const bool array = py::isinstance<py::array>(argument.value);
+    if (!error.matches(PyExc_TypeError) && !(array && error.matches(PyExc_ValueError))) throw error;
+    argument.refuse_from(error, PyExc_TypeError, type_of(argument.value), "be True or False");
   }
-  return truth != 0;
+  value_ = truth != 0;
 }
 
-Executor Call::executor(py::handle num_threads) const {
-  if (num_threads.is_none()) return Executor(0);
-  const int64_t threads = integer(num_threads, "num_threads");
-  if (threads < 0 || threads > std::numeric_limits<int32_t>::max()) {
-    refuse_value("num_threads", "is " + text(num_threads),
-                 "be at least 1, or None or 0 for the default, and less than 2**31");
+Order::Order(const Argument& argument) {
+  if (!PyUnicode_Check(argument.value.ptr())) {
+    argument.refuse_type(type_of(argument.value), "be a string");
   }
-  return Executor(static_cast<int32_t>(threads));
+  const auto is = [&](const char* name) {
+    return PyUnicode_CompareWithASCIIString(argument.value.ptr(), name) == 0;
+  };
+  if (is("NCHW") || is("nchw")) {
+    value_ = NORMKERNELS_NCHW;
+  } else if (is("NHWC") || is("nhwc")) {
+    value_ = NORMKERNELS_NHWC;
+  } else {
+    argument.refuse_value("is " + quoted(argument.value), "be 'NCHW' or 'NHWC'");
+  }
+}
+
+Name::Name(const Argument& argument) : value_(argument.value) {
+  if (value_.is_none()) return;
+  if (!PyUnicode_Check(value_.ptr())) {
+    argument.refuse_type(type_of(value_), "be a string or None");
+  }
+  Py_ssize_t bytes = 0;
+  text_ = PyUnicode_AsUTF8AndSize(value_.ptr(), &bytes);
+  if (text_ == nullptr) {
+    py::error_already_set error;
+    if (!error.matches(PyExc_UnicodeError)) throw error;
+  } else if (std::strlen(text_) != static_cast<size_t>(bytes)) {
+    text_ = nullptr;
+  }
+}
+
+Threads::Threads(const Argument& argument) {
+  const Integer integer(argument);
+  if (integer.get() < 0) {
+    argument.refuse_value("is " + integer.text(), "be at least 1, or 0 for the default");
+  }
+  value_ = static_cast<int32_t>(integer.get() < kMaxThreads ? integer.get() : kMaxThreads);
 }
 
 }  // namespace normkernels::python

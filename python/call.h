@@ -1,0 +1,175 @@
+/* How a Python call becomes a C call: the converted arguments in, status out.
+ *
+ * The arrays of a call are looked at and checked here and nowhere else, so that each error names
+ * the function, the argument, what it was and what it must be. The bind_*.cpp files say only which
+ * argument has which shape. Nothing is written before all of them have passed.
+ *
+ * No code of the caller's runs from the first look on: what it could do is done (arrays.h). While
+ * NumPy copies or a kernel runs, other threads may; an array that one of them reshapes is read as
+ * it was, but what one frees in place, by resize(refcheck=False), is lost.
+ */
+#ifndef NORMKERNELS_PYTHON_CALL_H_
+#define NORMKERNELS_PYTHON_CALL_H_
+
+#include <normkernels/normkernels.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "arrays.h"
+#include "scalars.h"
+
+namespace normkernels::python {
+
+/* With fewer elements a kernel keeps the GIL: it runs for 5 microseconds, LRN for 50 at most. To
+ * give the GIL back and take it again costs 45 ns (a row of 768 takes 380), but milliseconds beside
+ * a thread that is busy in Python, which parts with it once per switch interval: layer norm of
+ * 22 x 768 took 3 ms there, and 9 microseconds with the GIL kept. */
+constexpr int64_t kReleaseGilElements = 1 << 14;
+
+/* A dense, aligned, native input. `data` is NULL where an optional argument is None. */
+struct View {
+  const char* name = nullptr;
+  const void* data = nullptr;
+  Shape shape;
+  int64_t size = 0;
+};
+
+/* x as rows and columns: the dimensions before `axis`, and those from it on. */
+struct Matrix {
+  View x;
+  int axis;
+  int64_t rows, cols;
+};
+
+/* x as [n, c, spatial] or [n, spatial, c]. */
+struct Planes {
+  View x;
+  normkernels_order order;
+  int64_t n, c, spatial;
+};
+
+struct Output {
+  py::object array;
+  void* data = nullptr;
+};
+
+/* Scratch memory, aligned as the kernels ask: on the stack where it is small, else NumPy's. */
+class Workspace {
+ public:
+  explicit Workspace(size_t bytes);
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* get() { return data_; }
+
+ private:
+  static constexpr size_t kAlignment = 64;
+  /* Enough for the gradient of one row of 1024; to make an array instead takes 130 ns. */
+  alignas(kAlignment) unsigned char small_[16 * 1024];
+  py::object large_;
+  void* data_;
+};
+
+/* One call of one function. The first input sets the dtype that all others must have. */
+class Call {
+ public:
+  explicit Call(const char* function) : function_(function) {}
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  normkernels_dtype dtype() const;
+
+  /* Inputs, by the shape that they must have. Of an absent one, the view is empty. */
+  View input(const Array& array);
+  View like(const Array& array, const View& x);
+  View as_many(const Array& array, const View& x);
+  View rows(const Array& array, const Matrix& x);
+  View columns(const Array& array, const Matrix& x);
+  View channels(const Array& array, const Planes& x);
+  View per_plane(const Array& array, const Planes& x);
+
+  Matrix matrix(const View& x, const Integer& axis) const;
+  Planes planes(const View& x, const Order& order, int min_rank, int max_rank = kMaxRank) const;
+  /* A table of statistics (N, C): planes without an extent of their own. */
+  Planes table(const View& x) const;
+
+  /* Outputs. `alias` names the input that the caller's array may be. */
+  Output output(const Out& out, const View& x, const char* alias = nullptr);
+  Output create(const Shape& shape);
+  Output create_like(const View& x) { return create(x.shape); }
+  Output create_rows(const Matrix& x);
+  Output create_columns(const Matrix& x) {
+    return create(x.x.shape.part(x.axis, x.x.shape.rank()));
+  }
+
+  /* Runs the C function. `names` are the Python names of its parameters, in its order. */
+  template <size_t N, class Function>
+  void run(const char* const (&names)[N], Function&& function) const {
+    normkernels_status status;
+    if (most_elements_ < kReleaseGilElements) {
+      status = function();
+    } else {
+      py::gil_scoped_release release;
+      status = function();
+    }
+    if (status != NORMKERNELS_OK) fail(status, names, N);
+  }
+
+  [[noreturn]] void refuse_value(const char* name, const std::string& was,
+                                 const std::string& must) const {
+    python::refuse_value(function_, name, was, must);
+  }
+  [[noreturn]] void refuse_type(const char* name, const std::string& was,
+                                const std::string& must) const {
+    python::refuse_type(function_, name, was, must);
+  }
+
+ private:
+  /* The bytes that an array lies between. */
+  struct Memory {
+    uintptr_t begin, end;
+  };
+  /* An input that had to be copied, and where it came from. */
+  struct Copy {
+    Memory original;
+    py::object dense;
+  };
+  struct Alias {
+    const char* name = nullptr;
+    const char* alias = nullptr;
+  };
+
+  static Memory memory_of(py::handle array);
+  /* Counts with the largest: the GIL is released by it. */
+  int64_t counted(const char* name, const Shape& shape);
+  template <class Describe>
+  View of_size(const Array& array, int64_t expected, Describe&& describe);
+  void check_out(const Out& out, const View& x, const char* alias) const;
+  [[noreturn]] void fail(normkernels_status status, const char* const* names, size_t n) const;
+
+  const char* function_;
+  int type_num_ = 0;
+  const char* reference_ = nullptr;
+  int64_t most_elements_ = 0;
+  std::vector<Copy> copies_;
+  Alias outs_[2];
+  int num_outs_ = 0;
+};
+
+/* An instance of a NamedTuple class, made as its own _make would. */
+py::object make_named(py::handle type, const py::tuple& fields);
+
+template <class... Outputs>
+py::object named(py::handle type, Outputs&... outputs) {
+  const py::tuple fields(sizeof...(outputs));
+  py::ssize_t i = 0;
+  (PyTuple_SET_ITEM(fields.ptr(), i++, outputs.array.release().ptr()), ...);
+  return make_named(type, fields);
+}
+
+}  // namespace normkernels::python
+
+#endif  // NORMKERNELS_PYTHON_CALL_H_

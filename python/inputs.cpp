@@ -1,0 +1,178 @@
+#include <algorithm>
+
+#include "call.h"
+#include "numpy.h"
+
+namespace normkernels::python {
+
+namespace {
+
+std::string has_rank(const View& view) {
+  return "has rank " + std::to_string(view.shape.rank()) + " (shape " + view.shape.text() + ")";
+}
+
+std::string slice_text(const View& x, int first, int last) {
+  const std::string slice = last == x.shape.rank() ? "[" + std::to_string(first) + ":]"
+                                                   : "[:" + std::to_string(last) + "]";
+  return std::string("the product of ") + x.name + ".shape" + slice + " = " +
+         x.shape.part(first, last).text();
+}
+
+bool is_float(int type_num) { return type_num == Api::NPY_FLOAT_ || type_num == Api::NPY_DOUBLE_; }
+
+constexpr int kDense = Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_ALIGNED_;
+
+bool is_dense(py::handle array) {
+  return (fields(array).flags & kDense) == kDense && is_native(array);
+}
+
+py::object dense_copy(py::handle array) {
+  PyObject* copy = numpy().PyArray_FromAny_(array.ptr(), native_dtype(descriptor(array).type_num),
+                                            0, 0, kDense | Api::NPY_ARRAY_ENSUREARRAY_, nullptr);
+  if (copy == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(copy);
+}
+
+}  // namespace
+
+/* ---- Views ----------------------------------------------------------------------------------- */
+
+normkernels_dtype Call::dtype() const {
+  return type_num_ == Api::NPY_FLOAT_ ? NORMKERNELS_F32 : NORMKERNELS_F64;
+}
+
+Call::Memory Call::memory_of(py::handle array) {
+  const auto begin = reinterpret_cast<uintptr_t>(fields(array).data);
+  Memory memory = {begin, begin + (descriptor(array).type_num == Api::NPY_FLOAT_ ? 4 : 8)};
+  for (int i = 0; i < fields(array).nd; ++i) {
+    const py::ssize_t extent = fields(array).dimensions[i];
+    if (extent == 0) return {begin, begin};
+    const uintptr_t last =
+        static_cast<uintptr_t>(fields(array).strides[i]) * static_cast<uintptr_t>(extent - 1);
+    (fields(array).strides[i] < 0 ? memory.begin : memory.end) += last;
+  }
+  return memory;
+}
+
+int64_t Call::counted(const char* name, const Shape& shape) {
+  if (!shape.has_product()) {
+    refuse_value(name, "has shape " + shape.text(),
+                 "have extents whose product is less than 2**63, zeros left out");
+  }
+  const int64_t size = shape.product();
+  most_elements_ = std::max(most_elements_, size);
+  return size;
+}
+
+View Call::input(const Array& argument) {
+  if (!argument.given()) return {};
+  const char* name = argument.name();
+  py::handle array = argument.array_;
+  const Shape& shape = argument.shape_;
+  if (shape != shape_of(array)) {
+    refuse_value(name, "had shape " + shape.text() + " and has " + shape_of(array).text(),
+                 "stay as it is while the arguments are converted");
+  }
+  const int type_num = descriptor(array).type_num;
+  if (!is_float(type_num)) refuse_type(name, has_dtype(array), "be float32 or float64");
+  if (type_num_ == 0) {
+    type_num_ = type_num;
+    reference_ = name;
+  } else if (type_num != type_num_) {
+    refuse_type(name, std::string("has dtype ") + type_name(type_num),
+                std::string("be ") + type_name(type_num_) + ", the dtype of " + reference_);
+  }
+  if (!is_dense(array)) {
+    copies_.push_back({memory_of(array), dense_copy(array)});
+    array = copies_.back().dense;
+  }
+  const int64_t size = counted(name, shape);
+  return {name, non_null(fields(array).data, size), shape, size};
+}
+
+View Call::like(const Array& array, const View& x) {
+  if (!array.given()) return {};
+  const View view = input(array);
+  if (view.shape != x.shape) {
+    refuse_value(view.name, "has shape " + view.shape.text(),
+                 "have " + x.shape.text() + ", the shape of " + x.name);
+  }
+  return view;
+}
+
+template <class Describe>
+View Call::of_size(const Array& array, int64_t expected, Describe&& describe) {
+  if (!array.given()) return {};
+  const View view = input(array);
+  if (view.size != expected) {
+    refuse_value(view.name,
+                 "has " + std::to_string(view.size) + " elements (shape " + view.shape.text() + ")",
+                 "have " + std::to_string(expected) + ", " + describe());
+  }
+  return view;
+}
+
+View Call::as_many(const Array& array, const View& x) {
+  return of_size(array, x.size,
+                 [&] { return "as " + std::string(x.name) + " (shape " + x.shape.text() + ")"; });
+}
+
+View Call::rows(const Array& array, const Matrix& x) {
+  return of_size(array, x.rows, [&] { return slice_text(x.x, 0, x.axis); });
+}
+
+View Call::columns(const Array& array, const Matrix& x) {
+  return of_size(array, x.cols, [&] { return slice_text(x.x, x.axis, x.x.shape.rank()); });
+}
+
+View Call::channels(const Array& array, const Planes& x) {
+  return of_size(array, x.c, [&] {
+    return "the number of channels of " + std::string(x.x.name) + " (shape " + x.x.shape.text() +
+           ", order " + (x.order == NORMKERNELS_NCHW ? "NCHW)" : "NHWC)");
+  });
+}
+
+View Call::per_plane(const Array& array, const Planes& x) {
+  if (!array.given()) return {};
+  const View view = input(array);
+  const Shape expected = {x.n, x.c};
+  if (view.shape != expected) {
+    refuse_value(view.name, "has shape " + view.shape.text(),
+                 "have " + expected.text() + ", one value per image and channel of " + x.x.name);
+  }
+  return view;
+}
+
+/* ---- What they mean -------------------------------------------------------------------------- */
+
+Matrix Call::matrix(const View& x, const Integer& axis) const {
+  const int rank = x.shape.rank();
+  if (rank < 1) refuse_value(x.name, has_rank(x), "have rank 1 or more");
+  if (axis.get() < -rank || axis.get() >= rank) {
+    refuse_value("axis", "is " + axis.text(),
+                 "be between " + std::to_string(-rank) + " and " + std::to_string(rank - 1) +
+                     " for an " + x.name + " of rank " + std::to_string(rank));
+  }
+  const int first = static_cast<int>(axis.get() < 0 ? axis.get() + rank : axis.get());
+  return {x, first, x.shape.part(0, first).product(), x.shape.part(first, rank).product()};
+}
+
+Planes Call::planes(const View& x, const Order& order, int min_rank, int max_rank) const {
+  const int rank = x.shape.rank(), last = rank - 1;
+  if (rank < min_rank || rank > max_rank) {
+    refuse_value(x.name, has_rank(x),
+                 "have rank " + std::to_string(min_rank) +
+                     (max_rank == kMaxRank ? " or more" : " to " + std::to_string(max_rank)));
+  }
+  if (order.get() == NORMKERNELS_NCHW) {
+    return {x, order.get(), x.shape[0], x.shape[1], x.shape.part(2, rank).product()};
+  }
+  return {x, order.get(), x.shape[0], x.shape[last], x.shape.part(1, last).product()};
+}
+
+Planes Call::table(const View& x) const {
+  if (x.shape.rank() != 2) refuse_value(x.name, has_rank(x), "have rank 2 (N, C)");
+  return {x, NORMKERNELS_NCHW, x.shape[0], x.shape[1], 1};
+}
+
+}  // namespace normkernels::python

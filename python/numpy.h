@@ -1,0 +1,55 @@
+/* The fields of NumPy's arrays, read without its headers: pybind11 holds the way in, but its own
+ * classes count references and look everything up anew. */
+#ifndef NORMKERNELS_PYTHON_NUMPY_H_
+#define NORMKERNELS_PYTHON_NUMPY_H_
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <string>
+
+#include "arrays.h"
+
+namespace normkernels::python {
+
+namespace py = pybind11;
+
+using Api = py::detail::npy_api;
+
+inline const Api& numpy() { return Api::get(); }
+
+inline const py::detail::PyArray_Proxy& fields(py::handle array) {
+  return *py::detail::array_proxy(array.ptr());
+}
+
+inline const py::detail::PyArrayDescr_Proxy& descriptor(py::handle array) {
+  return *py::detail::array_descriptor_proxy(fields(array).descr);
+}
+
+inline Shape shape_of(py::handle array) { return {fields(array).dimensions, fields(array).nd}; }
+
+inline bool is_array(py::handle value) { return numpy().PyArray_Check_(value.ptr()); }
+
+inline bool is_native(py::handle array) { return descriptor(array).byteorder == '='; }
+
+/* What a message says of an array. */
+inline std::string has_dtype(py::handle array) {
+  return "has dtype " + std::string(py::str(py::handle(fields(array).descr)));
+}
+inline const char* type_name(int type_num) {
+  return type_num == Api::NPY_FLOAT_ ? "float32" : "float64";
+}
+
+/* A zero-size array may come with a NULL pointer (DLPack); the C functions want one that is not. */
+inline void* non_null(const void* data, int64_t size) {
+  alignas(64) static unsigned char nothing[64];
+  return size == 0 ? nothing : const_cast<void*>(data);
+}
+
+/* A new reference, for NumPy to take. */
+inline PyObject* native_dtype(int type_num) { return numpy().PyArray_DescrFromType_(type_num); }
+
+}  // namespace normkernels::python
+
+#endif  // NORMKERNELS_PYTHON_NUMPY_H_

@@ -1,0 +1,176 @@
+/* One argument of a call, and the numbers, flags and names that arguments become.
+ *
+ * To convert one can run any code (__index__, __float__, __bool__), code that reshapes another
+ * argument included. What is made here no longer holds an object that could run any, so function.h
+ * can convert all of them before an operator looks at its arrays.
+ */
+#ifndef NORMKERNELS_PYTHON_SCALARS_H_
+#define NORMKERNELS_PYTHON_SCALARS_H_
+
+#include <normkernels/normkernels.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <string>
+
+namespace normkernels::python {
+
+namespace py = pybind11;
+
+/* When an argument is converted: what is a NumPy array already, then every scalar, then every
+ * other array. */
+enum class Phase { kSeen, kScalar, kArray };
+
+/* "<function>: <name> <was>, must <must>", as ValueError or TypeError. */
+[[noreturn]] void refuse_value(const char* function, const char* name, const std::string& was,
+                               const std::string& must);
+[[noreturn]] void refuse_type(const char* function, const char* name, const std::string& was,
+                              const std::string& must);
+
+/* An argument as the caller gave it. Both names live as long as the process. */
+struct Argument {
+  const char* function;
+  const char* name;
+  py::handle value;
+
+  [[noreturn]] void refuse_value(const std::string& was, const std::string& must) const {
+    python::refuse_value(function, name, was, must);
+  }
+  [[noreturn]] void refuse_type(const std::string& was, const std::string& must) const {
+    python::refuse_type(function, name, was, must);
+  }
+  /* The same with the error that came out of the object as the cause. */
+  [[noreturn]] void refuse_from(py::error_already_set& cause, PyObject* type,
+                                const std::string& was, const std::string& must) const;
+};
+
+/* "is None" or "is of type <its type>"; a string in quotes. Neither runs code of the object's. */
+std::string type_of(py::handle value);
+std::string quoted(py::handle string);
+
+/* An integer of any size. */
+class Integer {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  Integer() = default;
+  explicit Integer(const Argument& argument);
+  /* The nearest that 64 bits hold. */
+  int64_t get() const { return value_; }
+  std::string text() const;
+
+ private:
+  int64_t value_ = 0;
+  py::object large_; /* where 64 bits do not hold it: an int, of no class derived from it */
+};
+
+/* An integer from `least` on, so small that it can be counted to. */
+class Count {
+ public:
+  Count() = default;
+  Count(const Argument& argument, int64_t least);
+  int64_t get() const { return value_; }
+
+ private:
+  int64_t value_ = 0;
+};
+
+template <int64_t least>
+struct CountFrom : Count {
+  static constexpr Phase kPhase = Phase::kScalar;
+  CountFrom() = default;
+  explicit CountFrom(const Argument& argument) : Count(argument, least) {}
+};
+
+/* A finite number. */
+class Number {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  Number() = default;
+  explicit Number(const Argument& argument);
+  double get() const { return value_; }
+
+ private:
+  double value_ = 0;
+};
+
+/* A finite number that is not negative. */
+class Epsilon {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  Epsilon() = default;
+  explicit Epsilon(const Argument& argument);
+  double get() const { return value_; }
+
+ private:
+  double value_ = 0;
+};
+
+class Flag {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  Flag() = default;
+  explicit Flag(const Argument& argument);
+  bool get() const { return value_; }
+
+ private:
+  bool value_ = false;
+};
+
+class Order {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  Order() = default;
+  explicit Order(const Argument& argument);
+  normkernels_order get() const { return value_; }
+
+ private:
+  normkernels_order value_ = NORMKERNELS_NCHW;
+};
+
+/* A string or None. */
+class Name {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  Name() = default;
+  explicit Name(const Argument& argument);
+  bool given() const { return !value_.is_none(); }
+  /* NULL if no C string can say it: one with a NUL or half a surrogate pair in it. */
+  const char* get() const { return text_; }
+  std::string quoted() const { return python::quoted(value_); }
+
+ private:
+  py::handle value_;
+  const char* text_ = nullptr;
+};
+
+/* A number of threads; 0 for the default. More than the library ever uses count as so many. */
+class Threads {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  Threads() = default;
+  explicit Threads(const Argument& argument);
+  int32_t get() const { return value_; }
+
+ private:
+  int32_t value_ = 0;
+};
+
+/* What `num_threads` says: NULL for the library's default, else a number of its threads. */
+class Executor {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  Executor() : Executor(0) {}
+  explicit Executor(const Argument& argument)
+      : Executor(argument.value.is_none() ? 0 : Threads(argument).get()) {}
+  const normkernels_executor* get() const { return value_.num_threads == 0 ? nullptr : &value_; }
+
+ private:
+  explicit Executor(int32_t num_threads)
+      : value_{sizeof(normkernels_executor), num_threads, nullptr, nullptr} {}
+
+  normkernels_executor value_;
+};
+
+}  // namespace normkernels::python
+
+#endif  // NORMKERNELS_PYTHON_SCALARS_H_
