@@ -67,12 +67,13 @@ void refuse_other_device(const Argument& argument) {
   if (!has(argument.value, "__dlpack_device__")) return;
   const py::object device = argument.value.attr("__dlpack_device__")();
   if (!PyTuple_Check(device.ptr()) || PyTuple_GET_SIZE(device.ptr()) != 2) return;
-  const int64_t type = Integer({argument.function, argument.name, device[py::int_(0)]}).get();
+  Integer type;
+  type.convert({argument.function, argument.name, device[py::int_(0)]});
   for (const int64_t of_the_cpu : {1, 3, 11, 13}) { /* the last three: shared with a GPU */
-    if (type == of_the_cpu) return;
+    if (type.get() == of_the_cpu) return;
   }
-  argument.refuse_type(type_of(argument.value) + " in the memory of DLPack device " +
-                           std::to_string(type) + device_name(type),
+  argument.refuse_type(type_of(argument.value) + " in the memory of DLPack device " + type.text() +
+                           device_name(type.get()),
                        "be in the CPU's");
 }
 
@@ -104,9 +105,8 @@ bool is_pair(const Argument& argument) {
 
 /* What its mask says is not seen here, not even that it hides nothing: that can change. */
 void refuse_mask(const Argument& argument, const py::object& array) {
-  PyTypeObject* type = Py_TYPE(array.ptr());
-  if (type == numpy().PyArray_Type_) return;
-  if (PyType_IsSubtype(type, reinterpret_cast<PyTypeObject*>(MaskedArray.ptr())) != 0) {
+  if (PyType_IsSubtype(Py_TYPE(array.ptr()), reinterpret_cast<PyTypeObject*>(MaskedArray.ptr())) !=
+      0) {
     argument.refuse_type("is a masked array",
                          "be without a mask: pass its filled(value) or its data");
   }
@@ -114,19 +114,31 @@ void refuse_mask(const Argument& argument, const py::object& array) {
 
 }  // namespace
 
-int64_t Shape::product() const {
+bool Shape::is(const py::ssize_t* extents, int rank) const {
+  if (rank != rank_) return false;
+  for (int i = 0; i < rank; ++i) {
+    if (extents[i] != extents_[i]) return false;
+  }
+  return true;
+}
+
+int64_t Shape::product(int first, int last) const {
   int64_t product = 1;
-  for (int i = 0; i < rank_; ++i) product *= extents_[i];
+  for (int i = first; i < last; ++i) product *= extents_[i];
   return product;
 }
 
-bool Shape::has_product() const {
+int64_t Shape::size() const {
   int64_t product = 1;
+  bool empty = false;
   for (int i = 0; i < rank_; ++i) {
-    const int64_t extent = extents_[i] == 0 ? 1 : extents_[i];
-    if (__builtin_mul_overflow(product, extent, &product)) return false;
+    if (extents_[i] == 0) {
+      empty = true;
+    } else if (__builtin_mul_overflow(product, int64_t{extents_[i]}, &product)) {
+      return -1;
+    }
   }
-  return true;
+  return empty ? 0 : product;
 }
 
 std::string Shape::text() const {
@@ -136,39 +148,49 @@ std::string Shape::text() const {
 }
 
 void prepare_arrays() {
+  ndarray = numpy().PyArray_Type_;
   const py::module_ module = py::module_::import("numpy");
   asanyarray = py::object(module.attr("asanyarray")).release();
   from_dlpack = py::object(module.attr("from_dlpack")).release();
   MaskedArray = py::object(module.attr("ma").attr("MaskedArray")).release();
 }
 
-Array::Array(const Argument& argument)
-    : name_(argument.name), array_(as_array(argument, kMustBeArray)), shape_(shape_of(array_)) {
-  refuse_mask(argument, array_);
+void Array::convert(const Argument& argument) {
+  name_ = argument.name;
+  if (Py_TYPE(argument.value.ptr()) == ndarray) {
+    array_ = py::reinterpret_borrow<py::object>(argument.value);
+  } else {
+    array_ = as_array(argument, kMustBeArray);
+    refuse_mask(argument, array_);
+  }
+  shape_.set(fields(array_).dimensions, fields(array_).nd);
 }
 
-Out::Out(const Argument& argument) : name_(argument.name) {
-  if (argument.value.is_none()) return;
+void Out::take(const Argument& argument) {
+  name_ = argument.name;
+  given_ = py::reinterpret_borrow<py::object>(argument.value);
+  if (Py_TYPE(given_.ptr()) == ndarray) {
+    array_ = given_;
+    return;
+  }
   array_ = as_array(argument, kMustBeOut);
   refuse_mask(argument, array_);
-  given_ = py::reinterpret_borrow<py::object>(argument.value);
   if (array_.is(given_)) return;
   /* A copy is another one each time. */
   const py::object again = as_array(argument, kMustBeOut);
-  if (fields(array_).data != fields(again).data && shape_of(array_).product() != 0) {
+  if (fields(array_).data != fields(again).data && shape_of(array_).size() != 0) {
     argument.refuse_type(type_of(given_) + ", of which NumPy makes a copy", kMustBeOut);
   }
 }
 
-OutPair::OutPair(const Argument& argument) {
+void OutPair::take(const Argument& argument) {
   const py::handle pair = argument.value;
-  if (pair.is_none()) return;
   if (!is_pair(argument)) {
     argument.refuse_type("is not a pair", "be None or a pair (y, dx) of arrays");
   }
   const py::object items[] = {pair[py::int_(0)], pair[py::int_(1)]};
-  first_ = Out({argument.function, "out[0]", items[0]});
-  second_ = Out({argument.function, "out[1]", items[1]});
+  first_.convert({argument.function, "out[0]", items[0]});
+  second_.convert({argument.function, "out[1]", items[1]});
 }
 
 }  // namespace normkernels::python

@@ -17,8 +17,8 @@ py::object instance_norm(Call& call, const Array& x, const OptionalArray& scale,
   Output y = call.output(out, in.x, "x");
   Output mean, inv_std;
   if (return_stats.get()) {
-    mean = call.create({in.n, in.c});
-    inv_std = call.create({in.n, in.c});
+    mean = call.create_per_plane(in);
+    inv_std = call.create_per_plane(in);
   }
   Workspace workspace(normkernels_instance_norm_forward_workspace_bytes(call.dtype(), in.order,
                                                                         in.n, in.c, in.spatial));
@@ -48,7 +48,7 @@ py::object instance_norm_backward(Call& call, const Array& dy, const Array& x,
                       lacks_mean ? "be given with inv_std" : "be given with mean");
   }
   Output dx = call.output(out, in.x, "dy or x");
-  Output dscale = call.create({in.c}), dbias = call.create({in.c});
+  Output dscale = call.create_channels(in), dbias = call.create_channels(in);
   Workspace workspace(normkernels_instance_norm_backward_workspace_bytes(call.dtype(), in.order,
                                                                          in.n, in.c, in.spatial));
   static constexpr const char* names[] = {
@@ -73,7 +73,7 @@ py::object instance_norm_with_gradient(Call& call, const Array& x, const Optiona
   const View biases = call.channels(bias, in);
   Output y = call.output(out.first(), in.x, "x");
   Output dx = call.output(out.second(), in.x, "dy");
-  Output dscale = call.create({in.c}), dbias = call.create({in.c});
+  Output dscale = call.create_channels(in), dbias = call.create_channels(in);
   Workspace workspace(normkernels_instance_norm_backward_workspace_bytes(call.dtype(), in.order,
                                                                          in.n, in.c, in.spatial));
   static constexpr const char* names[] = {"dtype",  "order",     "x",          "x",      "x",
@@ -94,7 +94,7 @@ py::object instance_norm_with_gradient(Call& call, const Array& x, const Optiona
 py::object compute_moments(Call& call, const Array& x, Order order, Epsilon epsilon,
                            const Executor& executor) {
   const Planes in = call.planes(call.input(x), order, 2);
-  Output mean = call.create({in.n, in.c}), rstd = call.create({in.n, in.c});
+  Output mean = call.create_per_plane(in), rstd = call.create_per_plane(in);
   Workspace workspace(normkernels_instance_norm_forward_workspace_bytes(call.dtype(), in.order,
                                                                         in.n, in.c, in.spatial));
   static constexpr const char* names[] = {
@@ -128,7 +128,7 @@ py::object compute_internal_gradients(Call& call, const Array& dy, const Array& 
                                       const Executor& executor) {
   const Planes in = call.planes(call.input(x), order, 2);
   const View dys = call.like(dy, in.x);
-  Output ds = call.create({in.n, in.c}), db = call.create({in.n, in.c});
+  Output ds = call.create_per_plane(in), db = call.create_per_plane(in);
   static constexpr const char* names[] = {"dtype", "order", "x",  "x",  "x",
                                           "dy",    "x",     "ds", "db", "num_threads"};
   call.run(names, [&] {
@@ -184,7 +184,7 @@ py::object gamma_beta_backward(Call& call, const Array& ds, const Array& db, con
   const View dbs = call.per_plane(db, in);
   const View means = call.per_plane(mean, in);
   const View rstds = call.per_plane(rstd, in);
-  Output dgamma = call.create({in.c}), dbeta = call.create({in.c});
+  Output dgamma = call.create_channels(in), dbeta = call.create_channels(in);
   static constexpr const char* names[] = {"dtype", "ds",   "ds",     "ds",    "db",
                                           "mean",  "rstd", "dgamma", "dbeta", "num_threads"};
   call.run(names, [&] {

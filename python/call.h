@@ -34,7 +34,7 @@ constexpr int64_t kReleaseGilElements = 1 << 14;
 struct View {
   const char* name = nullptr;
   const void* data = nullptr;
-  Shape shape;
+  const Shape* shape = nullptr; /* the argument's */
   int64_t size = 0;
 };
 
@@ -98,11 +98,12 @@ class Call {
 
   /* Outputs. `alias` names the input that the caller's array may be. */
   Output output(const Out& out, const View& x, const char* alias = nullptr);
-  Output create(const Shape& shape);
-  Output create_like(const View& x) { return create(x.shape); }
+  Output create_like(const View& x) { return create(*x.shape, x.size); }
   Output create_rows(const Matrix& x);
+  Output create_channels(const Planes& x) { return create({x.c}, x.c); }
+  Output create_per_plane(const Planes& x) { return create({x.n, x.c}, x.n * x.c); }
   Output create_columns(const Matrix& x) {
-    return create(x.x.shape.part(x.axis, x.x.shape.rank()));
+    return create(x.x.shape->part(x.axis, x.x.shape->rank()), x.cols);
   }
 
   /* Runs the C function. `names` are the Python names of its parameters, in its order. */
@@ -143,8 +144,7 @@ class Call {
   };
 
   static Memory memory_of(py::handle array);
-  /* Counts with the largest: the GIL is released by it. */
-  int64_t counted(const char* name, const Shape& shape);
+  Output create(const Shape& shape, int64_t size);
   template <class Describe>
   View of_size(const Array& array, int64_t expected, Describe&& describe);
   void check_out(const Out& out, const View& x, const char* alias) const;
@@ -153,7 +153,7 @@ class Call {
   const char* function_;
   int type_num_ = 0;
   const char* reference_ = nullptr;
-  int64_t most_elements_ = 0;
+  int64_t most_elements_ = 0; /* of one array, inputs and outputs */
   std::vector<Copy> copies_;
   Alias outs_[2];
   int num_outs_ = 0;

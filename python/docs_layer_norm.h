@@ -15,9 +15,9 @@ Layer norm over the dimensions of x from `axis` on, all of them together.
     y = (x - mean) / sigma * gamma + beta
     mean = E[x],  sigma = sqrt(E[(x - mean)**2] + epsilon),  E over x.shape[axis:]
 
-x             float32 or float64, rank 2 or more.
+x             float32 or float64, rank 1 or more.
 gamma, beta   None (1 and 0), or prod(x.shape[axis:]) elements in any shape.
-axis          First normalised dimension, -x.ndim <= axis < x.ndim.
+axis          First normalised dimension, -x.ndim <= axis < x.ndim: 0 or -1 for a single vector.
 epsilon       Finite and >= 0. A constant row gives exactly beta, also with epsilon 0.
 out           Receives y: shape and dtype of x, C-contiguous; may be x. None: a new array.
 return_stats  Also return mean and sigma, of shape x.shape[:axis] + (1,).
@@ -40,7 +40,7 @@ Gradients of layer norm. With xhat = (x - mean) / sigma and g = dy * gamma:
     dx = (g - E[g] - xhat * E[g * xhat]) / sigma,  E over x.shape[axis:]
     dgamma = sum of dy * xhat,  dbeta = sum of dy,  both over x.shape[:axis]
 
-dy, x        Of one shape and dtype, float32 or float64, rank 2 or more.
+dy, x        Of one shape and dtype, float32 or float64, rank 1 or more.
 mean, sigma  As layer_norm(..., return_stats=True) returned them: prod(x.shape[:axis]) elements.
              The rounding error of a saved mean is found and taken out.
 gamma        None (1), or prod(x.shape[axis:]) elements.
@@ -82,7 +82,7 @@ A step of Caffe2's layer norm gradient: the sums of every row.
 
     dyx = dy * x,  ds = sum of dy * x * gamma,  db = sum of dy * gamma,  over x.shape[axis:]
 
-dy, x        Of one shape and dtype, float32 or float64, rank 2 or more.
+dy, x        Of one shape and dtype, float32 or float64, rank 1 or more.
 gamma        None (1), or prod(x.shape[axis:]) elements.
 axis         As in layer_norm.
 num_threads  Threads for this call; None or 0: normkernels.num_threads().
@@ -123,7 +123,7 @@ A step of Caffe2's layer norm gradient: the gradients of gamma and beta.
 
     dgamma = sum of dyx * rstd + dy * g_scale,  dbeta = sum of dy,  over dyx.shape[:axis]
 
-dyx, dy        Of one shape and dtype, float32 or float64, rank 2 or more; dyx = dy * x.
+dyx, dy        Of one shape and dtype, float32 or float64, rank 1 or more; dyx = dy * x.
 rstd, g_scale  As compute_fused_params returned them: prod(dyx.shape[:axis]) elements.
 axis           As in layer_norm.
 num_threads    Threads for this call; None or 0: normkernels.num_threads().
@@ -142,7 +142,7 @@ The last step of Caffe2's layer norm.
 
     y = (x * scale + bias) * gamma + beta
 
-x            float32 or float64, rank 2 or more.
+x            float32 or float64, rank 1 or more.
 scale, bias  As compute_sigma_and_fused_params returned them: prod(x.shape[:axis]) elements.
 gamma, beta  None (1 and 0), or prod(x.shape[axis:]) elements.
 axis         As in normkernels.layer_norm.
@@ -162,7 +162,7 @@ The last step of Caffe2's layer norm gradient.
 
     dx = dy * gamma * dy_scale + x * x_scale + bias
 
-dy, x                    Of one shape and dtype, float32 or float64, rank 2 or more.
+dy, x                    Of one shape and dtype, float32 or float64, rank 1 or more.
 gamma                    None (1), or prod(x.shape[axis:]) elements.
 dy_scale, x_scale, bias  rstd, x_scale and bias as normkernels.compute_fused_params returned
                          them: prod(x.shape[:axis]) elements.

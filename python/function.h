@@ -103,8 +103,8 @@ class Function<function> {
   static void convert(const py::handle* values, Parameter& converted) {
     constexpr bool kArray = Parameter::kPhase == Phase::kArray;
     if constexpr (phase == Phase::kScalar ? !kArray : kArray) {
-      const bool now = !kArray || is_array(values[i]) == (phase == Phase::kSeen);
-      if (now) converted = Parameter(signature_.argument(i, values[i]));
+      if (!kArray || is_array(values[i]) == (phase == Phase::kSeen))
+        converted.convert(signature_.argument(i, values[i]));
     }
   }
 

@@ -8,14 +8,14 @@ namespace normkernels::python {
 namespace {
 
 std::string has_rank(const View& view) {
-  return "has rank " + std::to_string(view.shape.rank()) + " (shape " + view.shape.text() + ")";
+  return "has rank " + std::to_string(view.shape->rank()) + " (shape " + view.shape->text() + ")";
 }
 
 std::string slice_text(const View& x, int first, int last) {
-  const std::string slice = last == x.shape.rank() ? "[" + std::to_string(first) + ":]"
-                                                   : "[:" + std::to_string(last) + "]";
+  const std::string slice = last == x.shape->rank() ? "[" + std::to_string(first) + ":]"
+                                                    : "[:" + std::to_string(last) + "]";
   return std::string("the product of ") + x.name + ".shape" + slice + " = " +
-         x.shape.part(first, last).text();
+         x.shape->part(first, last).text();
 }
 
 bool is_float(int type_num) { return type_num == Api::NPY_FLOAT_ || type_num == Api::NPY_DOUBLE_; }
@@ -54,22 +54,12 @@ Call::Memory Call::memory_of(py::handle array) {
   return memory;
 }
 
-int64_t Call::counted(const char* name, const Shape& shape) {
-  if (!shape.has_product()) {
-    refuse_value(name, "has shape " + shape.text(),
-                 "have extents whose product is less than 2**63, zeros left out");
-  }
-  const int64_t size = shape.product();
-  most_elements_ = std::max(most_elements_, size);
-  return size;
-}
-
 View Call::input(const Array& argument) {
   if (!argument.given()) return {};
   const char* name = argument.name();
   py::handle array = argument.array_;
   const Shape& shape = argument.shape_;
-  if (shape != shape_of(array)) {
+  if (!shape.is(fields(array).dimensions, fields(array).nd)) {
     refuse_value(name, "had shape " + shape.text() + " and has " + shape_of(array).text(),
                  "stay as it is while the arguments are converted");
   }
@@ -86,16 +76,21 @@ View Call::input(const Array& argument) {
     copies_.push_back({memory_of(array), dense_copy(array)});
     array = copies_.back().dense;
   }
-  const int64_t size = counted(name, shape);
-  return {name, non_null(fields(array).data, size), shape, size};
+  const int64_t size = shape.size();
+  if (size < 0) {
+    refuse_value(name, "has shape " + shape.text(),
+                 "have extents whose product is less than 2**63, zeros left out");
+  }
+  most_elements_ = std::max(most_elements_, size);
+  return {name, non_null(fields(array).data, size), &shape, size};
 }
 
 View Call::like(const Array& array, const View& x) {
   if (!array.given()) return {};
   const View view = input(array);
-  if (view.shape != x.shape) {
-    refuse_value(view.name, "has shape " + view.shape.text(),
-                 "have " + x.shape.text() + ", the shape of " + x.name);
+  if (*view.shape != *x.shape) {
+    refuse_value(view.name, "has shape " + view.shape->text(),
+                 "have " + x.shape->text() + ", the shape of " + x.name);
   }
   return view;
 }
@@ -105,16 +100,17 @@ View Call::of_size(const Array& array, int64_t expected, Describe&& describe) {
   if (!array.given()) return {};
   const View view = input(array);
   if (view.size != expected) {
-    refuse_value(view.name,
-                 "has " + std::to_string(view.size) + " elements (shape " + view.shape.text() + ")",
-                 "have " + std::to_string(expected) + ", " + describe());
+    refuse_value(
+        view.name,
+        "has " + std::to_string(view.size) + " elements (shape " + view.shape->text() + ")",
+        "have " + std::to_string(expected) + ", " + describe());
   }
   return view;
 }
 
 View Call::as_many(const Array& array, const View& x) {
   return of_size(array, x.size,
-                 [&] { return "as " + std::string(x.name) + " (shape " + x.shape.text() + ")"; });
+                 [&] { return "as " + std::string(x.name) + " (shape " + x.shape->text() + ")"; });
 }
 
 View Call::rows(const Array& array, const Matrix& x) {
@@ -122,12 +118,12 @@ View Call::rows(const Array& array, const Matrix& x) {
 }
 
 View Call::columns(const Array& array, const Matrix& x) {
-  return of_size(array, x.cols, [&] { return slice_text(x.x, x.axis, x.x.shape.rank()); });
+  return of_size(array, x.cols, [&] { return slice_text(x.x, x.axis, x.x.shape->rank()); });
 }
 
 View Call::channels(const Array& array, const Planes& x) {
   return of_size(array, x.c, [&] {
-    return "the number of channels of " + std::string(x.x.name) + " (shape " + x.x.shape.text() +
+    return "the number of channels of " + std::string(x.x.name) + " (shape " + x.x.shape->text() +
            ", order " + (x.order == NORMKERNELS_NCHW ? "NCHW)" : "NHWC)");
   });
 }
@@ -136,8 +132,8 @@ View Call::per_plane(const Array& array, const Planes& x) {
   if (!array.given()) return {};
   const View view = input(array);
   const Shape expected = {x.n, x.c};
-  if (view.shape != expected) {
-    refuse_value(view.name, "has shape " + view.shape.text(),
+  if (*view.shape != expected) {
+    refuse_value(view.name, "has shape " + view.shape->text(),
                  "have " + expected.text() + ", one value per image and channel of " + x.x.name);
   }
   return view;
@@ -146,7 +142,7 @@ View Call::per_plane(const Array& array, const Planes& x) {
 /* ---- What they mean -------------------------------------------------------------------------- */
 
 Matrix Call::matrix(const View& x, const Integer& axis) const {
-  const int rank = x.shape.rank();
+  const int rank = x.shape->rank();
   if (rank < 1) refuse_value(x.name, has_rank(x), "have rank 1 or more");
   if (axis.get() < -rank || axis.get() >= rank) {
     refuse_value("axis", "is " + axis.text(),
@@ -154,25 +150,25 @@ Matrix Call::matrix(const View& x, const Integer& axis) const {
                      " for an " + x.name + " of rank " + std::to_string(rank));
   }
   const int first = static_cast<int>(axis.get() < 0 ? axis.get() + rank : axis.get());
-  return {x, first, x.shape.part(0, first).product(), x.shape.part(first, rank).product()};
+  return {x, first, x.shape->product(0, first), x.shape->product(first, rank)};
 }
 
 Planes Call::planes(const View& x, const Order& order, int min_rank, int max_rank) const {
-  const int rank = x.shape.rank(), last = rank - 1;
+  const int rank = x.shape->rank(), last = rank - 1;
   if (rank < min_rank || rank > max_rank) {
     refuse_value(x.name, has_rank(x),
                  "have rank " + std::to_string(min_rank) +
                      (max_rank == kMaxRank ? " or more" : " to " + std::to_string(max_rank)));
   }
   if (order.get() == NORMKERNELS_NCHW) {
-    return {x, order.get(), x.shape[0], x.shape[1], x.shape.part(2, rank).product()};
+    return {x, order.get(), (*x.shape)[0], (*x.shape)[1], x.shape->product(2, rank)};
   }
-  return {x, order.get(), x.shape[0], x.shape[last], x.shape.part(1, last).product()};
+  return {x, order.get(), (*x.shape)[0], (*x.shape)[last], x.shape->product(1, last)};
 }
 
 Planes Call::table(const View& x) const {
-  if (x.shape.rank() != 2) refuse_value(x.name, has_rank(x), "have rank 2 (N, C)");
-  return {x, NORMKERNELS_NCHW, x.shape[0], x.shape[1], 1};
+  if (x.shape->rank() != 2) refuse_value(x.name, has_rank(x), "have rank 2 (N, C)");
+  return {x, NORMKERNELS_NCHW, (*x.shape)[0], (*x.shape)[1], 1};
 }
 
 }  // namespace normkernels::python

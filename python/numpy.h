@@ -19,6 +19,9 @@ using Api = py::detail::npy_api;
 
 inline const Api& numpy() { return Api::get(); }
 
+/* The class, which lives as long as the process. Set by prepare_arrays(). */
+inline PyTypeObject* ndarray = nullptr;
+
 inline const py::detail::PyArray_Proxy& fields(py::handle array) {
   return *py::detail::array_proxy(array.ptr());
 }
@@ -29,7 +32,11 @@ inline const py::detail::PyArrayDescr_Proxy& descriptor(py::handle array) {
 
 inline Shape shape_of(py::handle array) { return {fields(array).dimensions, fields(array).nd}; }
 
-inline bool is_array(py::handle value) { return numpy().PyArray_Check_(value.ptr()); }
+/* Most arguments are of NumPy's own class or None; for others its bases are walked. */
+inline bool is_array(py::handle value) {
+  PyTypeObject* type = Py_TYPE(value.ptr());
+  return type == ndarray || (!value.is_none() && PyType_IsSubtype(type, ndarray) != 0);
+}
 
 inline bool is_native(py::handle array) { return descriptor(array).byteorder == '='; }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -27,19 +28,19 @@ Workspace::Workspace(size_t bytes) {
 
 /* ---- Arrays ---------------------------------------------------------------------------------- */
 
-Output Call::create(const Shape& shape) {
+Output Call::create(const Shape& shape, int64_t size) {
   PyObject* made =
       numpy().PyArray_NewFromDescr_(numpy().PyArray_Type_, native_dtype(type_num_), shape.rank(),
                                     shape.data(), nullptr, nullptr, 0, nullptr);
   if (made == nullptr) throw py::error_already_set();
-  return {py::reinterpret_steal<py::object>(made),
-          non_null(fields(made).data, counted("a result", shape))};
+  most_elements_ = std::max(most_elements_, size);
+  return {py::reinterpret_steal<py::object>(made), non_null(fields(made).data, size)};
 }
 
 Output Call::create_rows(const Matrix& x) {
-  Shape shape = x.x.shape.part(0, x.axis);
+  Shape shape = x.x.shape->part(0, x.axis);
   shape.append(1);
-  return create(shape);
+  return create(shape, x.rows);
 }
 
 Output Call::output(const Out& out, const View& x, const char* alias) {
@@ -57,9 +58,9 @@ void Call::check_out(const Out& out, const View& x, const char* alias) const {
                 std::string("be ") + type_name(type_num_) + ", the dtype of " + reference_);
   }
   const Shape shape = shape_of(out.array_);
-  if (shape != x.shape) {
+  if (shape != *x.shape) {
     refuse_value(name, "has shape " + shape.text(),
-                 "have " + x.shape.text() + ", the shape of " + x.name);
+                 "have " + x.shape->text() + ", the shape of " + x.name);
   }
   if ((array.flags & Api::NPY_ARRAY_C_CONTIGUOUS_) == 0) {
     refuse_value(name, "has strides " + Shape(array.strides, array.nd).text(), "be C-contiguous");

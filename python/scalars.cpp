@@ -30,7 +30,7 @@ std::string integer_text(const py::object& integer) {
 }
 
 /* What float() says. An error in the object's own code comes out as it is. */
-double real(const Argument& argument, const std::string& must) {
+double real(const Argument& argument, const char* must) {
   const double real = PyFloat_AsDouble(argument.value.ptr());
   if (real != -1.0 || PyErr_Occurred() == nullptr) return real;
   py::error_already_set error;
@@ -71,7 +71,7 @@ std::string quoted(py::handle string) {
   return repr.cast<std::string>();
 }
 
-Integer::Integer(const Argument& argument) {
+void Integer::convert(const Argument& argument) {
   py::object index;
   if (PyIndex_Check(argument.value.ptr())) {
     index = py::reinterpret_steal<py::object>(PyNumber_Index(argument.value.ptr()));
@@ -92,8 +92,9 @@ Integer::Integer(const Argument& argument) {
 
 std::string Integer::text() const { return large_ ? integer_text(large_) : std::to_string(value_); }
 
-Count::Count(const Argument& argument, int64_t least) {
-  const Integer integer(argument);
+void Count::convert(const Argument& argument, int64_t least) {
+  Integer integer;
+  integer.convert(argument);
   value_ = integer.get();
   if (value_ < least) {
     argument.refuse_value("is " + integer.text(), "be at least " + std::to_string(least));
@@ -101,17 +102,19 @@ Count::Count(const Argument& argument, int64_t least) {
   if (value_ == kLargest) argument.refuse_value("is " + integer.text(), "be less than 2**63 - 1");
 }
 
-Number::Number(const Argument& argument) : value_(real(argument, "be finite")) {
+void Number::convert(const Argument& argument) {
+  value_ = real(argument, "be finite");
   if (!std::isfinite(value_)) argument.refuse_value(is(value_), "be finite");
 }
 
-Epsilon::Epsilon(const Argument& argument) : value_(real(argument, "be finite and >= 0")) {
+void Epsilon::convert(const Argument& argument) {
+  value_ = real(argument, "be finite and >= 0");
   if (!std::isfinite(value_) || value_ < 0) {
     argument.refuse_value(is(value_), "be finite and >= 0");
   }
 }
 
-Flag::Flag(const Argument& argument) {
+void Flag::convert(const Argument& argument) {
   const int truth = PyObject_IsTrue(argument.value.ptr());
   if (truth < 0) {
     py::error_already_set error;
@@ -123,7 +126,7 @@ Flag::Flag(const Argument& argument) {
   value_ = truth != 0;
 }
 
-Order::Order(const Argument& argument) {
+void Order::convert(const Argument& argument) {
   if (!PyUnicode_Check(argument.value.ptr())) {
     argument.refuse_type(type_of(argument.value), "be a string");
   }
@@ -139,7 +142,8 @@ Order::Order(const Argument& argument) {
   }
 }
 
-Name::Name(const Argument& argument) : value_(argument.value) {
+void Name::convert(const Argument& argument) {
+  value_ = argument.value;
   if (value_.is_none()) return;
   if (!PyUnicode_Check(value_.ptr())) {
     argument.refuse_type(type_of(value_), "be a string or None");
@@ -154,12 +158,20 @@ Name::Name(const Argument& argument) : value_(argument.value) {
   }
 }
 
-Threads::Threads(const Argument& argument) {
-  const Integer integer(argument);
+void Threads::convert(const Argument& argument) {
+  Integer integer;
+  integer.convert(argument);
   if (integer.get() < 0) {
     argument.refuse_value("is " + integer.text(), "be at least 1, or 0 for the default");
   }
   value_ = static_cast<int32_t>(integer.get() < kMaxThreads ? integer.get() : kMaxThreads);
+}
+
+void Executor::convert(const Argument& argument) {
+  if (argument.value.is_none()) return;
+  Threads threads;
+  threads.convert(argument);
+  value_.num_threads = threads.get();
 }
 
 }  // namespace normkernels::python

@@ -52,8 +52,7 @@ std::string quoted(py::handle string);
 class Integer {
  public:
   static constexpr Phase kPhase = Phase::kScalar;
-  Integer() = default;
-  explicit Integer(const Argument& argument);
+  void convert(const Argument& argument);
   /* The nearest that 64 bits hold. */
   int64_t get() const { return value_; }
   std::string text() const;
@@ -66,8 +65,7 @@ class Integer {
 /* An integer from `least` on, so small that it can be counted to. */
 class Count {
  public:
-  Count() = default;
-  Count(const Argument& argument, int64_t least);
+  void convert(const Argument& argument, int64_t least);
   int64_t get() const { return value_; }
 
  private:
@@ -77,16 +75,14 @@ class Count {
 template <int64_t least>
 struct CountFrom : Count {
   static constexpr Phase kPhase = Phase::kScalar;
-  CountFrom() = default;
-  explicit CountFrom(const Argument& argument) : Count(argument, least) {}
+  void convert(const Argument& argument) { Count::convert(argument, least); }
 };
 
 /* A finite number. */
 class Number {
  public:
   static constexpr Phase kPhase = Phase::kScalar;
-  Number() = default;
-  explicit Number(const Argument& argument);
+  void convert(const Argument& argument);
   double get() const { return value_; }
 
  private:
@@ -97,8 +93,7 @@ class Number {
 class Epsilon {
  public:
   static constexpr Phase kPhase = Phase::kScalar;
-  Epsilon() = default;
-  explicit Epsilon(const Argument& argument);
+  void convert(const Argument& argument);
   double get() const { return value_; }
 
  private:
@@ -108,8 +103,7 @@ class Epsilon {
 class Flag {
  public:
   static constexpr Phase kPhase = Phase::kScalar;
-  Flag() = default;
-  explicit Flag(const Argument& argument);
+  void convert(const Argument& argument);
   bool get() const { return value_; }
 
  private:
@@ -119,8 +113,7 @@ class Flag {
 class Order {
  public:
   static constexpr Phase kPhase = Phase::kScalar;
-  Order() = default;
-  explicit Order(const Argument& argument);
+  void convert(const Argument& argument);
   normkernels_order get() const { return value_; }
 
  private:
@@ -131,8 +124,7 @@ class Order {
 class Name {
  public:
   static constexpr Phase kPhase = Phase::kScalar;
-  Name() = default;
-  explicit Name(const Argument& argument);
+  void convert(const Argument& argument);
   bool given() const { return !value_.is_none(); }
   /* NULL if no C string can say it: one with a NUL or half a surrogate pair in it. */
   const char* get() const { return text_; }
@@ -147,8 +139,7 @@ class Name {
 class Threads {
  public:
   static constexpr Phase kPhase = Phase::kScalar;
-  Threads() = default;
-  explicit Threads(const Argument& argument);
+  void convert(const Argument& argument);
   int32_t get() const { return value_; }
 
  private:
@@ -159,16 +150,11 @@ class Threads {
 class Executor {
  public:
   static constexpr Phase kPhase = Phase::kScalar;
-  Executor() : Executor(0) {}
-  explicit Executor(const Argument& argument)
-      : Executor(argument.value.is_none() ? 0 : Threads(argument).get()) {}
+  void convert(const Argument& argument);
   const normkernels_executor* get() const { return value_.num_threads == 0 ? nullptr : &value_; }
 
  private:
-  explicit Executor(int32_t num_threads)
-      : value_{sizeof(normkernels_executor), num_threads, nullptr, nullptr} {}
-
-  normkernels_executor value_;
+  normkernels_executor value_ = {sizeof(normkernels_executor), 0, nullptr, nullptr};
 };
 
 }  // namespace normkernels::python

@@ -8,18 +8,30 @@
 
 What holds for every function:
 
-Inputs    are float32 or float64, all of one call the same: NumPy arrays, what NumPy can view, and
-          CPU arrays that speak DLPack. They are read where they lie; only an array that is not
-          C-contiguous, not aligned or not in the machine's byte order is copied first.
+Inputs    are float32 or float64, all of one call the same: NumPy arrays, what NumPy can view
+          (`__array__`, the buffer protocol, `__array_interface__`), and CPU arrays that speak
+          DLPack and nothing else. They are read where they lie; only an array that is not
+          C-contiguous, not aligned or not in the machine's byte order is copied first. What an
+          object's `__array__` refuses is refused with its reason, such as a tensor that requires
+          grad; what it copies, such as a data frame of several blocks or an array on another
+          device, is read as that copy, as NumPy's own functions do. An instance of a subclass of
+          numpy.ndarray is read as the plain array that it is: units and names are not seen. A
+          masked array is refused, since its mask would not be seen, even if it hides nothing.
 Outputs   are NumPy arrays. With `out=` the large one goes into an array of yours, and nothing
-          large is allocated; its docstring says which input it may be.
+          large is allocated; its docstring says which input it may be. `out` is a numpy.ndarray
+          or anything that NumPy views without a copy, such as a CPU tensor, and is itself what is
+          returned. What NumPy would copy is refused.
 Errors    are TypeError and ValueError. They name the function, the argument, what it was and what
-          it must be. Nothing is written before every argument has been checked.
+          it must be. Nothing is written before every argument has been checked. Errors that come
+          out of an argument's own `__index__`, `__float__`, `__array__` and the like are passed on
+          as they are, TypeErrors as the cause of ours.
 Threads   `num_threads=` for one call, `set_num_threads`, threadpoolctl's limits or the environment
-          variables NORMKERNELS_NUM_THREADS and OMP_NUM_THREADS for all. They are the library's
-          own and start with the first call that is worth them; a forked child starts its own.
-          The GIL is released while a kernel runs, except on fewer than 16384 elements: to get it
-          back could take longer.
+          variables NORMKERNELS_NUM_THREADS and OMP_NUM_THREADS for all; more than 1024 count as
+          1024. They are the library's own and start with the first call that is worth them; a
+          forked child starts its own. The GIL is released while a kernel runs, except on fewer
+          than 16384 elements: to get it back could take longer. An array that another thread
+          resizes in place meanwhile is lost, as it is for NumPy.
+Import    in the main interpreter only; ImportError in a sub-interpreter.
 Empty     arrays, in every position, are valid.
 Bits      of the output do not depend on threads, on alignment, on the other rows or images of the
           batch, or on which instruction set with fma runs the kernel.

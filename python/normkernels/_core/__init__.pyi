@@ -30,7 +30,7 @@ def layer_norm(
     *,
     axis: SupportsIndex = 1,
     epsilon: SupportsFloat = 1e-05,
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_stats: Literal[False] = False,
     num_threads: SupportsIndex | None = None,
 ) -> Array: ...
@@ -42,7 +42,7 @@ def layer_norm(
     *,
     axis: SupportsIndex = 1,
     epsilon: SupportsFloat = 1e-05,
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_stats: Literal[True],
     num_threads: SupportsIndex | None = None,
 ) -> LayerNorm: ...
@@ -54,7 +54,7 @@ def layer_norm(
     *,
     axis: SupportsIndex = 1,
     epsilon: SupportsFloat = 1e-05,
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_stats: bool = False,
     num_threads: SupportsIndex | None = None,
 ) -> Array | LayerNorm: ...
@@ -66,7 +66,7 @@ def layer_norm_backward(
     gamma: ArrayLike | None = None,
     *,
     axis: SupportsIndex = 1,
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     num_threads: SupportsIndex | None = None,
 ) -> LayerNormGradient: ...
 def compute_sigma_and_fused_params(
@@ -110,7 +110,7 @@ def instance_norm(
     *,
     order: Order = "NCHW",
     epsilon: SupportsFloat = 1e-05,
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_stats: Literal[False] = False,
     num_threads: SupportsIndex | None = None,
 ) -> Array: ...
@@ -122,7 +122,7 @@ def instance_norm(
     *,
     order: Order = "NCHW",
     epsilon: SupportsFloat = 1e-05,
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_stats: Literal[True],
     num_threads: SupportsIndex | None = None,
 ) -> InstanceNorm: ...
@@ -134,7 +134,7 @@ def instance_norm(
     *,
     order: Order = "NCHW",
     epsilon: SupportsFloat = 1e-05,
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_stats: bool = False,
     num_threads: SupportsIndex | None = None,
 ) -> Array | InstanceNorm: ...
@@ -147,7 +147,7 @@ def instance_norm_backward(
     *,
     order: Order = "NCHW",
     epsilon: SupportsFloat = 1e-05,
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     num_threads: SupportsIndex | None = None,
 ) -> InstanceNormGradient: ...
 def instance_norm_with_gradient(
@@ -158,7 +158,7 @@ def instance_norm_with_gradient(
     *,
     order: Order = "NCHW",
     epsilon: SupportsFloat = 1e-05,
-    out: tuple[Array | None, Array | None] | None = None,
+    out: tuple[ArrayLike | None, ArrayLike | None] | None = None,
     num_threads: SupportsIndex | None = None,
 ) -> InstanceNormWithGradient: ...
 @overload
@@ -170,7 +170,7 @@ def local_response_norm(
     beta: SupportsFloat = 0.75,
     bias: SupportsFloat = 1.0,
     order: Order = "NCHW",
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_scale: Literal[False] = False,
     num_threads: SupportsIndex | None = None,
 ) -> Array: ...
@@ -183,7 +183,7 @@ def local_response_norm(
     beta: SupportsFloat = 0.75,
     bias: SupportsFloat = 1.0,
     order: Order = "NCHW",
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_scale: Literal[True],
     num_threads: SupportsIndex | None = None,
 ) -> LocalResponseNorm: ...
@@ -196,7 +196,7 @@ def local_response_norm(
     beta: SupportsFloat = 0.75,
     bias: SupportsFloat = 1.0,
     order: Order = "NCHW",
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     return_scale: bool = False,
     num_threads: SupportsIndex | None = None,
 ) -> Array | LocalResponseNorm: ...
@@ -211,7 +211,7 @@ def local_response_norm_backward(
     beta: SupportsFloat = 0.75,
     bias: SupportsFloat = 1.0,
     order: Order = "NCHW",
-    out: Array | None = None,
+    out: ArrayLike | None = None,
     num_threads: SupportsIndex | None = None,
 ) -> Array: ...
 def isas() -> tuple[Isa, ...]: ...
