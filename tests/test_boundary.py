@@ -155,7 +155,7 @@ def test_as_many_elements_of_another_shape(name, argument):
 
 @each_operator
 def test_ranks(name):
-    for rank in {"layer": (0, 1), "insta": (0, 1), "local": (0, 1, 2, 6)}[name[:5]]:
+    for rank in {"layer": (0,), "insta": (0, 1), "local": (0, 1, 2, 6)}[name[:5]]:
         bad = np.ones((2,) * rank, F32)
         assert_refused(name, ValueError, "x", f"rank {rank}", x=bad)
 
@@ -166,6 +166,16 @@ def test_axis(name):
         assert_refused(name, ValueError, "axis", str(bad), axis=bad)
     for bad in (1.0, "1", None, [1]):
         assert_refused(name, TypeError, "axis", type(bad).__name__ if bad else "None", axis=bad)
+
+
+@pytest.mark.parametrize("name", that_take("axis"))
+def test_a_vector_has_no_second_axis(name):
+    """The default is the axis after the batch, which a single vector does not have."""
+    one, each = normal((4,), F32), np.ones(1, F32)
+    others = {"dy": one, "mean": each, "sigma": each} if "dy" in ARGUMENTS[name] else {}
+    expected = rf"^{name}: axis is 1, must be between -1 and 0 for an x of rank 1$"
+    with pytest.raises(ValueError, match=expected):
+        call(name, x=one, **others)
 
 
 @pytest.mark.parametrize("name", that_take("order"))
@@ -203,12 +213,12 @@ def test_scalars_of_local_response_norm(name, argument):
 
 @each_operator
 def test_num_threads(name):
-    for bad in (-1, 2**40):
+    for bad in (-1, -(2**70)):
         assert_refused(name, ValueError, "num_threads", str(bad), num_threads=bad)
     for bad in (1.5, "2"):
         assert_refused(name, TypeError, "num_threads", num_threads=bad)
     expected = call(name)
-    for good in (None, 0, 1, np.int64(2)):
+    for good in (None, 0, 1, np.int64(2), 1024, 1025, 2**31, 2**70):
         assert all_same(call(name, num_threads=good), expected)
 
 

@@ -1,0 +1,80 @@
+"""Tensors of torch and arrays of JAX, where those are installed."""
+
+import normkernels as nk
+import numpy as np
+import pytest
+from conftest import normal, same_bits
+
+X = normal((4, 6), np.float32)
+
+
+def special(torch):
+    """What is no plain tensor in the CPU's memory, and what the error must say."""
+    z = torch.complex(torch.from_numpy(X), torch.from_numpy(X))
+    plain = torch.from_numpy(X)
+    with torch._subclasses.fake_tensor.FakeTensorMode():
+        fake = torch.ones(4, 6)
+    return {
+        "negative": (z.conj().imag, "negative bit"),
+        "conjugate": (z.conj(), "conjugate bit"),
+        "fake": (fake, "not supported"),
+        "zero": (torch._efficientzerotensor((4, 6)), "ZeroTensor"),
+        "requires grad": (plain.clone().requires_grad_(), "detach()"),
+        "parameter": (torch.nn.Parameter(plain.clone()), "detach()"),
+        "bfloat16": (plain.bfloat16(), "BFloat16"),
+        "half": (plain.half(), "float16"),
+        "sparse": (plain.to_sparse(), "Sparse"),
+        "meta": (plain.to("meta"), "meta"),
+    }
+
+
+SPECIAL = [
+    *("negative", "conjugate", "fake", "zero", "requires grad", "parameter", "bfloat16", "half"),
+    *("sparse", "meta"),
+]
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_tensors_that_are_refused_say_why(kind):
+    torch = pytest.importorskip("torch")
+    tensor, reason = special(torch)[kind]
+    for argument, call in {
+        "x": lambda: nk.layer_norm(tensor),
+        "out": lambda: nk.layer_norm(X, out=tensor),
+    }.items():
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value).startswith(f"layer_norm: {argument} ")
+        assert reason in str(caught.value)
+    detached = tensor.detach() if "detach" in reason else None
+    if detached is not None:
+        assert same_bits(nk.layer_norm(detached), nk.layer_norm(X))
+
+
+def test_tensors_are_read_and_written_where_they_lie():
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(X.copy())
+    y, mean, sigma = nk.layer_norm(x, return_stats=True)
+    assert same_bits(y, nk.layer_norm(X))
+    out = torch.empty(4, 6)
+    result = nk.layer_norm_backward(x, x, mean, sigma, out=out)
+    assert result.dx is out
+    assert same_bits(out.numpy(), nk.layer_norm_backward(X, X, mean, sigma).dx)
+    assert nk.layer_norm(x, out=x) is x
+    assert same_bits(x.numpy(), y)
+    with pytest.raises(ValueError, match="out has strides"):
+        nk.layer_norm(X, out=torch.empty(6, 4).T)
+    with pytest.raises(ValueError, match="out has shape"):
+        nk.layer_norm(X, out=torch.empty(4, 1).expand(4, 5))
+
+
+def test_jax_arrays():
+    jax = pytest.importorskip("jax")
+    x = jax.numpy.asarray(X)
+    assert same_bits(nk.layer_norm(x), nk.layer_norm(X))
+    with pytest.raises(ValueError, match=r"^layer_norm: out is read-only, must be writable"):
+        nk.layer_norm(X, out=x)
+    with pytest.raises(TypeError, match="x has dtype bfloat16, must be float32 or float64"):
+        nk.layer_norm(x.astype(jax.numpy.bfloat16))
+    with pytest.raises(TypeError, match=r"x is of type .*Tracer.* and cannot be viewed"):
+        jax.jit(nk.layer_norm)(x)
