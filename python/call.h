@@ -30,6 +30,13 @@ namespace normkernels::python {
  * 22 x 768 took 3 ms there, and 9 microseconds with the GIL kept. */
 constexpr int64_t kReleaseGilElements = 1 << 14;
 
+/* What PyEval_RestoreThread does, but a thread that comes back after the interpreter has begun to
+ * end sleeps until the process is gone. */
+void take_gil(PyThreadState* thread);
+
+/* What an output must do that shares memory; `alias` names the inputs that it may be. */
+std::string must_not_overlap(const char* alias);
+
 /* A dense, aligned, native input. `data` is NULL where an optional argument is None. */
 struct View {
   const char* name = nullptr;
@@ -113,8 +120,9 @@ class Call {
     if (most_elements_ < kReleaseGilElements) {
       status = function();
     } else {
-      py::gil_scoped_release release;
+      PyThreadState* thread = PyEval_SaveThread();
       status = function();
+      take_gil(thread);
     }
     if (status != NORMKERNELS_OK) fail(status, names, N);
   }

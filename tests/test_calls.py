@@ -197,15 +197,31 @@ def test_results_are_held_by_the_caller_alone():
     assert all(array.flags.owndata and array.base is None for array in (y, dx, dgamma, dbeta))
 
 
-def test_other_threads_run_beside_a_large_kernel():
-    """The GIL is free meanwhile: nothing else would let the main thread go on."""
+def lrn():
     x = np.ones((1, 64, 512, 512), np.float32)
-    out = np.empty_like(x)
+    return lambda: nk.local_response_norm(x, 9, beta=0.6, out=np.empty_like(x), num_threads=1)
+
+
+def statistics_of_nothing():
+    """x has no elements, but mean and sigma have many."""
+    x = np.empty((2**24, 0), np.float32)
+    return lambda: nk.layer_norm(x, return_stats=True)
+
+
+def gradient_of_nothing():
+    x, each_row = np.empty((0, 2**24), np.float32), np.empty((0, 1), np.float32)
+    return lambda: nk.layer_norm_backward(x, x, each_row, each_row)
+
+
+@pytest.mark.parametrize("make", [lrn, statistics_of_nothing, gradient_of_nothing])
+def test_other_threads_run_beside_a_large_kernel(make):
+    """The GIL is free meanwhile: nothing else would let the main thread go on."""
+    function = make()
     begun, done, seen = threading.Event(), threading.Event(), 0
 
     def work():
         begun.set()
-        nk.local_response_norm(x, 9, beta=0.6, out=out, num_threads=1)
+        function()
         done.set()
 
     interval = sys.getswitchinterval()

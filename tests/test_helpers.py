@@ -11,6 +11,7 @@ from reference import STATISTICS, assert_within
 from reference_steps import STEP
 
 LAYER_NORM_CASES = [
+    ((7,), -1),
     ((3, 7), 1),
     ((2, 3, 5), -1),
     ((2, 3, 5), 0),
