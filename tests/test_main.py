@@ -50,13 +50,16 @@ def test_default_number_of_threads():
         assert nk.num_threads() == 3
         for bad, error in (
             (-1, ValueError),
-            (2**40, ValueError),
+            (-(2**70), ValueError),
             (1.5, TypeError),
             (None, TypeError),
         ):
             with pytest.raises(error, match=r"^set_num_threads: n "):
                 nk.set_num_threads(bad)
         assert nk.num_threads() == 3
+        for more in (1025, 2**40, 2**70):
+            nk.set_num_threads(more)
+            assert nk.num_threads() == 1024
     finally:
         nk.set_num_threads(0)
     assert nk.num_threads() == before
