@@ -122,7 +122,7 @@ def replaced(shapes, i, shape):
 
 
 WRONG_SHAPES = [
-    ("LayerNorm", {}, [(5,)], "input 0 (x) has rank 1 (shape (5,)), must have rank 2 or more"),
+    ("LayerNorm", {}, [(5,)], "argument axis is 1, must be between -1 and 0"),
     ("LayerNorm", {"axis": 0}, [()], "input 0 (x) has rank 0 (shape ())"),
     ("LayerNorm", {"axis": 2}, [(2, 3)], "argument axis is 2, must be between -2 and 1"),
     ("LayerNorm", {"axis": -3}, [(2, 3)], "argument axis is -3, must be between -2 and 1"),
@@ -141,7 +141,7 @@ WRONG_SHAPES = [
     ),
     ("LayerNormGradient", {}, replaced(SAVED, 2, (3, 1)), "input 2 (mean) has 3 elements"),
     ("LayerNormGradient", {}, replaced(SAVED, 3, (2, 3)), "input 3 (sigma) has 6 elements"),
-    ("LayerNormGradient", {}, [(2,)] * 5, "input 4 (x) has rank 1"),
+    ("LayerNormGradient", {}, [()] * 5, "input 4 (x) has rank 0 (shape ())"),
     ("LayerNormGradient", {"axis": 2}, SAVED, "argument axis is 2, must be between -2 and 1"),
     ("LayerNormGradient", AFFINE, [*SAVED, (2,)], "input 5 (gamma) has 2 elements"),
     ("InstanceNorm", {}, [(3,), (3,), (3,)], "input 0 (x) has rank 1"),

@@ -36,7 +36,7 @@ SCHEMA = OperatorSchema(
 
 A row is what is left when the axes before `axis` are fixed.""",
     inputs=(
-        Input("x", "float32 or float64, rank 2 or more."),
+        Input("x", "float32 or float64, rank 1 or more."),
         Input("gamma", "prod(x.shape[axis:]) elements. Not read without elementwise_affine.", True),
         Input("beta", "Likewise.", True),
     ),
@@ -60,7 +60,7 @@ GRADIENT_SCHEMA = OperatorSchema(
         Input("y", "Output 0 of LayerNorm. Not read."),
         Input("mean", "Output 1 of LayerNorm."),
         Input("sigma", "Output 2 of LayerNorm."),
-        Input("x", "float32 or float64, rank 2 or more."),
+        Input("x", "float32 or float64, rank 1 or more."),
         Input("gamma", "As in LayerNorm. Not read without elementwise_affine.", True),
     ),
     outputs=(
@@ -149,7 +149,7 @@ def _infer_gradient(
 
 def _checked_axis(x: TensorShape, axis: int) -> int:
     x.require_float()
-    x.require_rank(2)
+    x.require_rank(1)
     return x.canonical_axis_index(axis)
 
 
