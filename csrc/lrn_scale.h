@@ -1,4 +1,4 @@
-// s = bias + alpha / size * (sum of x^2 over a window of channels), of a vector or of one element.
+// s = bias + alpha / size * (sum of x^2 over a window of channels), of vectors.
 //
 // The sum is formed in twice the precision of x: s is within 1 u of the exact value for float32,
 // within 2 u for float64 (whose squares are rounded before), whatever the size of the window.
@@ -55,20 +55,6 @@ struct ScaleOf {
     }
   }
 };
-
-// Of one element, before it is rounded to T.
-template <class T>
-double scale_at(const LocalResponseNorm& a, const Window& w, int64_t at) {
-  const T* x = static_cast<const T*>(a.x);
-  const int64_t channel = w.channel_at(at);
-  const auto sum = window_sum<Wide<T, Vec<double>>>(RuntimeSize{w.size()}, [&](int64_t k) {
-    const int64_t away = k - w.before;
-    const bool exists = channel + away >= 0 && channel + away < w.c;
-    const double v = exists ? static_cast<double>(x[at + away * w.stride]) : 0;
-    return Vec<double>::all(v * v);
-  });
-  return ScaleOf<T>(a)(sum).v[0];
-}
 
 }  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -52,7 +52,7 @@ struct Powers<Power::kGeneral, T, Size> {
     alignas(64) T scale[kPieceElements];
     alignas(64) double m[kPieceElements], e[kPieceElements], z[kPieceElements];
   };
-  static constexpr int kHalves = sizeof(double) / sizeof(T);
+  static constexpr int kHalves = kDoublesPer<T>;
 
   const T* scales;
   const double *ms, *es, *zs;
@@ -66,15 +66,7 @@ struct Powers<Power::kGeneral, T, Size> {
     const ScaleOf<T> scale_of = of;
     const auto fill = [=](int64_t i, Vec<T> s) __attribute__((always_inline)) {
       store(scale + i, s);
-      Group<double, kHalves> wide;
-      if constexpr (kHalves == 2) {
-        Vec<double> low, high;
-        widen(s, low, high);
-        wide = {{low, high}};
-      } else {
-        wide = {{s}};
-      }
-      const auto reduced = Reduced<kHalves>::of(wide);
+      const auto reduced = Reduced<kHalves>::of(to_double(Group<T, 1>{{s}}));
       unroll<kHalves>([&](auto index) __attribute__((always_inline)) {
         constexpr int k = decltype(index)::value;
         const int64_t at = i + k * Vec<double>::kLanes;
@@ -112,14 +104,7 @@ struct Powers<Power::kGeneral, T, Size> {
     };
     Reduced<kHalves* N> s = {loaded(es), loaded(es), loaded(zs)};
     if constexpr (Digits<T>::kExtended) s.m = loaded(ms);
-    const auto power = general_power<T>(s, minus_beta);
-    return Group<T, N>::from([&](int k) __attribute__((always_inline)) {
-      if constexpr (kHalves == 2) {
-        return narrow(power.v[2 * k], power.v[2 * k + 1]);
-      } else {
-        return power.v[k];
-      }
-    });
+    return from_double<T>(general_power<T>(s, minus_beta));
   }
   template <int N>
   NORMKERNELS_INLINE Group<T, N> times_negative_power(Group<T, N> x, int64_t i,
@@ -128,11 +113,11 @@ struct Powers<Power::kGeneral, T, Size> {
   }
 };
 
+// y, and s. Whether every s was an ordinary number.
 template <Power P, class T, class Size>
-NORMKERNELS_INLINE void write_forward(const LocalResponseNorm& a, const Window& w,
-                                      const Piece& piece, Size size, int64_t step,
-                                      const ScaleOf<T>& scale, const OrdinaryRange<T>& ordinary,
-                                      const double* windows) {
+NORMKERNELS_INLINE bool write_forward(const LocalResponseNorm& a, const Piece& piece, Size size,
+                                      int64_t step, const ScaleOf<T>& scale,
+                                      const OrdinaryRange<T>& ordinary, const double* windows) {
   // In registers, which a store cannot have changed.
   const OrdinaryRange<T> range = ordinary;
   const int64_t at = piece.at;
@@ -142,8 +127,10 @@ NORMKERNELS_INLINE void write_forward(const LocalResponseNorm& a, const Window& 
   using Source = Powers<P, T, Size>;
   typename Source::Buffers buffers;
   const Source powers(buffers, scale, windows, step, size, nullptr, piece.n, a.beta);
+  unsigned outside = 0;
+  unsigned* const seen = &outside;
   for_each_group<T, Source::kAtOnce>(
-      piece.n, [ =, &a, &w ](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
+      piece.n, [=](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
         constexpr int N = decltype(count)::value, W = Vec<T>::kLanes;
         using Vectors = Group<T, N>;
         const Vectors s = powers.template scale<N>(i, lanes);
@@ -155,17 +142,16 @@ NORMKERNELS_INLINE void write_forward(const LocalResponseNorm& a, const Window& 
           constexpr int k = decltype(index)::value;
           store(y + i + k * W, output.v[k], lanes);
           if (scale_out != nullptr) store(scale_out + i + k * W, s.v[k], lanes);
-          const unsigned outside = range.outside(s.v[k], lanes);
-          if (__builtin_expect(outside == 0, 1)) return;
-          for_each_lane(outside, [&](int lane) { one_forward<T>(a, w, at + i + k * W + lane); });
+          *seen |= range.outside(s.v[k], lanes);
         });
       });
+  return outside == 0;
 }
 
 // direct = dy P, terms = dy x P / s = dy y / s. Whether every s was an ordinary number.
 template <Power P, class T, class Size>
-NORMKERNELS_INLINE bool fill_terms(const LocalResponseNorm& a, const Window& w, const Piece& piece,
-                                   Size size, int64_t step, const ScaleOf<T>& scale,
+NORMKERNELS_INLINE bool fill_terms(const LocalResponseNorm& a, const Piece& piece, Size size,
+                                   int64_t step, const ScaleOf<T>& scale,
                                    const OrdinaryRange<T>& ordinary, const double* windows,
                                    T* direct, T* terms) {
   const OrdinaryRange<T> range = ordinary;
@@ -177,10 +163,10 @@ NORMKERNELS_INLINE bool fill_terms(const LocalResponseNorm& a, const Window& w, 
   using Source = Powers<P, T, Size>;
   typename Source::Buffers buffers;
   const Source powers(buffers, scale, windows, step, size, scale_in, piece.n, a.beta);
-  bool all_ordinary = true;
-  bool* const seen = &all_ordinary;
+  unsigned outside = 0;
+  unsigned* const seen = &outside;
   for_each_group<T, Source::kAtOnce>(
-      piece.n, [ =, &a, &w ](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
+      piece.n, [=](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
         constexpr int N = decltype(count)::value, W = Vec<T>::kLanes;
         using Vectors = Group<T, N>;
         const auto loaded = [=](const T* p) __attribute__((always_inline)) {
@@ -196,34 +182,24 @@ NORMKERNELS_INLINE bool fill_terms(const LocalResponseNorm& a, const Window& w, 
           constexpr int k = decltype(index)::value;
           store(direct + i + k * W, own.v[k]);
           store(terms + i + k * W, shared.v[k]);
-          const unsigned outside = range.outside(s.v[k], lanes);
-          if (__builtin_expect(outside == 0, 1)) return;
-          *seen = false;
-          for_each_lane(outside, [&](int lane) {
-            const int64_t element = i + k * W + lane;
-            one_backward(a, w, at + element, direct + element, terms + element);
-          });
+          *seen |= range.outside(s.v[k], lanes);
         });
       });
-  return all_ordinary;
+  return outside == 0;
 }
 
-// dx = direct - factor x (window sum of terms), the first window beginning at `windows`.
+// dx = direct + factor x (window sum of terms), the first window beginning at `windows`.
 template <class T, class Size>
 NORMKERNELS_INLINE void write_gradient(const LocalResponseNorm& a, const Piece& piece, Size size,
-                                       int64_t step, T minus_factor, const T* direct,
-                                       const T* windows) {
+                                       int64_t step, T factor, const T* direct, const T* windows) {
   const T* x = static_cast<const T*>(a.x) + piece.at;
   T* dx = static_cast<T*>(a.dx) + piece.at;
-  const Vec<T> factor = Vec<T>::all(minus_factor);
   for_each_vector<T>(
       piece.n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
         const Vec<T> sum = window_sum<Vec<T>>(
             size, [=](int64_t k)
                       __attribute__((always_inline)) { return load(windows + i + k * step); });
-        // Plus 0: a sum of negative zeros is 0.
-        const Vec<T> v = load(x + i, lanes) * factor, terms = sum + Vec<T>::zero();
-        store(dx + i, multiply_add(v, terms, load(direct + i)), lanes);
+        store(dx + i, gradient(load(x + i, lanes), factor, sum, load(direct + i)), lanes);
       });
 }
 

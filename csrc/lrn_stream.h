@@ -29,7 +29,6 @@ struct Window {
 
   NORMKERNELS_INLINE int64_t size() const { return before + after + 1; }
   NORMKERNELS_INLINE int64_t reach() const { return before > after ? before : after; }
-  NORMKERNELS_INLINE int64_t channel_at(int64_t at) const { return at / stride % c; }
 };
 
 NORMKERNELS_INLINE Window window_of(const Images& shape, int64_t size) {
@@ -47,8 +46,8 @@ constexpr int64_t kPieceElements = 256;
 // How much further than its windows reach a step is ahead, so that a vector is not loaded from
 // stores that are still on their way.
 constexpr int64_t kAheadElements = 128;
-constexpr int64_t kAlignment = 16;  // elements: strips begin at vector borders
-constexpr int64_t kMaxSlots = 32;   // workspaces, where the buffers are not on the stack
+constexpr int64_t kAlignment = 16;                  // elements: strips begin at vector borders
+constexpr int64_t kSpareElements = 4 * kAlignment;  // vectors are stored beyond the end of a piece
 
 NORMKERNELS_INLINE int64_t aligned(int64_t elements) {
   return (elements + kAlignment - 1) / kAlignment * kAlignment;
@@ -63,10 +62,18 @@ struct Cut {
   int64_t border;   // elements of zeros between strips, at least
   bool contiguous;  // whether a strip is, or else its channels are pieces
   int64_t piece;
-  int64_t capacity;
-  bool on_stack;
+  int64_t capacity;  // of the buffers
+
+  NORMKERNELS_INLINE int64_t strips_per_image() const {
+    return (shape.spatial + pixels - 1) / pixels;
+  }
+  // The number of a strip's first pixel, of all pixels of all images.
+  NORMKERNELS_INLINE int64_t pixel_of(int64_t strip) const {
+    return strip / strips_per_image() * shape.spatial + strip % strips_per_image() * pixels;
+  }
 };
 
+// Of a tensor with elements.
 NORMKERNELS_INLINE Cut cut_of(const Images& shape, int64_t size, int64_t bytes) {
   const int64_t reach = window_of(shape, size).reach();
   int64_t pixels = shape.spatial <= kPieceElements ? shape.spatial : 512 / bytes;
@@ -78,15 +85,14 @@ NORMKERNELS_INLINE Cut cut_of(const Images& shape, int64_t size, int64_t bytes) 
     const int64_t needed = 5 * aligned(border) + 3 * aligned(piece) + 2 * kAheadElements + 256;
     const bool fits = needed <= kBufferElements;
     if (fits || pixels <= kAlignment) {
-      const int64_t per_image = pixels > 0 ? (shape.spatial + pixels - 1) / pixels : 0;
-      return {shape,
-              shape.n * per_image,
-              pixels,
-              border,
-              contiguous,
-              piece,
-              fits ? kBufferElements : 2 * needed,
-              fits};
+      Cut cut = {shape, 0, pixels, border, contiguous, piece, 0};
+      cut.strips = shape.n * cut.strips_per_image();
+      // A small tensor goes through without anything being moved.
+      const int64_t whole =
+          cut.strips * aligned(all + border) + 2 * aligned(border) + piece + kSpareElements;
+      const int64_t most = fits ? kBufferElements : 2 * needed;
+      cut.capacity = whole < most ? whole : most;
+      return cut;
     }
     pixels = pixels > 2 * kAlignment ? aligned(pixels / 2) : kAlignment;
   }
@@ -102,7 +108,7 @@ class Piece {
   // The first of a strip.
   NORMKERNELS_INLINE Piece(const Cut& cut, int64_t strip)
       : offset(aligned(cut.border)), cut_(cut), strip_(strip) {
-    const int64_t per_image = (cut.shape.spatial + cut.pixels - 1) / cut.pixels;
+    const int64_t per_image = cut.strips_per_image();
     image_ = strip / per_image * (cut.shape.c * cut.shape.spatial);
     column_ = strip % per_image * cut.pixels;
     begin_strip();
@@ -147,18 +153,6 @@ class Piece {
   int64_t strip_, image_, column_;
   int64_t strip_end_;
 };
-
-// f(first strip, last strip, slot): slot < kMaxSlots is a number that no two running tasks share.
-template <class F>
-NORMKERNELS_INLINE void for_each_span(const Cut& cut, const Executor& executor, F&& f) {
-  if (cut.shape.c == 0 || cut.strips == 0) return;
-  const int64_t tasks_wanted = cut.on_stack ? 8 * int64_t{executor.threads} : kMaxSlots;
-  const int64_t each = (cut.strips + tasks_wanted - 1) / tasks_wanted;
-  for_each_task(executor, (cut.strips + each - 1) / each, [&](int64_t task) {
-    const int64_t first = task * each;
-    f(first, first + each < cut.strips ? first + each : cut.strips, task);
-  });
-}
 
 template <class Sum, class V>
 NORMKERNELS_INLINE Sum sum_of_one(V a) {
@@ -213,31 +207,20 @@ NORMKERNELS_INLINE void clear(T* p, int64_t from, int64_t to) {
   for (int64_t i = from; i < to; i += Vec<T>::kLanes) store(p + i, Vec<T>::zero());
 }
 
-// The buffers of a task: on its stack, or its slot of the workspace for windows of hundreds of
-// channels and more.
+// The buffers of a task.
 template <class T>
 struct Buffers {
   double* squares;
   T *direct, *terms;
 
-  Buffers(const Cut& cut, void* workspace, int64_t slot)
-      : squares(squares_stack), direct(direct_stack), terms(terms_stack) {
-    if (cut.on_stack) return;
-    squares = static_cast<double*>(workspace) + slot * doubles(cut);
-    direct = reinterpret_cast<T*>(squares + cut.capacity);
-    terms = direct + cut.capacity;
-  }
+  Buffers(const Cut& cut, void* memory)
+      : squares(static_cast<double*>(memory)),
+        direct(reinterpret_cast<T*>(squares + cut.capacity)),
+        terms(direct + cut.capacity) {}
 
-  // Of the workspace, per slot.
-  static int64_t doubles(const Cut& cut) {
-    const int64_t values = 2 * cut.capacity * static_cast<int64_t>(sizeof(T));
-    return cut.capacity + values / static_cast<int64_t>(sizeof(double)) + 1;
+  static uint64_t bytes(const Cut& cut) {
+    return static_cast<uint64_t>(cut.capacity) * (sizeof(double) + 2 * sizeof(T));
   }
-
- private:
-  alignas(64) double squares_stack[kBufferElements];
-  alignas(64) T direct_stack[kBufferElements];
-  alignas(64) T terms_stack[kBufferElements];
 };
 
 // What is left of a buffer from `from` to `to`, moved to its beginning.

@@ -24,46 +24,50 @@ NORMKERNELS_INLINE bool should_turn(const Images& channels_first) {
   return channels_first.spatial == 1 && channels_first.c <= kFewChannels && channels_first.n > 1;
 }
 
-// f(part, task): the arguments for some pixels that have been turned.
+// So many elements of a tensor are turned at a time.
+NORMKERNELS_INLINE Images turned_shape(const Images& channels_first) {
+  return {1, channels_first.c, channels_first.n < kTurnedPixels ? channels_first.n : kTurnedPixels};
+}
+
+// Elements of memory for those of every tensor that there is.
+constexpr int64_t kTurnedTensors = 5;
+
+// f(part): the arguments for the pixels from `first` to `last`, turned, some at a time.
 template <class T, class F>
-NORMKERNELS_INLINE void for_each_turned(const LocalResponseNorm& a, const Images& channels_first,
-                                        const Executor& executor, F&& f) {
+NORMKERNELS_INLINE void for_each_turned(const LocalResponseNorm& a, const Images& block,
+                                        int64_t first, int64_t last, T* memory, F&& f) {
   using Inputs = const void* LocalResponseNorm::*;
   using Outputs = void* LocalResponseNorm::*;
   constexpr Inputs kInputs[] = {&LocalResponseNorm::dy, &LocalResponseNorm::x,
                                 &LocalResponseNorm::y_in, &LocalResponseNorm::scale_in};
   constexpr Outputs kOutputs[] = {&LocalResponseNorm::y, &LocalResponseNorm::scale,
                                   &LocalResponseNorm::dx};
-  const int64_t c = channels_first.c, all = channels_first.n;
-  if (c == 0) return;
-  const int64_t wanted = 8 * int64_t{executor.threads};
-  const int64_t each = ((all + wanted - 1) / wanted + kTurnedPixels - 1) / kTurnedPixels;
-  const int64_t pixels_each = each * kTurnedPixels;
-  for_each_task(executor, (all + pixels_each - 1) / pixels_each, [&](int64_t task) {
-    alignas(64) T turned[5][kFewChannels * kTurnedPixels];
-    const int64_t first = task * pixels_each;
-    const int64_t last = first + pixels_each < all ? first + pixels_each : all;
-    for (int64_t pixel = first; pixel < last; pixel += kTurnedPixels) {
-      const int64_t pixels = last - pixel < kTurnedPixels ? last - pixel : kTurnedPixels;
-      LocalResponseNorm part = a;
-      part.shape = {1, c, pixels};
-      int used = 0;
-      for (const Inputs input : kInputs) {
-        if (a.*input == nullptr) continue;
-        turn(static_cast<const T*>(a.*input) + pixel * c, pixels, c, turned[used]);
-        part.*input = turned[used++];
-      }
-      for (const Outputs output : kOutputs) {
-        if (a.*output != nullptr) part.*output = turned[used++];
-      }
-      f(part, task);
-      for (const Outputs output : kOutputs) {
-        if (a.*output == nullptr) continue;
-        turn(static_cast<const T*>(part.*output), c, pixels,
-             static_cast<T*>(a.*output) + pixel * c);
-      }
+  const int64_t c = block.c;
+  for (int64_t pixel = first; pixel < last; pixel += block.spatial) {
+    const int64_t pixels = last - pixel < block.spatial ? last - pixel : block.spatial;
+    T* turned = memory;
+    const auto next = [&] {
+      T* const used = turned;
+      turned += c * block.spatial;
+      return used;
+    };
+    LocalResponseNorm part = a;
+    part.shape = {1, c, pixels};
+    for (const Inputs input : kInputs) {
+      if (a.*input == nullptr) continue;
+      T* const to = next();
+      turn(static_cast<const T*>(a.*input) + pixel * c, pixels, c, to);
+      part.*input = to;
     }
-  });
+    for (const Outputs output : kOutputs) {
+      if (a.*output != nullptr) part.*output = next();
+    }
+    f(part);
+    for (const Outputs output : kOutputs) {
+      if (a.*output == nullptr) continue;
+      turn(static_cast<const T*>(part.*output), c, pixels, static_cast<T*>(a.*output) + pixel * c);
+    }
+  }
 }
 
 }  // namespace

@@ -21,6 +21,27 @@ NORMKERNELS_INLINE Power power_for(double beta) {
                         : Power::kGeneral;
 }
 
+template <Power P>
+struct PowerConstant {
+  static constexpr Power value = P;
+};
+
+template <class F>
+NORMKERNELS_INLINE auto with_power(double beta, F&& f) {
+  switch (power_for(beta)) {
+    case Power::kZero:
+      return f(PowerConstant<Power::kZero>{});
+    case Power::kHalf:
+      return f(PowerConstant<Power::kHalf>{});
+    case Power::kThreeQuarters:
+      return f(PowerConstant<Power::kThreeQuarters>{});
+    case Power::kOne:
+      return f(PowerConstant<Power::kOne>{});
+    default:
+      return f(PowerConstant<Power::kGeneral>{});
+  }
+}
+
 // Taylor series of atanh, times 2 / ln 2: log2((1 + z) / (1 - z)) = c z + sum_k kLog2[k] z^(2k+3),
 // |z| <= 0.172.
 constexpr double kLog2High = 0x1.71547652b82fep+1, kLog2Low = 0x1.777d0ffda0d24p-55;
@@ -81,6 +102,33 @@ struct Group {
     return from([&](int i) __attribute__((always_inline)) { return sqrt(a.v[i]); });
   }
 };
+
+// The same elements as float64, in as many more vectors as that takes, and back: each rounded.
+template <class T>
+constexpr int kDoublesPer = sizeof(double) / sizeof(T);
+template <class T, int N>
+NORMKERNELS_INLINE Group<double, N * kDoublesPer<T>> to_double(Group<T, N> a) {
+  if constexpr (sizeof(T) == sizeof(double)) {
+    return a;
+  } else {
+    Group<double, 2 * N> r;
+    unroll<N>([&](auto index) __attribute__((always_inline)) {
+      constexpr int i = decltype(index)::value;
+      widen(a.v[i], r.v[2 * i], r.v[2 * i + 1]);
+    });
+    return r;
+  }
+}
+template <class T, int N>
+NORMKERNELS_INLINE Group<T, N / kDoublesPer<T>> from_double(Group<double, N> a) {
+  return Group<T, N / kDoublesPer<T>>::from([&](int i) __attribute__((always_inline)) {
+    if constexpr (sizeof(T) == sizeof(double)) {
+      return a.v[i];
+    } else {
+      return narrow(a.v[2 * i], a.v[2 * i + 1]);
+    }
+  });
+}
 
 // c[0] + x c[1] + ... + x^(M-1) c[M-1].
 template <int M, int N>
@@ -195,73 +243,6 @@ NORMKERNELS_INLINE Group<T, N> root_power(Group<T, N> s) {
   } else {
     return Group<T, N>::all(1);
   }
-}
-
-// ---- One value, of any magnitude ----------------------------------------------------
-
-// m * 2^e with a long exponent: what products of very large and very small factors are formed in.
-struct Scaled {
-  double m;
-  int64_t e;
-
-  friend NORMKERNELS_INLINE Scaled operator*(Scaled a, Scaled b) {
-    return normal({a.m * b.m, a.e + b.e});
-  }
-
-  friend NORMKERNELS_INLINE Scaled operator+(Scaled a, Scaled b) {
-    if (a.m == 0) return b;
-    if (b.m == 0) return a;
-    const int64_t most = a.e > b.e ? a.e : b.e;
-    return normal({Scaled{a.m, a.e - most}.value() + Scaled{b.m, b.e - most}.value(), most});
-  }
-
-  // m in [1, 2), but for 0, infinity and NaN.
-  static NORMKERNELS_INLINE Scaled normal(Scaled a) {
-    if (a.m == 0 || a.m - a.m != 0) return a;
-    if (__builtin_fabs(a.m) < 0x1p-1000) a = {a.m * 0x1p200, a.e - 200};
-    const uint64_t bits = bit_cast<uint64_t>(a.m);
-    const int64_t exponent = static_cast<int64_t>(bits >> 52 & 2047) - 1023;
-    return {bit_cast<double>((bits & ~(uint64_t{2047} << 52)) | uint64_t{1023} << 52),
-            a.e + exponent};
-  }
-  static NORMKERNELS_INLINE Scaled of(double a) { return normal({a, 0}); }
-
-  NORMKERNELS_INLINE double value() const {
-    double v = m;
-    int64_t left = e < -4000 ? -4000 : e > 4000 ? 4000 : e;
-    for (; left > 1000; left -= 1000) v *= 0x1p1000;
-    for (; left < -1000; left += 1000) v *= 0x1p-1000;
-    return v * bit_cast<double>(static_cast<uint64_t>(left + 1023) << 52);
-  }
-};
-
-// s^-beta for any s: 0 to a positive power is 0, a negative s has one if beta is an integer, else
-// NaN.
-inline Scaled negative_power(Scaled s, double beta) {
-  if (beta == 0) return {1, 0};
-  const bool integer =
-      __builtin_fabs(beta) < 0x1p53 && static_cast<double>(static_cast<int64_t>(beta)) == beta;
-  const bool odd = integer && (static_cast<int64_t>(beta) & 1) != 0;
-  const double sign = s.m < 0 && odd ? -1 : 1;
-  const double infinity = __builtin_inf();
-  if (s.m != s.m || (s.m < 0 && !integer)) return {__builtin_nan(""), 0};
-  if (s.m == 0 || s.m - s.m != 0) return {sign * ((s.m == 0) == (beta > 0) ? infinity : 0), 0};
-  Group<double, 1> log_hi, log_lo;
-  log2<double>(Reduced<1>::of(Group<double, 1>::all(__builtin_fabs(s.m))), log_hi, log_lo);
-  const Vec<double> hi = log_hi.v[0], lo = log_lo.v[0];
-  // -beta (log2 m + e) as integer + fraction, each product exact or with its rounding error.
-  const Vec<double> b = Vec<double>::all(-beta), e = Vec<double>::all(static_cast<double>(s.e));
-  const Vec<double> p = b * e, p_low = fma(b, e, -p), q = b * hi, q_low = fma(b, hi, -q) + b * lo;
-  const double limit = 1e6;
-  if (p.v[0] > limit) return {sign * infinity, 0};
-  if (p.v[0] < -limit) return {0, 0};
-  const double whole = static_cast<double>(static_cast<int64_t>(p.v[0] + q.v[0]));
-  const Vec<double> rest = {(p.v - whole) + q.v};
-  const Vec<double> rest_low = {((p.v - whole) - (rest.v - q.v)) +
-                                (q.v - (rest.v - (rest.v - q.v)))};
-  const Vec<double> power =
-      exp2<double>(Group<double, 1>{{rest}}, Group<double, 1>{{rest_low + (p_low + q_low)}}).v[0];
-  return Scaled::normal({sign * power.v[0], static_cast<int64_t>(whole)});
 }
 
 }  // namespace

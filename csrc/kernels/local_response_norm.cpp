@@ -14,7 +14,7 @@
 // registers. See lrn_stream.h for the order of work.
 #include "../kernels.h"
 #include "../lrn_steps.h"
-#include "../lrn_turn.h"
+#include "../lrn_workspace.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -27,18 +27,19 @@ NORMKERNELS_INLINE int64_t needed_from(const Cut& cut, const Piece& piece) {
   return (piece.offset - cut.border) / kAlignment * kAlignment;
 }
 NORMKERNELS_INLINE bool has_room(const Cut& cut, const Piece& piece) {
-  return piece.offset + cut.piece + aligned(cut.border) + 4 * kAlignment <= cut.capacity;
+  return piece.offset + cut.piece + aligned(cut.border) + kSpareElements <= cut.capacity;
 }
 
 template <Power P, class T, class Size>
 void forward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, const Window& w,
-                    int64_t first, int64_t last, int64_t slot) {
+                    int64_t first, int64_t last, void* memory) {
   const ScaleOf<T> scale_of(a);
   const OrdinaryRange<T> range(a.beta);
   const int64_t step = cut.pixels, before = w.before * step;
   const int64_t ahead = w.after * step + kAheadElements;
-  Buffers<T> buffers(cut, a.workspace, slot);
+  const Buffers<T> buffers(cut, memory);
   double* squares = buffers.squares;
+  Extraordinary extraordinary(first, last);
   Piece filled(cut, first), piece = filled;
   clear(squares, 0, filled.offset);
   for (; piece.strip() < last; piece.next()) {
@@ -51,23 +52,26 @@ void forward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, const
       }
       fill_squares(static_cast<const T*>(a.x), filled, squares);
     }
-    write_forward<P>(a, w, piece, size, step, scale_of, range, squares + piece.offset - before);
+    const bool all_ordinary =
+        write_forward<P>(a, piece, size, step, scale_of, range, squares + piece.offset - before);
+    if (__builtin_expect(!all_ordinary, 0)) extraordinary.note(piece.strip());
   }
+  extraordinary.for_each_columns(
+      cut, w, [&](const Columns& columns) { mend_outputs(a, w, range, columns, memory); });
 }
 
 template <Power P, class T, class Size>
 void backward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, const Window& w,
-                     int64_t first, int64_t last, int64_t slot) {
+                     int64_t first, int64_t last, void* memory) {
   const ScaleOf<T> scale_of(a);
   const OrdinaryRange<T> range(a.beta);
-  const T minus_factor = static_cast<T>(-(2 * (a.alpha / static_cast<double>(a.size)) * a.beta));
   // Windows of terms are mirrored.
   const int64_t step = cut.pixels, before = w.before * step, after = w.after * step;
-  Buffers<T> buffers(cut, a.workspace, slot);
+  const Buffers<T> buffers(cut, memory);
   double* squares = buffers.squares;
   T *direct = buffers.direct, *terms = buffers.terms;
+  Extraordinary extraordinary(first, last);
   Piece squared(cut, first), weighed = squared, piece = squared;
-  int64_t ordinary_from = 0;
   const auto make_room = [&](const Piece& next) {
     if (has_room(cut, next)) return;
     const int64_t by = needed_from(cut, piece);
@@ -77,7 +81,6 @@ void backward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, cons
     squared.slide(by);
     weighed.slide(by);
     piece.slide(by);
-    ordinary_from -= by;
   };
   clear(squares, 0, piece.offset);
   clear(terms, 0, piece.offset);
@@ -91,42 +94,24 @@ void backward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, cons
         fill_squares(static_cast<const T*>(a.x), squared, squares);
       }
       make_room(weighed);
-      const bool all_ordinary = fill_terms<P>(a, w, weighed, size, step, scale_of, range,
-                                              squares + weighed.offset - before,
-                                              direct + weighed.offset, terms + weighed.offset);
-      if (!all_ordinary) ordinary_from = weighed.end();
+      const bool all_ordinary =
+          fill_terms<P>(a, weighed, size, step, scale_of, range, squares + weighed.offset - before,
+                        direct + weighed.offset, terms + weighed.offset);
+      if (__builtin_expect(!all_ordinary, 0)) extraordinary.note(weighed.strip());
       if (weighed.ends_strip()) clear(terms, weighed.strip_end(), weighed.next_strip());
     }
-    write_gradient(a, piece, size, step, minus_factor, direct + piece.offset,
+    write_gradient(a, piece, size, step, minus_factor<T>(a), direct + piece.offset,
                    terms + piece.offset - after);
-    if (__builtin_expect(piece.offset < ordinary_from, 0)) {
-      mend_gradient(a, w, range, piece.at, piece.n);
-    }
   }
+  extraordinary.for_each_columns(
+      cut, w, [&](const Columns& columns) { Gradients<T>(a, w, range, columns, memory).mend(); });
+}
+
+NORMKERNELS_INLINE bool is_empty(const Images& shape) {
+  return shape.n == 0 || shape.c == 0 || shape.spatial == 0;
 }
 
 // ---- The operators ------------------------------------------------------------------
-
-template <Power P>
-struct PowerConstant {
-  static constexpr Power value = P;
-};
-
-template <class F>
-NORMKERNELS_INLINE void with_power(double beta, F&& f) {
-  switch (power_for(beta)) {
-    case Power::kZero:
-      return f(PowerConstant<Power::kZero>{});
-    case Power::kHalf:
-      return f(PowerConstant<Power::kHalf>{});
-    case Power::kThreeQuarters:
-      return f(PowerConstant<Power::kThreeQuarters>{});
-    case Power::kOne:
-      return f(PowerConstant<Power::kOne>{});
-    case Power::kGeneral:
-      return f(PowerConstant<Power::kGeneral>{});
-  }
-}
 
 // f(power, size) with both as constants. Where the power is no root, or the sums are pairs, the
 // additions of a window are the smaller part.
@@ -142,21 +127,21 @@ NORMKERNELS_INLINE void with_power_and_size(double beta, int64_t size, F&& f) {
   });
 }
 
-// f(arguments, cut, window, first strip, last strip, slot) for all strips of the tensor.
+// f(arguments, cut, window, first strip, last strip, memory) for all strips of the tensor.
 template <class T, class F>
 NORMKERNELS_INLINE void for_all_strips(const LocalResponseNorm& a, const Executor& executor,
                                        F&& f) {
-  const Images shape = channels_first(a.shape, a.channels_last);
-  if (should_turn(shape)) {
-    for_each_turned<T>(a, shape, executor, [&](const LocalResponseNorm& part, int64_t task) {
-      const Cut cut = cut_of(part.shape, a.size, sizeof(T));
-      f(part, cut, window_of(part.shape, a.size), 0, cut.strips, task);
-    });
-    return;
-  }
-  const Cut cut = cut_of(shape, a.size, sizeof(T));
-  for_each_span(cut, executor, [&](int64_t first, int64_t last, int64_t slot) {
-    f(a, cut, window_of(shape, a.size), first, last, slot);
+  if (is_empty(a.shape)) return;
+  const Plan<T> plan(a.shape, a.channels_last, a.size);
+  for_each_span(plan, a.workspace, executor, [&](int64_t first, int64_t last, char* memory) {
+    if (!plan.turned) return f(a, plan.cut, plan.window, first, last, memory);
+    const int64_t step = plan.block.spatial, end = last * step;
+    for_each_turned(a, plan.block, first * step, end < plan.shape.n ? end : plan.shape.n,
+                    reinterpret_cast<T*>(memory), [&](const LocalResponseNorm& part) {
+                      const Cut cut = cut_of(part.shape, a.size, sizeof(T));
+                      f(part, cut, window_of(part.shape, a.size), 0, cut.strips,
+                        memory + plan.block_bytes);
+                    });
   });
 }
 
@@ -182,9 +167,8 @@ void local_response_norm_backward(const LocalResponseNorm& a, const Executor& ex
 
 template <class T>
 size_t local_response_norm_workspace(const Images& shape, bool channels_last, int64_t size) {
-  const Cut cut = cut_of(channels_first(shape, channels_last), size, sizeof(T));
-  if (cut.on_stack) return 0;
-  return static_cast<size_t>(kMaxSlots * Buffers<T>::doubles(cut)) * sizeof(double);
+  if (is_empty(shape)) return 0;
+  return static_cast<size_t>(Plan<T>(shape, channels_last, size).bytes());
 }
 
 }  // namespace
