@@ -41,7 +41,9 @@ NORMKERNELS_INLINE Images channels_first(const Images& shape, bool channels_last
   return channels_last ? Images{shape.n * shape.spatial, shape.c, 1} : shape;
 }
 
-constexpr int64_t kBufferElements = 4096;  // squares 32 KiB, two of float32 16 KiB each
+// Squares 32 KiB, two of float32 16 KiB each; but for some cache lines, so that an element's places
+// in them are not all in the same sets.
+constexpr int64_t kBufferElements = 4096 - 80;
 constexpr int64_t kPieceElements = 256;
 // How much further than its windows reach a step is ahead, so that a vector is not loaded from
 // stores that are still on their way.

@@ -86,7 +86,8 @@ template <class T, class F>
 NORMKERNELS_INLINE void for_each_span(const Plan<T>& plan, void* workspace,
                                       const Executor& executor, F&& f) {
   const int64_t units = plan.units(), wanted = 8 * int64_t{executor.threads};
-  const int64_t tasks = executor.threads <= 1 ? 1 : wanted < plan.slots ? wanted : plan.slots;
+  if (executor.threads <= 1) return f(0, units, static_cast<char*>(workspace));
+  const int64_t tasks = wanted < plan.slots ? wanted : plan.slots;
   const int64_t each = (units + tasks - 1) / tasks;
   Slots slots;
   for_each_task(executor, (units + each - 1) / each, [&](int64_t task) {
