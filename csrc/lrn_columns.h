@@ -52,6 +52,8 @@ class Columns {
     }
   }
 
+  // As many vectors of a row as have columns.
+  int vectors() const { return (count_ + Vec<double>::kLanes - 1) / Vec<double>::kLanes; }
   // A bit for each lane that is a column.
   unsigned mask() const { return (1u << count_) - 1; }
 
@@ -89,7 +91,8 @@ class Columns {
 template <class T>
 struct Line {
   double x[kColumns];
-  // The terms of the gradient: dy P and dy x P / s, with exponents apart, then rounded.
+  double square_m[kColumns], square_e[kColumns];  // alpha / size * x^2, of float64
+  // The terms of the gradient: dy P and dy x P / s, with exponents apart, and rounded.
   double direct_m[kColumns], direct_e[kColumns], shared_m[kColumns], shared_e[kColumns];
   T direct[kColumns], shared[kColumns];
   unsigned outside;  // a bit for each element that is out of the ordinary
@@ -117,12 +120,41 @@ class Ring {
   int64_t mask_;
 };
 
+// sum[k] + term(j, k) of the lines j from `from` to `to`, one after another, for the vectors of a
+// row that have columns. Side by side, since each addition waits for the one before.
+template <int N, class Term>
+NORMKERNELS_INLINE void add_lines(Scaled* sum, int64_t from, int64_t to, const Term& term) {
+  Scaled s[N];
+  for (int k = 0; k < N; ++k) s[k] = sum[k];
+  for (int64_t j = from; j < to; ++j) {
+    unroll<N>([&](auto k) __attribute__((always_inline)) {
+      s[decltype(k)::value] =
+          s[decltype(k)::value] + term(j, decltype(k)::value * Vec<double>::kLanes);
+    });
+  }
+  for (int k = 0; k < N; ++k) sum[k] = s[k];
+}
+template <class Term>
+NORMKERNELS_INLINE void add_lines(const Columns& columns, Scaled* sum, int64_t from, int64_t to,
+                                  const Term& term) {
+  if (columns.vectors() == 1) {
+    add_lines<1>(sum, from, to, term);
+  } else {
+    add_lines<kRowVectors>(sum, from, to, term);
+  }
+}
+
 // x of some columns, and s.
 template <class T>
 class Brackets {
  public:
   Brackets(const LocalResponseNorm& a, const Window& w, const Columns& columns, const Ring<T>& ring)
-      : a_(a), w_(w), columns_(columns), ring_(ring), scale_of_(a) {}
+      : a_(a),
+        w_(w),
+        columns_(columns),
+        ring_(ring),
+        scale_of_(a),
+        weight_(Scaled::of(a.alpha / static_cast<double>(a.size))) {}
 
   // From the first row of the window of `channel` on.
   void start(int64_t channel) { read_ = channel > w_.before ? channel - w_.before : 0; }
@@ -130,10 +162,11 @@ class Brackets {
   // s before it is rounded to T.
   NORMKERNELS_INLINE Row scale(int64_t channel) {
     for (; read_ < w_.c && read_ <= channel + w_.after; ++read_) {
-      store_row(ring_[read_].x, columns_.read<T>(a_.x, read_));
+      fill(ring_[read_], columns_.read<T>(a_.x, read_));
     }
     const int64_t first = channel - w_.before, c = w_.c;
     return Row::from([&](int k) __attribute__((always_inline)) {
+      if (k >= columns_.vectors()) return Vec<double>::zero();
       return scale_of_(window_sum<Wide<T, Vec<double>>>(
           RuntimeSize{w_.size()}, [&](int64_t i) __attribute__((always_inline)) {
             if (first + i < 0 || first + i >= c) return Vec<double>::zero();
@@ -146,28 +179,43 @@ class Brackets {
   // The same. float32's squares cannot leave float64's range; where float64's have left it they are
   // added up with their exponents apart.
   NORMKERNELS_INLINE void scaled(int64_t channel, const Row& s, Scaled (&r)[kRowVectors]) const {
-    for (int k = 0; k < kRowVectors; ++k) {
-      r[k] = Scaled::of(s.v[k]);
-      if constexpr (sizeof(T) == sizeof(double)) {
+    for (int k = 0; k < kRowVectors; ++k) r[k] = Scaled::of(s.v[k]);
+    if constexpr (sizeof(T) == sizeof(double)) {
+      const Vec<double> least = Vec<double>::all(0x1p-800), most = Vec<double>::all(0x1p800);
+      unsigned beyond = 0;
+      for (int k = 0; k < columns_.vectors(); ++k) {
+        beyond |= lanes_outside(absolute(s.v[k]), least, most);
+      }
+      if (beyond == 0) return;
+      Scaled sum[kRowVectors];
+      scaled_sums(channel, sum);
+      for (int k = 0; k < kRowVectors; ++k) {
         const Vec<double> size = absolute(s.v[k]);
-        const Vec<double> least = Vec<double>::all(0x1p-800), most = Vec<double>::all(0x1p800);
-        if (lanes_outside(size, least, most) == 0) continue;
-        r[k] = select(less(least, size) & less(size, most), r[k], scaled_sum(channel, k));
+        r[k] = select(less(least, size) & less(size, most), r[k], sum[k]);
       }
     }
   }
 
  private:
-  __attribute__((noinline)) Scaled scaled_sum(int64_t channel, int k) const {
-    const int64_t before = channel < w_.before ? channel : w_.before;
-    const int64_t after = w_.c - 1 - channel < w_.after ? w_.c - 1 - channel : w_.after;
-    const Scaled weight = Scaled::of(a_.alpha / static_cast<double>(a_.size));
-    Scaled sum = Scaled::of(a_.bias);
-    for (int64_t row = channel - before; row <= channel + after; ++row) {
-      const Scaled v = Scaled::of(load(ring_[row].x + k * Vec<double>::kLanes));
-      sum = sum + v * v * weight;
+  NORMKERNELS_INLINE void fill(Line<T>& line, const Row& x) const {
+    store_row(line.x, x);
+    if constexpr (sizeof(T) == sizeof(double)) {
+      for (int k = 0; k < kRowVectors; ++k) {
+        const Scaled v = Scaled::of(x.v[k]), square = v * v * weight_;
+        store(line.square_m + k * Vec<double>::kLanes, square.m);
+        store(line.square_e + k * Vec<double>::kLanes, square.e);
+      }
     }
-    return sum;
+  }
+
+  __attribute__((noinline)) void scaled_sums(int64_t channel, Scaled (&sum)[kRowVectors]) const {
+    const int64_t from = channel > w_.before ? channel - w_.before : 0;
+    const int64_t to = w_.c - channel > w_.after ? channel + w_.after + 1 : w_.c;
+    for (Scaled& s : sum) s = Scaled::of(a_.bias);
+    add_lines(
+        columns_, sum, from, to, [&](int64_t j, int i) __attribute__((always_inline)) {
+          return Scaled{load(ring_[j].square_m + i), load(ring_[j].square_e + i)};
+        });
   }
 
   const LocalResponseNorm& a_;
@@ -175,6 +223,7 @@ class Brackets {
   const Columns& columns_;
   const Ring<T> ring_;
   const ScaleOf<T> scale_of_;
+  const Scaled weight_;
   int64_t read_ = 0;
 };
 

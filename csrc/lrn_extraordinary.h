@@ -183,6 +183,7 @@ class Gradients {
     const int64_t first = channel - w_.after, c = w_.c;
     const RowOf<T> x = from_double<T>(load_row(line.x)), own = load_row(line.direct);
     const RowOf<T> dx = RowOf<T>::from([&](int k) {
+      if (k * Vec<T>::kLanes >= columns_.vectors() * Vec<double>::kLanes) return Vec<T>::zero();
       const Vec<T> sum = window_sum<Vec<T>>(RuntimeSize{w_.size()}, [&](int64_t i) {
         if (first + i < 0 || first + i >= c) return Vec<T>::zero();
         return load(ring_[first + i].shared + k * Vec<T>::kLanes);
@@ -197,14 +198,16 @@ class Gradients {
     const Line<T>& line = ring_[channel];
     const int64_t from = channel > w_.after ? channel - w_.after : 0;
     const int64_t to = channel + w_.before < w_.c ? channel + w_.before + 1 : w_.c;
+    Scaled sum[kRowVectors];
+    for (Scaled& s : sum) s = {Vec<double>::zero(), Vec<double>::zero()};
+    add_lines(
+        columns_, sum, from, to, [&](int64_t j, int i) __attribute__((always_inline)) {
+          return Scaled{load(ring_[j].shared_m + i), load(ring_[j].shared_e + i)};
+        });
     const Row dx = Row::from([&](int k) {
       const int i = k * Vec<double>::kLanes;
-      Scaled sum = {Vec<double>::zero(), Vec<double>::zero()};
-      for (int64_t j = from; j < to; ++j) {
-        sum = sum + Scaled{load(ring_[j].shared_m + i), load(ring_[j].shared_e + i)};
-      }
       const Scaled direct = {load(line.direct_m + i), load(line.direct_e + i)};
-      return (direct + factor_ * Scaled::of(load(line.x + i)) * sum).value();
+      return (direct + factor_ * Scaled::of(load(line.x + i)) * sum[k]).value();
     });
     columns_.write<T>(a_.dx, channel, dx, line.outside);
   }

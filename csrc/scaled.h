@@ -65,7 +65,8 @@ struct Scaled {
   friend NORMKERNELS_INLINE Scaled operator+(Scaled a, Scaled b) {
     const Vec<double> most = select<double>(less(a.e, b.e), b.e, a.e), zero = Vec<double>::zero();
     const auto brought = [=](Scaled t) __attribute__((always_inline)) {
-      return t.m * power_of_two(clamped(t.e - most, 1000));
+      const Vec<double> least = Vec<double>::all(-1000), e = t.e - most;
+      return t.m * power_of_two(select<double>(less(e, least), least, e));
     };
     const Scaled sum = normal({brought(a) + brought(b), most});
     return select(equal(a.m, zero), b, select(equal(b.m, zero), a, sum));
