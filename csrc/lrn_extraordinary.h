@@ -108,7 +108,8 @@ class Gradients {
         columns_(columns),
         ring_(w, memory),
         brackets_(a, w, columns, ring_),
-        factor_(Scaled::of(-2 * a.beta) * Scaled::of(a.alpha / static_cast<double>(a.size))) {}
+        factor_(Scaled::of(-2) * Scaled::of(a.beta) *
+                Scaled::of(a.alpha / static_cast<double>(a.size))) {}
 
   __attribute__((noinline)) void mend() {
     int64_t first = w_.c, last = -1;

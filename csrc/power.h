@@ -114,7 +114,10 @@ NORMKERNELS_INLINE Group<double, N * kDoublesPer<T>> to_double(Group<T, N> a) {
     Group<double, 2 * N> r;
     unroll<N>([&](auto index) __attribute__((always_inline)) {
       constexpr int i = decltype(index)::value;
-      widen(a.v[i], r.v[2 * i], r.v[2 * i + 1]);
+      Vec<double> low, high;
+      widen(a.v[i], low, high);
+      r.v[2 * i] = low;
+      r.v[2 * i + 1] = high;
     });
     return r;
   }

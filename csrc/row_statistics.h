@@ -139,14 +139,20 @@ NORMKERNELS_INLINE void moments_in_lanes(const T* x, int64_t rows, int64_t n,
   }
 }
 
+// By itself: a function that has several of them inline needs the stack of all.
+template <class T, int kLanes>
+__attribute__((noinline)) void moments_alone(const T* x, int64_t rows, int64_t n, Columns out) {
+  moments_in_lanes<T, kLanes>(
+      x, rows, n, [](int64_t) { return Alone{}; }, out);
+}
+
 // The same of rows shorter than kSumLanes, with as few lanes as they need.
 template <class T>
-__attribute__((noinline)) void short_row_moments(const T* x, int64_t rows, int64_t n, Columns out) {
-  const auto alone = [](int64_t) { return Alone{}; };
-  if (n <= kSumLanes / 8) return moments_in_lanes<T, kSumLanes / 8>(x, rows, n, alone, out);
-  if (n <= kSumLanes / 4) return moments_in_lanes<T, kSumLanes / 4>(x, rows, n, alone, out);
-  if (n <= kSumLanes / 2) return moments_in_lanes<T, kSumLanes / 2>(x, rows, n, alone, out);
-  moments_in_lanes<T, kSumLanes>(x, rows, n, alone, out);
+void short_row_moments(const T* x, int64_t rows, int64_t n, Columns out) {
+  if (n <= kSumLanes / 8) return moments_alone<T, kSumLanes / 8>(x, rows, n, out);
+  if (n <= kSumLanes / 4) return moments_alone<T, kSumLanes / 4>(x, rows, n, out);
+  if (n <= kSumLanes / 2) return moments_alone<T, kSumLanes / 2>(x, rows, n, out);
+  moments_alone<T, kSumLanes>(x, rows, n, out);
 }
 
 // The factors of rows or columns [0, n) from the moments of scale * x; `scale` may be null for 1,

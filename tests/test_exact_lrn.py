@@ -2,6 +2,8 @@
 that do not contain it."""
 
 import itertools
+import subprocess
+import sys
 
 import normkernels as nk
 import numpy as np
@@ -97,6 +99,76 @@ def with_a_spike(dtype, order, value):
     x = normal((2, 12, 19), dtype)
     x[0, 4, 7] = value
     return ordered(x, order), ordered(normal((2, 12, 19), dtype, seed=1), order)
+
+
+@pytest.mark.parametrize("channels", [1, 9, 40])
+@pytest.mark.parametrize("beta", [0.0, 0.75, 0.6, 2.0, -1.0])
+def test_pixels_have_nothing_to_do_with_each_other(isa, dtype, order, channels, beta):
+    """Bit for bit, wherever elements out of the ordinary are, and however many."""
+    generator = np.random.default_rng(channels)
+    large = 1e25 if dtype is F32 else 1e200
+    values = np.array([0.0, -0.0, large, -large, 1 / large, np.inf, np.nan])
+    for rarity, size in itertools.product((2, 50, 2000), (1, 2, 5, 6, 2 * channels + 1)):
+        shape = (2, channels, 333)
+        x, dy = normal(shape, dtype), normal(shape, dtype, seed=1)
+        rare = generator.integers(rarity, size=shape) == 0
+        x[rare] = generator.choice(values, rare.sum())
+        options = {"alpha": generator.choice([1.0, -0.5]), "beta": beta, "order": order}
+        options["bias"] = generator.choice([0.0, 0.25, 1.0])
+        moved = generator.permutation(shape[2])
+
+        def all_of(x, dy, size=size, options=options):
+            x, dy = ordered(x, order), ordered(dy, order)
+            y, scale = nk.local_response_norm(x, size, return_scale=True, **options)
+            dx = nk.local_response_norm_backward(dy, x, size, **options)
+            saved = nk.local_response_norm_backward(dy, x, size, y=y, scale=scale, **options)
+            back = (0, 1, 2) if order == "NCHW" else (0, 2, 1)
+            # Which sign a new NaN has is not promised.
+            return [
+                np.where(np.isnan(a), F32(np.nan), a).transpose(back) for a in (y, scale, dx, saved)
+            ]
+
+        expected = all_of(x, dy)
+        actual = all_of(x[:, :, moved].copy(), dy[:, :, moved].copy())
+        for a, e in zip(actual, expected, strict=True):
+            assert same_bits(a.copy(), e[:, :, moved].copy())
+
+
+def test_time_does_not_depend_on_values():
+    """c * size per pixel; c * size^2 would take an hour."""
+    program = """
+import numpy as np, normkernels as nk
+for dtype, tiny in ((np.float32, 1e-30), (np.float64, 1e-200)):
+    for order, shape in (("NCHW", (2, 1000, 16)), ("NHWC", (2, 16, 1000))):
+        for value in (0, tiny, np.nan):
+            x = np.full(shape, value, dtype)
+            options = dict(alpha=1.0, bias=0.0, order=order)
+            y, scale = nk.local_response_norm(x, 1000, return_scale=True, **options)
+            nk.local_response_norm_backward(x, x, 1000, **options)
+            nk.local_response_norm_backward(x, x, 1000, y=y, scale=scale, **options)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_any_power(isa, dtype, order):
+    """1 to any power is 1; next to 1 it is the power that counts; else it is nothing or all."""
+    x = ordered(np.ones((1, 1, 5), dtype), order)
+    for bias, beta, expected in (
+        (1.0, 1e30, 1),
+        (1.0, -1e308, 1),
+        (1.5, 1e30, 0),
+        (1.5, -1e30, np.inf),
+        (0.75, 1e19, np.inf),
+        (0.75, -1e308, 0),
+        (1 - 2.0**-20, 2e6, (1 - 2.0**-20) ** -2e6),
+        (1 + 2.0**-20, 2e6, (1 + 2.0**-20) ** -2e6),
+        (1 - 2.0**-20, -2e6, (1 - 2.0**-20) ** 2e6),
+    ):
+        y = nk.local_response_norm(x, 1, alpha=0.0, beta=beta, bias=bias, order=order)
+        np.testing.assert_allclose(y, expected, rtol=1e-6)
+        dx = nk.local_response_norm_backward(x, x, 1, alpha=0.0, beta=beta, bias=bias, order=order)
+        if np.isfinite(expected) and expected != 0:
+            assert np.array_equal(dx, y)
 
 
 SPIKES = {F32: (1e4, 1e10, 1e30, 3e38), F64: (1e4, 1e30, 1e100, 1e250)}

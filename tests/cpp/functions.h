@@ -36,6 +36,10 @@ inline std::size_t instance_norm_backward_bytes() {
   return normkernels_instance_norm_backward_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3,
                                                             3);
 }
+inline std::size_t local_response_norm_bytes() {
+  return normkernels_local_response_norm_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3, 3,
+                                                         3);
+}
 
 template <class F>
 void for_each_function(F&& f) {
@@ -48,9 +52,9 @@ void for_each_function(F&& f) {
   f(function("instance_norm_with_gradient", normkernels_instance_norm_with_gradient,
              "doeeeinnipwzzwzzsx", "kf ni", instance_norm_backward_bytes));
   f(function("local_response_norm_forward", normkernels_local_response_norm_forward,
-             "doeeeikfffwzsx"));
+             "doeeeikfffwzsx", "", local_response_norm_bytes));
   f(function("local_response_norm_backward", normkernels_local_response_norm_backward,
-             "doeeeiinnkfffwsx"));
+             "doeeeiinnkfffwsx", "", local_response_norm_bytes));
   f(function("compute_sigma_and_fused_params", normkernels_compute_sigma_and_fused_params,
              "depiiwwwx", "fe"));
   f(function("layer_norm_apply", normkernels_layer_norm_apply, "deeiiinnwx", "id"));

@@ -114,6 +114,66 @@ TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, floa
   }
 }
 
+// Also where elements out of the ordinary are gone through once more, and where many tasks share
+// it.
+TEST_CASE_TEMPLATE("a workspace for LRN of exactly the size that was asked for", T, float, double) {
+  std::vector<nk::Tensor> all = shapes();
+  for (const nk::Order order : {nk::nchw, nk::nhwc}) {
+    all.push_back({order, 3, 40, 1031});
+    all.push_back({order, 2000, 9, 16});
+    all.push_back({order, 20, 600, 3});
+  }
+  for (const nk::Tensor& shape : all) {
+    CAPTURE(shape.order);
+    CAPTURE(shape.n);
+    CAPTURE(shape.c);
+    CAPTURE(shape.spatial);
+    for (const std::int64_t size : {5, 6, 700}) {
+      CAPTURE(size);
+      for (const bool ordinary : {true, false}) {
+        Problem<T> p(shape, {size, 1, 0.75, 1});
+        for (std::size_t i = 0; i < p.x.size() && !ordinary; i += 77) p.x[i] *= T(1e30);
+        const std::size_t bytes = normkernels_local_response_norm_workspace_bytes(
+            nk::dtype<T>, shape.order, shape.n, shape.c, shape.spatial, size);
+        const auto channels = static_cast<std::size_t>(std::min(size, shape.c));
+        CHECK(bytes <= std::max(4 * sizeof(T) * p.x.size(), 2048 * channels) + 64 * 1024);
+        Guarded<T> w(static_cast<std::int64_t>((bytes + sizeof(T) - 1) / sizeof(T)));
+        const normkernels_executor two = nk::threads(2), serial = nk::threads(1);
+        Guarded<T> y = p.tensor(), dx = p.tensor();
+        nk::local_response_norm_forward(shape, p.x.data(), y.data(), size, 1, 0.75, 1, nullptr,
+                                        w.data(), &two);
+        nk::local_response_norm_backward(shape, p.dy.data(), p.x.data(), dx.data(), size, 1, 0.75,
+                                         1, nullptr, nullptr, w.data(), &two);
+        CHECK(w.intact());
+        CHECK(y.same_bits(local_response_norm_forward(p, &serial)[0]));
+        CHECK(dx.same_bits(local_response_norm_backward<T, false>(p, &serial)[0]));
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "the workspace of LRN does not grow with windows beyond all channels, and is 0 of nothing") {
+  const auto bytes = [](nk::Order order, std::int64_t n, std::int64_t c, std::int64_t spatial,
+                        std::int64_t size) {
+    return normkernels_local_response_norm_workspace_bytes(NORMKERNELS_F32, order, n, c, spatial,
+                                                           size);
+  };
+  constexpr std::int64_t huge = std::int64_t{1} << 40;
+  for (const nk::Order order : {nk::nchw, nk::nhwc}) {
+    CAPTURE(order);
+    for (const std::int64_t size : {std::int64_t{5}, huge, std::int64_t{1} << 62}) {
+      CHECK(bytes(order, huge, 5, 0, size) == 0);
+      CHECK(bytes(order, huge, 0, 5, size) == 0);
+      CHECK(bytes(order, 0, huge, 5, size) == 0);
+      CHECK(bytes(order, 5, huge, 0, size) == 0);
+      CHECK(bytes(order, 0, 5, huge, size) == 0);
+    }
+    CHECK(bytes(order, 2, 30, 40, 59) == bytes(order, 2, 30, 40, std::int64_t{1} << 62));
+    CHECK(bytes(order, 2, 30, 40, INT64_MAX) == bytes(order, 2, 30, 40, 59));
+  }
+}
+
 TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same", T, float,
                    double) {
   for (const nk::Tensor& shape : shapes()) {

@@ -8,31 +8,42 @@
 
 namespace {
 
-// Runs f on a thread with a stack of 64 KiB and nothing mapped below it: who needs more ends the
+// Without optimisation every value has a place of its own on the stack; so have the vectors of
+// emulated_wide, which no register holds, and which is for tests alone.
+bool is_lean(const std::string& isa) {
+#if defined(__OPTIMIZE__)
+  return isa != "emulated_wide";
+#else
+  return isa.empty();
+#endif
+}
+
+// Runs f on a thread with a small stack and nothing mapped below it: who needs more ends the
 // program. Returns how many bytes below f's own frame were written to.
 class SmallStack {
  public:
-  SmallStack()
-      : memory_(static_cast<unsigned char*>(mmap(nullptr, below + size, PROT_READ | PROT_WRITE,
+  explicit SmallStack(std::size_t stack_size)
+      : size_(stack_size),
+        memory_(static_cast<unsigned char*>(mmap(nullptr, below + size_, PROT_READ | PROT_WRITE,
                                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
     REQUIRE(memory_ != MAP_FAILED);
     REQUIRE(mprotect(memory_, below, PROT_NONE) == 0);
   }
   SmallStack(const SmallStack&) = delete;
   SmallStack& operator=(const SmallStack&) = delete;
-  ~SmallStack() { munmap(memory_, below + size); }
+  ~SmallStack() { munmap(memory_, below + size_); }
 
   template <class F>
   std::size_t run(F f) {
     unsigned char* const stack = memory_ + below;
-    std::memset(stack, paint, size);
+    std::memset(stack, paint, size_);
     struct Start {
       F& f;
       const unsigned char* frame;
     } start = {f, nullptr};
     pthread_attr_t attributes;
     REQUIRE(pthread_attr_init(&attributes) == 0);
-    REQUIRE(pthread_attr_setstack(&attributes, stack, size) == 0);
+    REQUIRE(pthread_attr_setstack(&attributes, stack, size_) == 0);
     pthread_t thread;
     REQUIRE(pthread_create(
                 &thread, &attributes,
@@ -51,9 +62,10 @@ class SmallStack {
   }
 
  private:
-  static constexpr std::size_t size = 64 << 10, below = 1 << 20;
+  static constexpr std::size_t below = 1 << 20;
   static constexpr unsigned char paint = 0xa5;
-  unsigned char* memory_;
+  const std::size_t size_;
+  unsigned char* const memory_;
 };
 
 // Beside those that all tests have: long rows, few channels of many pixels, windows over hundreds
@@ -96,10 +108,10 @@ std::vector<Problem<T>> problems(const nk::Tensor& shape) {
 
 TEST_CASE_TEMPLATE("every operator runs on a small stack", T, float, double) {
   const normkernels_executor serial = nk::threads(1);
-  SmallStack stack;
   for (const std::string& isa : supported_isas()) {
     CAPTURE(isa);
     const ForcedIsa forced(isa);
+    SmallStack stack(is_lean(isa) ? 64 << 10 : 1 << 20);
     std::size_t deepest = 0;
     for (const nk::Tensor& shape : all_shapes()) {
       CAPTURE(shape.order);
@@ -114,8 +126,6 @@ TEST_CASE_TEMPLATE("every operator runs on a small stack", T, float, double) {
         }
       }
     }
-#if defined(__OPTIMIZE__)
-    CHECK(deepest <= 32 << 10);
-#endif
+    if (is_lean(isa)) CHECK(deepest <= 32 << 10);
   }
 }
