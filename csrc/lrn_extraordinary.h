@@ -236,6 +236,7 @@ class Extraordinary {
   // f(columns) for all columns of these strips.
   template <class F>
   void for_each_columns(const Cut& cut, const Window& w, F&& f) const {
+    if (bits_ == 0) return;
     for (int bit = 0; bit < 64; ++bit) {
       if ((bits_ >> bit & 1) == 0) continue;
       const int begin = bit;

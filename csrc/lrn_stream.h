@@ -67,7 +67,7 @@ struct Cut {
   int64_t capacity;  // of the buffers
 
   NORMKERNELS_INLINE int64_t strips_per_image() const {
-    return (shape.spatial + pixels - 1) / pixels;
+    return contiguous ? 1 : (shape.spatial + pixels - 1) / pixels;
   }
   // The number of a strip's first pixel, of all pixels of all images.
   NORMKERNELS_INLINE int64_t pixel_of(int64_t strip) const {
