@@ -75,6 +75,7 @@ class Columns {
   NORMKERNELS_INLINE void write(void* tensor, int64_t channel, const Row& row,
                                 unsigned lanes) const {
     T* p = static_cast<T*>(tensor) + channel * stride_;
+    if (adjacent_ && lanes == mask()) return store_row(p + base_[0], from_double<T>(row));
     double values[kColumns];
     store_row(values, row);
     for_each_lane(lanes, [&](int lane) { p[base_[lane]] = static_cast<T>(values[lane]); });
@@ -87,37 +88,54 @@ class Columns {
   int64_t base_[kColumns];
 };
 
-// What is known of the elements of one channel.
+// What is known of the elements of one channel, a row of each.
 template <class T>
 struct Line {
-  double x[kColumns];
-  double square_m[kColumns], square_e[kColumns];  // alpha / size * x^2, of float64
+  double* x;
+  double *square_m, *square_e;  // alpha / size * x^2, of float64
   // The terms of the gradient: dy P and dy x P / s, with exponents apart, and rounded.
-  double direct_m[kColumns], direct_e[kColumns], shared_m[kColumns], shared_e[kColumns];
-  T direct[kColumns], shared[kColumns];
-  unsigned outside;  // a bit for each element that is out of the ordinary
+  double *direct_m, *direct_e, *shared_m, *shared_e;
+  T *direct, *shared;
+  unsigned* outside;  // a bit for each element that is out of the ordinary
 };
 
-// The last lines, as many as windows reach over.
+// The last lines, as many as windows reach over. Rows of one thing lie together: a window's sum
+// reads that alone.
 template <class T>
 class Ring {
  public:
   Ring(const Window& w, void* memory)
-      : lines_(static_cast<Line<T>*>(memory)), mask_(lines_for(w) - 1) {}
+      : memory_(static_cast<double*>(memory)), lines_(lines_for(w)) {}
+
+  static uint64_t bytes(const Window& w) {
+    constexpr uint64_t kRow = kColumns * (kDoubles * sizeof(double) + 2 * sizeof(T));
+    return static_cast<uint64_t>(lines_for(w)) * (kRow + sizeof(unsigned));
+  }
+
+  NORMKERNELS_INLINE Line<T> operator[](int64_t channel) const {
+    const int64_t line = channel & (lines_ - 1), at = line * kColumns, rows = lines_ * kColumns;
+    const auto doubles = [=](int64_t k) { return memory_ + k * rows + at; };
+    T* const elements = reinterpret_cast<T*>(memory_ + kDoubles * rows);
+    return {doubles(0),           doubles(5),
+            doubles(6),           doubles(1),
+            doubles(2),           doubles(3),
+            doubles(4),           elements + at,
+            elements + rows + at, reinterpret_cast<unsigned*>(elements + 2 * rows) + line};
+  }
+
+ private:
+  static constexpr int64_t kDoubles = sizeof(T) == sizeof(double) ? 7 : 5;
 
   // A power of two that holds those of a window that exist.
-  static NORMKERNELS_INLINE int64_t lines_for(const Window& w) {
+  static int64_t lines_for(const Window& w) {
     const int64_t needed = w.size() < w.c ? w.size() : w.c;
     int64_t lines = 1;
     while (lines < needed) lines *= 2;
     return lines;
   }
 
-  NORMKERNELS_INLINE Line<T>& operator[](int64_t channel) const { return lines_[channel & mask_]; }
-
- private:
-  Line<T>* lines_;
-  int64_t mask_;
+  double* memory_;
+  int64_t lines_;
 };
 
 // sum[k] + term(j, k) of the lines j from `from` to `to`, one after another, for the vectors of a
@@ -197,7 +215,7 @@ class Brackets {
   }
 
  private:
-  NORMKERNELS_INLINE void fill(Line<T>& line, const Row& x) const {
+  NORMKERNELS_INLINE void fill(const Line<T>& line, const Row& x) const {
     store_row(line.x, x);
     if constexpr (sizeof(T) == sizeof(double)) {
       for (int k = 0; k < kRowVectors; ++k) {

@@ -142,8 +142,8 @@ class Gradients {
   __attribute__((noinline)) void weigh(int64_t channel) {
     const Row bracket = brackets_.scale(channel);
     const RowOf<T> s = scale(channel, from_double<T>(bracket));
-    Line<T>& line = ring_[channel];
-    line.outside = range_.outside(s) & columns_.mask();
+    const Line<T> line = ring_[channel];
+    *line.outside = range_.outside(s) & columns_.mask();
     const Row x = load_row(line.x), dy = columns_.read<T>(a_.dy, channel);
     weigh_ordinary(channel, s, from_double<T>(x), from_double<T>(dy));
     weigh_scaled(channel, bracket, x, dy);
@@ -163,7 +163,7 @@ class Gradients {
     Scaled s[kRowVectors], power[kRowVectors];
     brackets_.scaled(channel, bracket, s);
     negative_power(s, a_.beta, power);
-    Line<T>& line = ring_[channel];
+    const Line<T> line = ring_[channel];
     double values[kColumns];
     for (int k = 0; k < kRowVectors; ++k) {
       const int i = k * Vec<double>::kLanes;
@@ -175,12 +175,12 @@ class Gradients {
       store(line.shared_e + i, shared.e);
       store(values + i, shared.value());
     }
-    for_each_lane(line.outside,
+    for_each_lane(*line.outside,
                   [&](int lane) { line.shared[lane] = static_cast<T>(values[lane]); });
   }
 
   __attribute__((noinline)) void write(int64_t channel) const {
-    const Line<T>& line = ring_[channel];
+    const Line<T> line = ring_[channel];
     const int64_t first = channel - w_.after, c = w_.c;
     const RowOf<T> x = from_double<T>(load_row(line.x)), own = load_row(line.direct);
     const RowOf<T> dx = RowOf<T>::from([&](int k) {
@@ -191,12 +191,12 @@ class Gradients {
       });
       return gradient(x.v[k], minus_factor<T>(a_), sum, own.v[k]);
     });
-    columns_.write<T>(a_.dx, channel, to_double(dx), columns_.mask() & ~line.outside);
-    if (line.outside != 0) write_scaled(channel);
+    columns_.write<T>(a_.dx, channel, to_double(dx), columns_.mask() & ~*line.outside);
+    if (*line.outside != 0) write_scaled(channel);
   }
 
   void write_scaled(int64_t channel) const {
-    const Line<T>& line = ring_[channel];
+    const Line<T> line = ring_[channel];
     const int64_t from = channel > w_.after ? channel - w_.after : 0;
     const int64_t to = channel + w_.before < w_.c ? channel + w_.before + 1 : w_.c;
     Scaled sum[kRowVectors];
@@ -210,7 +210,7 @@ class Gradients {
       const Scaled direct = {load(line.direct_m + i), load(line.direct_e + i)};
       return (direct + factor_ * Scaled::of(load(line.x + i)) * sum[k]).value();
     });
-    columns_.write<T>(a_.dx, channel, dx, line.outside);
+    columns_.write<T>(a_.dx, channel, dx, *line.outside);
   }
 
   const LocalResponseNorm& a_;
@@ -224,13 +224,15 @@ class Gradients {
 
 // ---- Which strips -------------------------------------------------------------------
 
-// Strips with elements out of the ordinary, of all that a task has: a bit stands for one in 64.
+// Strips with elements out of the ordinary, of all that a task has: a bit stands for one, or for as
+// many as 64 bits take.
 class Extraordinary {
  public:
-  Extraordinary(int64_t first, int64_t last) : first_(first), strips_(last - first) {}
+  Extraordinary(int64_t first, int64_t last)
+      : first_(first), last_(last), strips_per_bit_((last - first + 63) / 64) {}
 
   NORMKERNELS_INLINE void note(int64_t strip) {
-    bits_ |= uint64_t{1} << (64 * (strip - first_) / strips_);
+    bits_ |= uint64_t{1} << ((strip - first_) / strips_per_bit_);
   }
 
   // f(columns) for all columns of these strips.
@@ -250,9 +252,12 @@ class Extraordinary {
 
  private:
   // The first strip of a bit.
-  int64_t strip_at(int bit) const { return first_ + (bit * strips_ + 63) / 64; }
+  int64_t strip_at(int bit) const {
+    const int64_t strip = first_ + bit * strips_per_bit_;
+    return strip < last_ ? strip : last_;
+  }
 
-  int64_t first_, strips_;
+  int64_t first_, last_, strips_per_bit_;
   uint64_t bits_ = 0;
 };
 

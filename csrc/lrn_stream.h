@@ -89,9 +89,11 @@ NORMKERNELS_INLINE Cut cut_of(const Images& shape, int64_t size, int64_t bytes) 
     if (fits || pixels <= kAlignment) {
       Cut cut = {shape, 0, pixels, border, contiguous, piece, 0};
       cut.strips = shape.n * cut.strips_per_image();
-      // A small tensor goes through without anything being moved.
+      // A small tensor goes through without anything being moved: all strips, the last without the
+      // border of another, and the borders of the first and last.
+      const int64_t last = (all + piece - 1) / piece * piece;
       const int64_t whole =
-          cut.strips * aligned(all + border) + 2 * aligned(border) + piece + kSpareElements;
+          (cut.strips - 1) * aligned(all + border) + last + 2 * aligned(border) + kSpareElements;
       const int64_t most = fits ? kBufferElements : 2 * needed;
       cut.capacity = whole < most ? whole : most;
       return cut;

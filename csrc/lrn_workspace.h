@@ -39,7 +39,7 @@ struct Plan {
                                 sizeof(T))
                    : 0) {
     const uint64_t buffers = Buffers<T>::bytes(cut);
-    const uint64_t lines = static_cast<uint64_t>(Ring<T>::lines_for(window)) * sizeof(Line<T>);
+    const uint64_t lines = Ring<T>::bytes(window);
     slot_bytes = block_bytes + rounded_up(buffers > lines ? buffers : lines);
     const uint64_t elements = static_cast<uint64_t>(shape.n * shape.c * shape.spatial);
     const uint64_t least = slot_bytes / (4 * sizeof(T));
