@@ -11,6 +11,7 @@
 #include "isa.h"
 #include "kernels.h"
 #include "normkernels/normkernels.h"
+#include "thread_pool.h"
 
 namespace normkernels {
 
@@ -78,8 +79,8 @@ class Call {
     add(position, p, static_cast<int64_t>(bytes) / element_bytes(), true, kNone);
   }
 
-  // The executor for so much memory traffic: few bytes are not worth a second thread. The library's
-  // threads are this call's as long as it lives.
+  // The executor for so much memory traffic, or work that takes as long: few bytes are not worth a
+  // second thread. Of its context this call is the owner.
   Executor executor(int32_t position, const normkernels_executor* given, int64_t elements_moved);
 
   // Whether an output of n elements is written past the caches: if it is large, and none of the
@@ -136,6 +137,7 @@ class Call {
   normkernels_dtype dtype_;
   normkernels_status status_ = NORMKERNELS_OK;
   bool begun_ = false;
+  Share share_ = {1, false};
   int arrays_ = 0;
   Array array_[kMaxArrays];
 };

@@ -76,6 +76,7 @@ class Bed {
     occupied_.store(false);
     pthread_mutex_unlock(&mutex_);
   }
+  bool is_occupied() const { return occupied_.load(); }
   // After the change. Sequential consistency on both sides: either the sleeper has seen the change
   // before it lies down, or it is seen lying here.
   void wake() {
@@ -110,8 +111,9 @@ struct Pool {
   alignas(128) std::atomic<uint32_t> door{0};  // kOpen, and how many workers are inside
   Bed caller;
   // Changed by the call that has the pool alone.
-  int32_t started = 0;  // workers
-  int64_t refused_at = 0;
+  int32_t started = 0;     // workers
+  int64_t refused_at = 0;  // the next one
+  int64_t left_at = 0;     // by the call before
   Worker worker[kMaxWorkers];
 };
 constexpr uint32_t kOpen = uint32_t{1} << 31;
@@ -235,6 +237,13 @@ int32_t start_workers(int32_t wanted) {
   return pool.started;
 }
 
+// Calls that follow each other closely find the worker awake that one of them has woken; for a
+// small one alone it would come too late.
+bool is_worth_it(const Share& share) {
+  const bool awake = pool.started > 0 && !pool.worker[0].bed.is_occupied();
+  return awake || share.worth_waking || now() - pool.left_at < kSpinNanoseconds;
+}
+
 // A cancelled caller must not leave workers with its job.
 void wait_until_empty() {
   const auto is_empty = [] { return pool.door.load() == 0; };
@@ -260,30 +269,32 @@ void end_call() {
   --calls_here;
 }
 
-void run_on_pool(int32_t threads, int64_t tasks, Task task, void* argument) {
+void run_on_pool(const Share& share, int64_t tasks, Task task, void* argument) {
   const Guest guest(FloatEnvironment::current());
-  const auto most = static_cast<int32_t>(threads < tasks ? threads : tasks);
+  const auto most = static_cast<int32_t>(share.threads < tasks ? share.threads : tasks);
   const int caller_errno = errno;
   const bool has_pool = most > 1 && watch_forks() && !pool.taken.exchange(true);
-  const int32_t workers = has_pool ? start_workers(most - 1) : 0;
+  const int32_t workers = has_pool && is_worth_it(share) ? start_workers(most - 1) : 0;
   errno = caller_errno;
-  if (workers == 0) {
-    if (has_pool) pool.taken.store(false);
+  if (workers > 0) {
+    pool.task = task;
+    pool.argument = argument;
+    pool.tasks = tasks;
+    pool.workers = workers;
+    pool.environment = FloatEnvironment::current();
+    pool.next.store(0);
+    pool.door.store(kOpen);
+    call_children(-1);
+    take_tasks();
+    pool.door.fetch_and(~kOpen);
+    wait_until_empty();
+  } else {
     for (int64_t i = 0; i < tasks; ++i) task(argument, i);
-    return;
   }
-  pool.task = task;
-  pool.argument = argument;
-  pool.tasks = tasks;
-  pool.workers = workers;
-  pool.environment = FloatEnvironment::current();
-  pool.next.store(0);
-  pool.door.store(kOpen);
-  call_children(-1);
-  take_tasks();
-  pool.door.fetch_and(~kOpen);
-  wait_until_empty();
-  pool.taken.store(false);
+  if (has_pool) {
+    pool.left_at = now();
+    pool.taken.store(false);
+  }
 }
 
 }  // namespace normkernels

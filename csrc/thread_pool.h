@@ -8,9 +8,14 @@
 
 namespace normkernels {
 
-// task(argument, i) for every i in [0, tasks), on at most `threads` threads, of which the caller's
-// is one. While another call has the pool, and where no thread can be started, the caller's alone.
-void run_on_pool(int32_t threads, int64_t tasks, Task task, void* argument);
+struct Share {
+  int32_t threads;    // at most, the caller's among them
+  bool worth_waking;  // whether the work is, for a thread that sleeps
+};
+
+// task(argument, i) for every i in [0, tasks). While another call has the pool, and where no thread
+// can be started, on the caller's alone.
+void run_on_pool(const Share& share, int64_t tasks, Task task, void* argument);
 
 // Around every call that could use the pool. Returns how many others are under way: callers that
 // are many already keep the processors busy, and workers would only take time from them.
