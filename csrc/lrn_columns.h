@@ -178,7 +178,7 @@ class Brackets {
   void start(int64_t channel) { read_ = channel > w_.before ? channel - w_.before : 0; }
 
   // s before it is rounded to T.
-  NORMKERNELS_INLINE Row scale(int64_t channel) {
+  __attribute__((noinline)) Row scale(int64_t channel) {
     for (; read_ < w_.c && read_ <= channel + w_.after; ++read_) {
       fill(ring_[read_], columns_.read<T>(a_.x, read_));
     }
@@ -196,7 +196,7 @@ class Brackets {
 
   // The same. float32's squares cannot leave float64's range; where float64's have left it they are
   // added up with their exponents apart.
-  NORMKERNELS_INLINE void scaled(int64_t channel, const Row& s, Scaled (&r)[kRowVectors]) const {
+  void scaled(int64_t channel, const Row& s, Scaled (&r)[kRowVectors]) const {
     for (int k = 0; k < kRowVectors; ++k) r[k] = Scaled::of(s.v[k]);
     if constexpr (sizeof(T) == sizeof(double)) {
       const Vec<double> least = Vec<double>::all(0x1p-800), most = Vec<double>::all(0x1p800);

@@ -231,14 +231,15 @@ class Extraordinary {
   Extraordinary(int64_t first, int64_t last)
       : first_(first), last_(last), strips_per_bit_((last - first + 63) / 64) {}
 
-  NORMKERNELS_INLINE void note(int64_t strip) {
+  __attribute__((noinline)) void note(int64_t strip) {
     bits_ |= uint64_t{1} << ((strip - first_) / strips_per_bit_);
   }
+
+  NORMKERNELS_INLINE bool none() const { return bits_ == 0; }
 
   // f(columns) for all columns of these strips.
   template <class F>
   void for_each_columns(const Cut& cut, const Window& w, F&& f) const {
-    if (bits_ == 0) return;
     for (int bit = 0; bit < 64; ++bit) {
       if ((bits_ >> bit & 1) == 0) continue;
       const int begin = bit;
@@ -260,6 +261,22 @@ class Extraordinary {
   int64_t first_, last_, strips_per_bit_;
   uint64_t bits_ = 0;
 };
+
+// What was noted in a task, by functions that the many instances of the strips' loops share.
+template <class T>
+__attribute__((noinline)) void mend_forward(const Extraordinary& noted, const LocalResponseNorm& a,
+                                            const Cut& cut, const Window& w,
+                                            const OrdinaryRange<T>& range, void* memory) {
+  noted.for_each_columns(
+      cut, w, [&](const Columns& columns) { mend_outputs(a, w, range, columns, memory); });
+}
+template <class T>
+__attribute__((noinline)) void mend_backward(const Extraordinary& noted, const LocalResponseNorm& a,
+                                             const Cut& cut, const Window& w,
+                                             const OrdinaryRange<T>& range, void* memory) {
+  noted.for_each_columns(
+      cut, w, [&](const Columns& columns) { Gradients<T>(a, w, range, columns, memory).mend(); });
+}
 
 }  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA

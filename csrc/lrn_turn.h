@@ -15,14 +15,16 @@ constexpr int64_t kTurnedPixels = 128;
 // Of a few pixels of c channels, [pixels, c] to [c, pixels] and back. The inner loop is the long
 // one; as short as it is by itself, its speed would hang on where it lies in memory.
 template <class T>
-void turn(const T* __restrict__ from, int64_t pixels, int64_t c, T* __restrict__ to) {
+__attribute__((noinline)) void turn(const T* __restrict__ from, int64_t pixels, int64_t c,
+                                    T* __restrict__ to) {
   for (int64_t j = 0; j < c; ++j) {
 #pragma GCC unroll 8
     for (int64_t i = 0; i < pixels; ++i) to[j * pixels + i] = from[i * c + j];
   }
 }
 template <class T>
-void turn_back(const T* __restrict__ from, int64_t pixels, int64_t c, T* __restrict__ to) {
+__attribute__((noinline)) void turn_back(const T* __restrict__ from, int64_t pixels, int64_t c,
+                                         T* __restrict__ to) {
   for (int64_t j = 0; j < c; ++j) {
 #pragma GCC unroll 8
     for (int64_t i = 0; i < pixels; ++i) to[i * c + j] = from[j * pixels + i];
@@ -43,8 +45,8 @@ constexpr int64_t kTurnedTensors = 5;
 
 // f(part): the arguments for the pixels from `first` to `last`, turned, some at a time.
 template <class T, class F>
-NORMKERNELS_INLINE void for_each_turned(const LocalResponseNorm& a, const Images& block,
-                                        int64_t first, int64_t last, T* memory, F&& f) {
+void for_each_turned(const LocalResponseNorm& a, const Images& block, int64_t first, int64_t last,
+                     T* memory, F&& f) {
   using Inputs = const void* LocalResponseNorm::*;
   using Outputs = void* LocalResponseNorm::*;
   constexpr Inputs kInputs[] = {&LocalResponseNorm::dy, &LocalResponseNorm::x,

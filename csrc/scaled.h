@@ -125,7 +125,8 @@ NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&
 // s^-beta of each of N vectors, for any s: 0 to a positive power is 0, a negative s has one if beta
 // is an integer, else NaN.
 template <int N>
-NORMKERNELS_INLINE void negative_power(const Scaled (&s)[N], double beta, Scaled (&power)[N]) {
+__attribute__((noinline)) void negative_power(const Scaled (&s)[N], double beta,
+                                              Scaled (&power)[N]) {
   const Vec<double> zero = Vec<double>::zero(), one = Vec<double>::all(1);
   const bool integer =
       __builtin_fabs(beta) < 0x1p53 && static_cast<double>(static_cast<int64_t>(beta)) == beta;

@@ -56,8 +56,7 @@ void forward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, const
         write_forward<P>(a, piece, size, step, scale_of, range, squares + piece.offset - before);
     if (__builtin_expect(!all_ordinary, 0)) extraordinary.note(piece.strip());
   }
-  extraordinary.for_each_columns(
-      cut, w, [&](const Columns& columns) { mend_outputs(a, w, range, columns, memory); });
+  if (!extraordinary.none()) mend_forward(extraordinary, a, cut, w, range, memory);
 }
 
 template <Power P, class T, class Size>
@@ -103,8 +102,7 @@ void backward_strips(Size size, const LocalResponseNorm& a, const Cut& cut, cons
     write_gradient(a, piece, size, step, minus_factor<T>(a), direct + piece.offset,
                    terms + piece.offset - after);
   }
-  extraordinary.for_each_columns(
-      cut, w, [&](const Columns& columns) { Gradients<T>(a, w, range, columns, memory).mend(); });
+  if (!extraordinary.none()) mend_backward(extraordinary, a, cut, w, range, memory);
 }
 
 NORMKERNELS_INLINE bool is_empty(const Images& shape) {
