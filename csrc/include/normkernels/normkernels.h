@@ -286,7 +286,7 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient(
 /* ---- Local response norm (LRN) ------------------------------------------------------ */
 
 /** Some 100 KiB for every thread that may have a share of the work, 7 MiB at most, unless the
- * window spans more than a hundred channels: it is then up to 4 times the bytes of x, or 2 KiB for
+ * window spans more than a hundred channels: it is then up to 4 times the bytes of x, or 3 KiB for
  * each of those channels if that is more. The same for forward and backward. */
 NORMKERNELS_API size_t normkernels_local_response_norm_workspace_bytes(normkernels_dtype dtype,
                                                                        normkernels_order order,
