@@ -1,6 +1,6 @@
 #include "call.h"
 
-#include "guest.h"
+#include "float_environment.h"
 #include "loaded_libraries.h"
 #include "thread_count.h"
 #include "thread_pool.h"
@@ -26,7 +26,7 @@ struct Errand {
 
   static void run(void* errand, int64_t index) {
     const Errand& self = *static_cast<const Errand*>(errand);
-    const Guest guest(self.environment);
+    const WithFloatEnvironment callers(self.environment);
     self.task(self.argument, index);
   }
 };
@@ -34,7 +34,6 @@ struct Errand {
 void run_callers(void* context, int64_t tasks, Task task, void* argument) {
   const auto& given = *static_cast<const normkernels_executor*>(context);
   Errand errand = {task, argument, FloatEnvironment::current()};
-  const Guest guest(errand.environment);
   given.run(given.context, tasks, Errand::run, &errand);
 }
 
@@ -65,10 +64,6 @@ void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32
   array_[arrays_++] = added;
 }
 
-Call::~Call() {
-  if (begun_) end_call();
-}
-
 Executor Call::executor(int32_t position, const normkernels_executor* given,
                         int64_t elements_moved) {
   const Executor serial = {1, nullptr, nullptr};
@@ -82,14 +77,17 @@ Executor Call::executor(int32_t position, const normkernels_executor* given,
   const int64_t bytes = elements_moved * element_bytes(), worth = bytes / kBytesPerThread;
   if (!ok() || threads == 1 || worth <= 1) return serial;
   const bool own = given == nullptr || given->run == nullptr;
-  if (own && (is_guest() || in_openmp_region())) return serial;
+  if (own && in_openmp_region()) return serial;
   if (threads == 0) threads = default_threads();
   if (threads > worth) threads = static_cast<int32_t>(worth);
-  if (!own) return {threads, run_callers, const_cast<normkernels_executor*>(given)};
+  if (!own) {
+    // Beside an executor's, and from inside its tasks, others run serially: the processors are its.
+    under_way_.begin(kMaxThreads);
+    return {threads, run_callers, const_cast<normkernels_executor*>(given)};
+  }
   if (threads > 1) {
-    const int32_t left = threads - begin_call();
+    const int32_t left = threads - under_way_.begin(1);
     threads = left > 1 ? left : 1;
-    begun_ = true;
   }
   share_ = {threads, bytes >= kBytesWorthWaking};
   return {threads, run_own, &share_};

@@ -20,7 +20,6 @@ class Call {
   explicit Call(normkernels_dtype dtype) : dtype_(dtype) {
     if (dtype != NORMKERNELS_F32 && dtype != NORMKERNELS_F64) fail(NORMKERNELS_BAD_DTYPE, 1);
   }
-  ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
@@ -136,7 +135,7 @@ class Call {
 
   normkernels_dtype dtype_;
   normkernels_status status_ = NORMKERNELS_OK;
-  bool begun_ = false;
+  CallUnderWay under_way_;
   Share share_ = {1, false};
   int arrays_ = 0;
   Array array_[kMaxArrays];

@@ -14,7 +14,7 @@
 
 #include <atomic>
 
-#include "guest.h"
+#include "float_environment.h"
 #include "loaded_libraries.h"
 #include "thread_count.h"
 
@@ -121,9 +121,8 @@ constexpr uint32_t kOpen = uint32_t{1} << 31;
 Pool pool;
 
 std::atomic<bool> watches_forks{false};
-std::atomic<int32_t> calls{0};        // under way that could use the pool
-thread_local int32_t calls_here = 0;  // of this thread
-thread_local bool guest_here = false;
+std::atomic<int32_t> shares{0};       // of the calls under way
+std::atomic<uint32_t> generation{0};  // of this process: how many forks lead to it
 
 bool enter() {
   uint32_t door = pool.door.load();
@@ -163,7 +162,6 @@ void call_children(int32_t index) {
 void* work(void* argument) {
   Worker& self = *static_cast<Worker*>(argument);
   const auto index = static_cast<int32_t>(&self - pool.worker);
-  set_guest(true);
   for (uint32_t seen = 0;;) {
     const auto is_called = [&] { return self.called.load() != seen; };
     if (!spin_until(is_called)) self.bed.sleep_until(is_called);
@@ -179,7 +177,8 @@ void* work(void* argument) {
 }
 
 void begin_in_child() {
-  calls.store(calls_here);
+  ++generation;
+  shares.store(0);
   pool.taken.store(false);
   pool.door.store(0);
   pool.caller.make();
@@ -256,24 +255,22 @@ void wait_until_empty() {
 
 }  // namespace
 
-bool is_guest() { return guest_here; }
-void set_guest(bool guest) { guest_here = guest; }
-
-int32_t begin_call() {
-  ++calls_here;
-  return calls.fetch_add(1);
+int32_t CallUnderWay::begin(int32_t share) {
+  if (!watch_forks()) return 0;
+  share_ = share;
+  generation_ = generation.load();
+  return shares.fetch_add(share);
 }
 
-void end_call() {
-  calls.fetch_sub(1);
-  --calls_here;
+// What began before a fork is not counted in the child.
+CallUnderWay::~CallUnderWay() {
+  if (share_ != 0 && generation_ == generation.load()) shares.fetch_sub(share_);
 }
 
 void run_on_pool(const Share& share, int64_t tasks, Task task, void* argument) {
-  const Guest guest(FloatEnvironment::current());
   const auto most = static_cast<int32_t>(share.threads < tasks ? share.threads : tasks);
   const int caller_errno = errno;
-  const bool has_pool = most > 1 && watch_forks() && !pool.taken.exchange(true);
+  const bool has_pool = most > 1 && watches_forks.load() && !pool.taken.exchange(true);
   const int32_t workers = has_pool && is_worth_it(share) ? start_workers(most - 1) : 0;
   errno = caller_errno;
   if (workers > 0) {

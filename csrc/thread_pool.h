@@ -17,10 +17,22 @@ struct Share {
 // can be started, on the caller's alone.
 void run_on_pool(const Share& share, int64_t tasks, Task task, void* argument);
 
-// Around every call that could use the pool. Returns how many others are under way: callers that
-// are many already keep the processors busy, and workers would only take time from them.
-int32_t begin_call();
-void end_call();
+// A call that uses several threads, as long as it lives. Not in variables of the thread: where no
+// memory is left for those, the C library ends the process.
+class CallUnderWay {
+ public:
+  // The sum of the other calls' shares. Callers that are many already keep the processors busy, and
+  // workers would only take time from them.
+  int32_t begin(int32_t share);
+  ~CallUnderWay();
+  CallUnderWay() = default;
+  CallUnderWay(const CallUnderWay&) = delete;
+  CallUnderWay& operator=(const CallUnderWay&) = delete;
+
+ private:
+  int32_t share_ = 0;  // 0: not begun
+  uint32_t generation_ = 0;
+};
 
 }  // namespace normkernels
 

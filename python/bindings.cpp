@@ -28,9 +28,20 @@ std::string isa_must(normkernels_status status) {
              : "must be one that this machine has: " + quoted_isas(true);
 }
 
+/* With bytes that are not ASCII as "\\xff": Python refuses messages that are not UTF-8. */
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
+  std::string text;
+  for (; value != nullptr && *value != '\0'; ++value) {
+    const auto byte = static_cast<unsigned char>(*value);
+    constexpr const char* kDigits = "0123456789abcdef";
+    if (byte >= ' ' && byte <= '~') {
+      text += *value;
+    } else {
+      text += {'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]};
+    }
+  }
+  return text;
 }
 
 /* The environment's choice is read once, by the library. An import that succeeded although every
@@ -41,10 +52,10 @@ void check_environment() {
                            quoted_isas(false) + ", this machine has none of them");
   }
   if (normkernels_isa_active() < 0) {
-    const std::string value = variable("NORMKERNELS_ISA");
-    const normkernels_status status = normkernels_isa_force(value.c_str());
-    throw py::import_error("the environment variable NORMKERNELS_ISA is '" + value + "', " +
-                           isa_must(status));
+    const char* name = std::getenv("NORMKERNELS_ISA");
+    const normkernels_status status = normkernels_isa_force(name == nullptr ? "" : name);
+    throw py::import_error("the environment variable NORMKERNELS_ISA is '" +
+                           variable("NORMKERNELS_ISA") + "', " + isa_must(status));
   }
   if (normkernels_num_threads() < 1) {
     throw py::import_error("the environment variable NORMKERNELS_NUM_THREADS is '" +

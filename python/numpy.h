@@ -38,7 +38,11 @@ inline bool is_array(py::handle value) {
   return type == ndarray || (!value.is_none() && PyType_IsSubtype(type, ndarray) != 0);
 }
 
-inline bool is_native(py::handle array) { return descriptor(array).byteorder == '='; }
+/* '=', or the machine's own by name, as the arrays of ctypes have it. */
+inline bool is_native(py::handle array) {
+  const char own = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? '<' : '>';
+  return descriptor(array).byteorder == '=' || descriptor(array).byteorder == own;
+}
 
 /* What a message says of an array. */
 inline std::string has_dtype(py::handle array) {

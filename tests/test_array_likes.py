@@ -189,6 +189,16 @@ def test_out_that_numpy_views(name, kind):
         assert same_bits(m, expected[i])
 
 
+def test_an_array_of_ctypes():
+    """Its dtype names the machine's own order of bytes, where others say that it is native."""
+    memory = ((ctypes.c_float * 4) * 2)()
+    x = np.arange(8, dtype=F32).reshape(2, 4)
+    assert nk.layer_norm(x, out=memory) is memory
+    assert same_bits(np.array(memory), nk.layer_norm(x))
+    memory[0][0] = 40
+    assert same_bits(nk.layer_norm(memory), nk.layer_norm(np.array(memory)))
+
+
 def test_out_that_is_an_input_by_another_name():
     expected = nk.layer_norm(X)
     memory = X.copy()

@@ -175,6 +175,24 @@ assert np.array_equal(y, want)
     run(scene, limit, started)
 
 
+def test_no_memory_is_asked_for_by_a_thread_that_has_started():
+    """Variables of the thread would: without memory for them, the C library ends the process."""
+    library = os.path.join(nk.get_cmake_dir(), "../../libnormkernels.a")
+    listed = subprocess.run(["nm", library], capture_output=True, text=True, check=True).stdout
+    assert "pthread_create" in listed
+    assert "__tls_get_addr" not in listed
+    scene = """
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+out = np.empty_like(x)
+resource.setrlimit(resource.RLIMIT_AS, (size + 24000 * 1024, resource.RLIM_INFINITY))
+for _ in range(5):
+    nk.layer_norm(x, out=out, num_threads=64)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert np.array_equal(out, want)
+"""
+    run(scene)
+
+
 # ---- The number of threads -----------------------------------------------------------------------
 
 NUMBERS = "print(nk.num_threads(), len(os.sched_getaffinity(0)))"
@@ -209,7 +227,7 @@ def test_the_environments_number(expected, variables):
         assert found == expected
 
 
-@pytest.mark.parametrize("value", ["many", "-1", "2.5", "4,2", "0x2", "3 threads", "- 3"])
+@pytest.mark.parametrize("value", ["many", "-1", "2.5", "4,2", "0x2", "3 threads", "- 3", "\udcff"])
 def test_a_number_that_cannot_be_understood_stops_the_import(value):
     done = subprocess.run(
         [sys.executable, "-c", "import normkernels"],
@@ -222,7 +240,8 @@ def test_a_number_that_cannot_be_understood_stops_the_import(value):
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 1
     assert last == (
-        f"ImportError: the environment variable NORMKERNELS_NUM_THREADS is '{value}', "
+        "ImportError: the environment variable NORMKERNELS_NUM_THREADS is "
+        f"'{value.replace(chr(0xDCFF), chr(92) + 'xff')}', "
         "must be a whole number of 0 (automatic) or more"
     )
 

@@ -1,7 +1,6 @@
-// What a task needs of the thread that it was lent: the caller's floating-point environment, and
-// that a call from inside it runs serially.
-#ifndef NORMKERNELS_GUEST_H_
-#define NORMKERNELS_GUEST_H_
+// The floating-point environment, which a task needs to be that of its call on every thread.
+#ifndef NORMKERNELS_FLOAT_ENVIRONMENT_H_
+#define NORMKERNELS_FLOAT_ENVIRONMENT_H_
 
 #include <stdint.h>
 
@@ -30,30 +29,23 @@ struct FloatEnvironment {
   bool operator==(const FloatEnvironment& other) const { return control == other.control; }
 };
 
-// Whether this thread is running a task, of the library's pool or of a caller's executor.
-bool is_guest();
-void set_guest(bool guest);
-
-// While it lives, this thread is a guest of a caller with that environment.
-class Guest {
+// While it lives, this thread has that environment.
+class WithFloatEnvironment {
  public:
-  explicit Guest(FloatEnvironment environment)
-      : was_guest_(is_guest()), own_(FloatEnvironment::current()), used_(environment) {
-    set_guest(true);
+  explicit WithFloatEnvironment(FloatEnvironment environment)
+      : own_(FloatEnvironment::current()), used_(environment) {
     if (!(own_ == used_)) used_.use();
   }
-  ~Guest() {
+  ~WithFloatEnvironment() {
     if (!(own_ == used_)) own_.use();
-    set_guest(was_guest_);
   }
-  Guest(const Guest&) = delete;
-  Guest& operator=(const Guest&) = delete;
+  WithFloatEnvironment(const WithFloatEnvironment&) = delete;
+  WithFloatEnvironment& operator=(const WithFloatEnvironment&) = delete;
 
  private:
-  const bool was_guest_;
   const FloatEnvironment own_, used_;
 };
 
 }  // namespace normkernels
 
-#endif  // NORMKERNELS_GUEST_H_
+#endif  // NORMKERNELS_FLOAT_ENVIRONMENT_H_
