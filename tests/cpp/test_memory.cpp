@@ -119,16 +119,16 @@ TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, floa
 TEST_CASE_TEMPLATE("a workspace for LRN of exactly the size that was asked for", T, float, double) {
   std::vector<nk::Tensor> all = shapes();
   for (const nk::Order order : {nk::nchw, nk::nhwc}) {
-    all.push_back({order, 3, 40, 1031});
-    all.push_back({order, 2000, 9, 16});
-    all.push_back({order, 20, 600, 3});
+    all.push_back({order, 2, 40, 517});
+    all.push_back({order, 300, 9, 16});
+    all.push_back({order, 5, 300, 3});
   }
   for (const nk::Tensor& shape : all) {
     CAPTURE(shape.order);
     CAPTURE(shape.n);
     CAPTURE(shape.c);
     CAPTURE(shape.spatial);
-    for (const std::int64_t size : {5, 6, 700}) {
+    for (const std::int64_t size : {5, 700}) {
       CAPTURE(size);
       for (const bool ordinary : {true, false}) {
         Problem<T> p(shape, {size, 1, 0.75, 1});
