@@ -184,6 +184,7 @@ LIMITED = """
 int main(void) {
   const float x[4] = {1, 2, 3, 4};
   float y[4] = {7, 7, 7, 7}, z[1];
+  static _Alignas(64) char workspace[1 << 14];
   const int has = normkernels_isa_supported(0);
   const normkernels_status expected = has ? NORMKERNELS_OK : NORMKERNELS_UNSUPPORTED_ISA;
   if (normkernels_isa_count() != 1 || normkernels_isa_active() != (has ? 0 : -1)) return 1;
@@ -191,7 +192,8 @@ int main(void) {
                                      NULL) != expected) return 2;
   if (!has && y[0] != 7) return 3;
   if (normkernels_local_response_norm_forward(NORMKERNELS_F32, NORMKERNELS_NCHW, 1, 2, 2, x, 3, 1,
-                                              0.75, 1, y, NULL, NULL, NULL) != expected) return 4;
+                                              0.75, 1, y, NULL, workspace, NULL) != expected)
+    return 4;
   if (normkernels_instance_norm_moments(NORMKERNELS_F32, NORMKERNELS_NCHW, 1, 1, 4, x, 0, y, z,
                                         NULL, NULL) != expected) return 5;
   if (normkernels_compute_sigma_and_fused_params(NORMKERNELS_F32, 0, 0, NULL, NULL, NULL, NULL,
