@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import pytest
 from conftest import normal, ordered, same_bits
-from normkernels.onnx import backend, from_node, to_nodes
+from normkernels.onnx import backend, from_node, inherit_onnx_schema, to_nodes
 from normkernels.operators import OperatorDef, Workspace
+from normkernels.operators.shapes import MAX_RANK
 from onnx.helper import make_node
 from reference import u
 
@@ -262,3 +263,91 @@ def test_to_nodes_errors(op_def, message):
 def test_dtype_of_x():
     with pytest.raises(ValueError, match="to_nodes: dtype is int32, must be float32 or float64"):
         to_nodes(OperatorDef("InstanceNorm", ["x", "s", "b"], ["y"]), dtype=np.int32)
+    for dtype in (None, 3, "x", -(10**5000)):
+        with pytest.raises(TypeError, match=r"^to_nodes: dtype is .*, must be float32 or float64"):
+            to_nodes(OperatorDef("InstanceNorm", ["x", "s", "b"], ["y"]), dtype=dtype)
+
+
+LAYER_NORM = OperatorDef("LayerNorm", ["x"], ["y", "m", "s"], {"axis": 2})
+LRN_NODE = make_node("LRN", ["x"], ["y"], size=3)
+LAYER_NORM_NODE = make_node("LayerNormalization", ["x", "s"], ["y", "mean"], axis=2)
+RANKS = [
+    (to_nodes, NHWC, 2, 64),
+    (to_nodes, OperatorDef("LRN", ["x"], ["y"], {"size": 3, "order": "NHWC"}), 3, 5),
+    (to_nodes, LAYER_NORM, 3, 64),
+    (to_nodes, OperatorDef("onnx.AppendDims", ["x"], ["y"], {"count": 2}), 0, 62),
+    (from_node, LRN_NODE, 3, 5),
+    (from_node, make_node("InstanceNormalization", ["x", "s", "b"], ["y"]), 2, 64),
+    (from_node, LAYER_NORM_NODE, 3, 64),
+]
+
+
+@pytest.mark.parametrize(("convert", "source", "least", "most"), RANKS)
+def test_rank(convert, source, least, most):
+    most -= 64 - MAX_RANK if most > 5 else 0
+    for rank in (least, np.int64(most)):
+        assert convert(source, rank=rank)
+    for rank in (least - 1, most + 1, -1, 2**70, -(10**5000)):
+        message = rf"^{convert.__name__}: rank is .*, must be {least} to {most} for "
+        with pytest.raises(ValueError, match=message):
+            convert(source, rank=rank)
+    for rank in ("4", 4.0, True, [4]):
+        with pytest.raises(TypeError, match=rf"^{convert.__name__}: rank is of type .*, must be N"):
+            convert(source, rank=rank)
+
+
+@pytest.mark.parametrize("axis", [64, -65, 2**62, -(2**62)])
+def test_an_axis_that_no_array_has(axis):
+    node = make_node("LayerNormalization", ["x", "s"], ["y", "mean"], axis=axis)
+    with pytest.raises(ValueError, match=r"^from_node: axis of LayerNormalization is .*, must be"):
+        from_node(node)
+    with pytest.raises(ValueError, match=r"^to_nodes: axis of LayerNorm is .*, must be -"):
+        to_nodes(OperatorDef("LayerNorm", ["x"], ["y", "m", "s"], {"axis": axis}))
+
+
+@pytest.mark.parametrize(
+    ("op_type", "inputs", "argument"),
+    [
+        ("LRN", ["x"], "alpha"),
+        ("LRN", ["x"], "beta"),
+        ("LRN", ["x"], "bias"),
+        ("InstanceNorm", ["x", "s", "b"], "epsilon"),
+        ("onnx.LayerNorm", ["x", "scale"], "epsilon"),
+    ],
+)
+def test_arguments_that_float32_does_not_have(op_type, inputs, argument):
+    size = {"size": 3} if op_type == "LRN" else {}
+    outputs = ["y", "m", "s"] if op_type == "onnx.LayerNorm" else ["y"]
+    largest = float(np.finfo(np.float32).max)
+    (node,) = to_nodes(
+        OperatorDef(op_type, inputs, outputs, {**size, argument: largest}), unused={"m", "s"}
+    )
+    assert largest in [attribute.f for attribute in node.attribute]
+    with pytest.raises(
+        ValueError, match=rf"^to_nodes: argument {argument} of {op_type} is 1e\+300"
+    ):
+        to_nodes(OperatorDef(op_type, inputs, outputs, {**size, argument: 1e300}))
+
+
+@pytest.mark.parametrize("unused", [3, "m", iter(["m"]), [3], None])
+def test_unused_that_are_no_names(unused):
+    with pytest.raises(TypeError, match=r"^to_nodes: unused "):
+        to_nodes(LAYER_NORM, unused=unused)
+
+
+def test_what_is_nothing_to_convert():
+    for node in (None, 3, "LRN", NHWC):
+        with pytest.raises(
+            TypeError, match=r"^from_node: node is of type .*, must be an onnx.Node"
+        ):
+            from_node(node)
+    for op_def in (None, LRN_NODE, [NHWC]):
+        with pytest.raises(
+            TypeError, match=r"^to_nodes: op_def is of type .*, must be an OperatorD"
+        ):
+            to_nodes(op_def)
+    for name in (None, onnx.ModelProto()):
+        with pytest.raises(
+            TypeError, match=r"^inherit_onnx_schema: name is of type .*, must be a s"
+        ):
+            inherit_onnx_schema(name)

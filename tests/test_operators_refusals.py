@@ -194,8 +194,22 @@ def test_what_a_check_raises_comes_out_as_it_is():
         ([3], [F32], TypeError, r"input 0 \(x\) has shape 3, must be a sequence of integers"),
         ([(2, 3.0)], [F32], TypeError, r"input 0 \(x\) has shape \(2, 3.0\), must be a seq"),
         ([(2, 10**5000)], [F32], ValueError, r"input 0 \(x\) has an extent of an int of 16610 b"),
+        (
+            [(2, -(10**5000))],
+            [F32],
+            ValueError,
+            r"input 0 \(x\) has an extent of an int of 16610 b",
+        ),
+        ([(-1, -(10**5000))], [F32], ValueError, r"input 0 \(x\) has an extent of an int of 166"),
+        (
+            [("2", 10**5000)],
+            [F32],
+            TypeError,
+            r"input 0 \(x\) has shape a tuple that cannot be sho",
+        ),
         ([(1,) * 65], [F32], ValueError, r"input 0 \(x\) has rank 65, must have rank \d+ or less"),
         ([(2, 3)], ["float33"], TypeError, r"input 0 \(x\) has dtype 'float33': "),
+        ([(2, 3)], [None], TypeError, r"input 0 \(x\) has dtype None, must have one"),
         (None, [F32], TypeError, "shapes is None, must be a list or tuple"),
         ([(2, 3)], "f", TypeError, "dtypes is 'f', must be a list or tuple"),
     ],
@@ -209,3 +223,40 @@ def test_args_that_are_no_mapping():
     for args in ([("size", 3)], [], "size"):
         with pytest.raises(TypeError, match=r"^LRN: args is .*, must be a mapping of names to val"):
             OperatorDef("LRN", ["x"], ["y"], args)
+
+
+def test_what_is_no_list_of_definitions():
+    """The list is easily forgotten around a net of one operator."""
+    op_def = OperatorDef("LRN", ["x"], ["y"], LRN)
+    workspace = Workspace({"x": np.ones(X, F32)})
+    calls = {
+        "run": workspace.run,
+        "add_gradient_operators": lambda op_defs: workspace.add_gradient_operators(op_defs, {}),
+    }
+    for name, call in calls.items():
+        for op_defs in ("LRN", op_def, None):
+            with pytest.raises(TypeError, match=rf"^{name}: op_defs is of type .*, must be a seq"):
+                call(op_defs)
+        with pytest.raises(
+            TypeError, match=rf"^{name}: op_defs\[1\] is of type str, must be an Op"
+        ):
+            call([op_def, "LRN"])
+        call(iter([op_def]))
+    with pytest.raises(TypeError, match=r"^add_gradient_operators: gradients is of type list"):
+        workspace.add_gradient_operators([op_def], ["y"])
+
+
+def test_what_is_no_definition():
+    workspace = Workspace()
+    calls = {
+        "infer": lambda op_def: operators.infer(op_def, [X], [F32]),
+        "get_gradient_defs": lambda op_def: operators.get_gradient_defs(op_def, ["dy"]),
+        "run_on_device": lambda op_def: operators.run_on_device(op_def, workspace),
+        "run_on_device_with_order_nhwc": lambda op_def: operators.run_on_device_with_order_nhwc(
+            op_def, workspace
+        ),
+    }
+    for name, call in calls.items():
+        for op_def in ("LRN", None, []):
+            with pytest.raises(TypeError, match=rf"^{name}: op_def is of type .*, must be an Oper"):
+                call(op_def)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import onnx
 
 from ..operators import OperatorDef
+from .refusals import checked_rank, least_rank
 
 Attributes: TypeAlias = Mapping[str, Any]
 
@@ -28,11 +29,16 @@ def from_node(node: onnx.NodeProto, *, rank: int | None = None) -> list[Operator
     with every shape of Scale and B that can be broadcast to that of X, which is only known when it
     runs. No other output than Y has a gradient.
 
-    What our operators want holds when they run: LRN a rank of 3 to 5.
+    What our operators want holds when they run, and for a rank that is given: LRN wants 3 to 5.
 
-    ValueError for another operator, for a stash_type other than 1, and without a rank that is
-    needed; onnx.checker.ValidationError for a node that ONNX does not allow.
+    ValueError for another operator, for a stash_type other than 1, for a rank or an axis that the
+    operator cannot have, and without a rank that is needed; TypeError for what is no NodeProto and
+    a rank that is no integer; onnx.checker.ValidationError for a node that ONNX does not allow.
     """
+    if not isinstance(node, onnx.NodeProto):
+        raise TypeError(
+            f"from_node: node is of type {type(node).__name__}, must be an onnx.NodeProto"
+        )
     if node.domain not in ("", "ai.onnx") or node.op_type not in _CONVERTERS:
         raise ValueError(
             f"from_node: operator is {node.domain or 'ai.onnx'}.{node.op_type}, must be one of "
@@ -59,8 +65,13 @@ def _attributes(node: onnx.NodeProto) -> Attributes:
 
 
 def _with_order(
-    our_type: str, node: onnx.NodeProto, attributes: Attributes, rank: int | None
+    our_type: str,
+    ranks: tuple[int, ...],
+    node: onnx.NodeProto,
+    attributes: Attributes,
+    rank: int | None,
 ) -> list[OperatorDef]:
+    checked_rank("from_node", node.op_type, rank, *ranks)
     args = {**attributes, "order": "NCHW"}
     return [OperatorDef(our_type, list(node.input), list(node.output), args)]
 
@@ -74,6 +85,8 @@ def _layer_norm(
             "1: our statistics are float32, and float64 for an x of float64"
         )
     axis = attributes["axis"]
+    least = least_rank("from_node", node.op_type, axis)
+    rank = checked_rank("from_node", node.op_type, rank, least)
     x, scale, b = _padded(node.input)
     y, mean, inv_std_dev = _padded(node.output)
     appended = _normalized_dims(axis, rank) - 1 if mean or inv_std_dev else 0
@@ -108,7 +121,7 @@ def _normalized_dims(axis: int, rank: int | None) -> int:
 
 
 _CONVERTERS: dict[str, Callable[[onnx.NodeProto, Attributes, int | None], list[OperatorDef]]] = {
-    "LRN": partial(_with_order, "LRN"),
-    "InstanceNormalization": partial(_with_order, "InstanceNorm"),
+    "LRN": partial(_with_order, "LRN", (3, 5)),
+    "InstanceNormalization": partial(_with_order, "InstanceNorm", (2,)),
     "LayerNormalization": _layer_norm,
 }

@@ -18,8 +18,13 @@ def inherit_onnx_schema(name: str) -> OperatorSchema:
     ONNX's defaults there. What ONNX does not have, such as LRN's argument `order` and its output
     `scale`, or has no words for, stays as it is. What is registered does not change.
 
-    ValueError if ONNX has no operator of that name, UnknownNameError if there is none here.
+    ValueError if ONNX has no operator of that name, UnknownNameError if there is none here,
+    TypeError for what is no name.
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"inherit_onnx_schema: name is of type {type(name).__name__}, must be a string"
+        )
     ours = schema(name)
     if not onnx.defs.has(name):
         raise ValueError(f"inherit_onnx_schema: ONNX has no operator {name!r}")

@@ -13,6 +13,9 @@ import onnx
 from numpy.typing import DTypeLike, NDArray
 
 from ..operators import OperatorDef, schema
+from ..operators.definition import require_op_def, shown
+from ..operators.shapes import MAX_RANK
+from .refusals import checked_rank, least_rank, require_float32
 
 
 def to_nodes(
@@ -28,7 +31,8 @@ def to_nodes(
     rank    The rank of x. Needed only for order "NHWC", which ONNX does not have: x is transposed,
             and y back.
     dtype   The dtype of x, float32 or float64.
-    unused  Outputs of the definition that nothing reads: no nodes are made for them.
+    unused  Outputs of the definition that nothing reads: no nodes are made for them. Other names
+            are allowed, so that one set will do for all definitions of a net.
 
     LayerNorm      One LayerNormalization. Without gamma and beta its Scale is a one; sigma is the
                    reciprocal of InvStdDev, and the statistics lose all but one dimension of 1.
@@ -41,9 +45,12 @@ def to_nodes(
     float32, too. Names of new values begin with the name of the output that they are for.
 
     ValueError for an operator that ONNX has nothing for (all gradients), an output that it has
-    nothing for, a blob that is input and output, another dtype, and without a rank that is needed;
-    otherwise the errors of the operator's schema.
+    nothing for, a blob that is input and output, another dtype, a rank or an axis that the operator
+    cannot have, an argument that is infinite in float32, and without a rank that is needed;
+    TypeError for what is no definition, no rank, no dtype or no collection of names; otherwise the
+    errors of the operator's schema.
     """
+    require_op_def("to_nodes: op_def", op_def)
     if op_def.type not in _CONVERTERS:
         raise ValueError(
             f"to_nodes: {op_def.type} has no equivalent in ONNX; there is one for "
@@ -56,11 +63,44 @@ def to_nodes(
                 f"to_nodes: blob {name!r} is input and output of {op_def.type}; "
                 "in ONNX a name has one value"
             )
-    if np.dtype(dtype) not in (np.float32, np.float64):
-        raise ValueError(f"to_nodes: dtype is {np.dtype(dtype)}, must be float32 or float64")
-    graph = _Graph(op_def, args, rank, np.dtype(dtype), frozenset(unused))
+    for name, value in args.items():
+        if isinstance(value, float):
+            require_float32("to_nodes", op_def.type, name, value)
+    rank = checked_rank("to_nodes", op_def.type, rank, *_ranks(op_def.type, args))
+    graph = _Graph(op_def, args, rank, _dtype(dtype), _unused(unused))
     _CONVERTERS[op_def.type](graph)
     return graph.nodes
+
+
+def _ranks(op_type: str, args: Mapping[str, Any]) -> tuple[int, int]:
+    """The least and the greatest rank of the operator's x."""
+    if "axis" in args:
+        return least_rank("to_nodes", op_type, args["axis"]), MAX_RANK
+    fixed = {"InstanceNorm": (2, MAX_RANK), "LRN": (3, 5)}
+    return fixed.get(op_type, (0, MAX_RANK - args.get("count", 0)))
+
+
+def _dtype(given: DTypeLike) -> np.dtype[Any]:
+    try:
+        if given is None:  # float64 to NumPy
+            raise TypeError
+        dtype: np.dtype[Any] = np.dtype(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"to_nodes: dtype is {shown(given)}, must be float32 or float64") from None
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"to_nodes: dtype is {dtype}, must be float32 or float64")
+    return dtype
+
+
+def _unused(unused: Collection[str]) -> frozenset[str]:
+    if isinstance(unused, str) or not isinstance(unused, Collection):
+        raise TypeError(f"to_nodes: unused is {shown(unused)}, must be a list or set of names")
+    for name in unused:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"to_nodes: unused has an entry of type {type(name).__name__}, must have strings"
+            )
+    return frozenset(unused)
 
 
 class _Step(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -80,7 +80,31 @@ class OperatorDef:
 def shown(value: object) -> str:
     """As messages show a value. Python refuses to write down an int of thousands of digits."""
     bits = value.bit_length() if isinstance(value, int) else 0
-    return f"an int of {bits} bits" if bits > 128 else repr(value)
+    if bits > 128:
+        return f"an int of {bits} bits"
+    try:
+        return repr(value)
+    except ValueError:  # such an int is in it
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def require_op_def(what: str, value: object) -> None:
+    """TypeError unless it is an OperatorDef. `what` begins the message."""
+    if not isinstance(value, OperatorDef):
+        raise TypeError(f"{what} is of type {type(value).__name__}, must be an OperatorDef")
+
+
+def op_def_list(function: str, op_defs: object) -> list[OperatorDef]:
+    """The definitions of a net. TypeError for anything else, such as one that is in no list."""
+    if isinstance(op_defs, str) or not isinstance(op_defs, Iterable):
+        raise TypeError(
+            f"{function}: op_defs is of type {type(op_defs).__name__}, must be a sequence of "
+            "OperatorDef"
+        )
+    listed = list(op_defs)
+    for i, op_def in enumerate(listed):
+        require_op_def(f"{function}: op_defs[{i}]", op_def)
+    return listed
 
 
 def _name(what: str, name: object) -> str:

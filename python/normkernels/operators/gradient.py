@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .definition import OperatorDef
+from .definition import OperatorDef, require_op_def
 from .registry import gradient_maker, operator
 
 
@@ -120,5 +120,6 @@ def get_gradient_defs(op_def: OperatorDef, gradient_outputs: Sequence[str | None
     ValueError if the operator has no gradient, if a gradient that it needs is None, or if the
     definition disagrees with its schema; UnknownNameError for an unknown operator.
     """
+    require_op_def("get_gradient_defs: op_def", op_def)
     context, defs = make_gradient(op_def, gradient_outputs)
     return GradientDefs(defs, context.gradients())

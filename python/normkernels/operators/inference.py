@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-from .definition import OperatorDef
+from .definition import OperatorDef, require_op_def, shown
 from .registry import operator, schema
 from .shapes import TensorShape
 
@@ -25,6 +25,7 @@ def infer(
     type or dtype, ValueError for a wrong shape, value or count, UnknownNameError for an unknown
     operator. ValueError, too, if the operator was registered without a tensor inference function.
     """
+    require_op_def("infer: op_def", op_def)
     registered = operator(op_def.type)
     args = registered.schema.verify(op_def)
     if registered.infer is None:
@@ -32,7 +33,7 @@ def infer(
     count = len(op_def.inputs)
     for what, given in (("shapes", shapes), ("dtypes", dtypes)):
         if isinstance(given, str) or not isinstance(given, Collection):
-            raise TypeError(f"{op_def.type}: {what} is {given!r}, must be a list or tuple")
+            raise TypeError(f"{op_def.type}: {what} is {shown(given)}, must be a list or tuple")
         if len(given) != count:
             raise ValueError(
                 f"{op_def.type}: {what} has {len(given)} entries, must have {count}, "

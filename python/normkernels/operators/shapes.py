@@ -128,22 +128,26 @@ class TensorShape:
         try:
             extents = tuple(index(extent) for extent in shape)
         except TypeError as error:
-            message = f"{self._what()} has shape {shape!r}, must be a sequence of integers"
+            message = f"{self._what()} has shape {shown(shape)}, must be a sequence of integers"
             raise TypeError(message) from error
         if len(extents) > MAX_RANK:
             raise self._error(f"has rank {len(extents)}, must have rank {MAX_RANK} or less")
         for extent in extents:
             if extent > MAX_EXTENT:
                 raise self._error(f"has an extent of {shown(extent)}, must be {MAX_EXTENT} or less")
-            if extent < 0:
-                raise self._error(f"has shape {extents}, must have no negative extent")
+            if extent < -MAX_EXTENT:
+                raise self._error(f"has an extent of {shown(extent)}, must be 0 or more")
+        if any(extent < 0 for extent in extents):
+            raise self._error(f"has shape {extents}, must have no negative extent")
         return extents
 
     def _native(self, dtype: Any) -> np.dtype[Any]:
+        if dtype is None:  # float64 to NumPy, which nobody means here
+            raise TypeError(f"{self._what()} has dtype None, must have one")
         try:
             native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
         except (TypeError, ValueError) as error:
-            raise TypeError(f"{self._what()} has dtype {dtype!r}: {error}") from error
+            raise TypeError(f"{self._what()} has dtype {shown(dtype)}: {error}") from error
         return native
 
     def _what(self) -> str:

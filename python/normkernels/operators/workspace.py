@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .backward import Backward, BackwardBuilder
-from .definition import OperatorDef, UnknownNameError
+from .definition import OperatorDef, UnknownNameError, op_def_list, require_op_def
 from .inference import infer
 from .numbers import numbers
 from .registry import operator, schema
@@ -67,7 +67,8 @@ class Workspace:
 
     def run(self, op_defs: Iterable[OperatorDef]) -> None:
         """Runs the operators in order, after all definitions were checked."""
-        checked = [(op_def, schema(op_def.type).verify(op_def)) for op_def in op_defs]
+        listed = op_def_list("run", op_defs)
+        checked = [(op_def, schema(op_def.type).verify(op_def)) for op_def in listed]
         for op_def, args in checked:
             self._run(op_def, args)
 
@@ -88,7 +89,13 @@ class Workspace:
         ValueError where a gradient cannot be had: the operator has none, it needs the gradient of
         an output that has none, or it reads a blob that is overwritten before.
         """
-        builder = BackwardBuilder(list(op_defs), self._fed)
+        listed = op_def_list("add_gradient_operators", op_defs)
+        if not isinstance(gradients, Mapping):
+            raise TypeError(
+                f"add_gradient_operators: gradients is of type {type(gradients).__name__}, must be "
+                "a mapping of blobs to blobs"
+            )
+        builder = BackwardBuilder(listed, self._fed)
         for blob, gradient in gradients.items():
             builder.start(blob, gradient)
         return builder.build()
@@ -143,6 +150,7 @@ def run_on_device(op_def: OperatorDef, workspace: Workspace, device: str = "cpu"
     for wrong shapes; TypeError for wrong types and dtypes; UnknownNameError for an unknown operator
     or a missing blob.
     """
+    require_op_def("run_on_device: op_def", op_def)
     if device not in DEVICES:
         raise ValueError(
             f"{op_def.type}: device is {device!r}, must be {' or '.join(map(repr, DEVICES))}; "
@@ -162,6 +170,7 @@ def run_on_device_with_order_nhwc(op_def: OperatorDef, workspace: Workspace) -> 
 
 
 def _run_with_order(op_def: OperatorDef, workspace: Workspace, order: str) -> None:
+    require_op_def(f"run_on_device_with_order_{order.lower()}: op_def", op_def)
     workspace.run([replace(op_def, args={**op_def.args, "order": order})])
 
 
