@@ -22,9 +22,10 @@ namespace normkernels {
 namespace {
 
 constexpr int32_t kMaxWorkers = kMaxThreads - 1;
-// Kernels need 32 KiB. The rest is for what the C library keeps in a thread's stack, the
-// thread-local variables of all loaded libraries.
-constexpr size_t kStackBytes = 512 * 1024;
+// Kernels need 32 KiB, those of a compiler that was told not to optimise twenty times as much. The
+// rest is for what the C library keeps in a thread's stack, the thread-local variables of all
+// loaded libraries. Memory that is not touched is not used.
+constexpr size_t kStackBytes = 1024 * 1024;
 // How long to look for the next job, or for the last worker's end, before going to sleep. Calls
 // that follow each other find their workers awake; longer would take time from other pools.
 constexpr int64_t kSpinNanoseconds = 50 * 1000;
