@@ -33,6 +33,15 @@ struct RegisterBlock {
   }
 };
 
+// f with the store that an output wants: past the cache (a streaming store saves reading what it
+// overwrites), or into it.
+template <class F>
+NORMKERNELS_INLINE void with_store(bool stream, F&& f) {
+  if (!stream) return f(Cached{});
+  f(Streamed{});
+  stream_fence();
+}
+
 // f(store, begin, rows, width, first column, end) for the tiles of an image, of which p will be
 // written. Whole vectors begin at p's own vector borders: where rows are whole vectors, they may as
 // well begin, and end, further on.

@@ -27,7 +27,8 @@ struct RowGradient {
   T mean_g, mean_gx, factor;
 };
 
-// A table of them: field by field, each [width].
+// A table of them: field by field, each [width]. What is set is set for a whole vector of rows, so
+// the width has room for one more than there are: masked stores take AMD's processors 12 cycles.
 template <class T>
 struct Factors {
   enum Field {
@@ -48,6 +49,9 @@ struct Factors {
 
   NORMKERNELS_INLINE T* operator[](int field) const { return p + field * width; }
   NORMKERNELS_INLINE Factors from(int64_t i) const { return {p + i, width}; }
+  NORMKERNELS_INLINE void set(Field field, int64_t at, Vec<double> values) const {
+    store_rounded((*this)[field] + at, values, Full{});
+  }
 
   NORMKERNELS_INLINE Standard<T> standard(int64_t i) const {
     return {(*this)[kScale][i], (*this)[kCentre][i], (*this)[kRstd][i], (*this)[kShift][i]};
@@ -84,9 +88,9 @@ __attribute__((noinline)) void bring_into_range(double& scale, double& mean_hi, 
 }
 
 // From the mean and 1 / sigma of scale * x.
-template <class T, class Lanes>
+template <class T>
 NORMKERNELS_INLINE void set_standard(const Factors<T>& f, int64_t at, Vec<double> scale,
-                                     Pair<Vec<double>> mean, Vec<double> inv_sigma, Lanes lanes) {
+                                     Pair<Vec<double>> mean, Vec<double> inv_sigma) {
   constexpr int kHalfOfRange = Range<T>::kBias / 2;
   const unsigned extraordinary =
       lanes_outside(inv_sigma, Vec<double>::all(power_of_two<double>(-kHalfOfRange)),
@@ -102,10 +106,10 @@ NORMKERNELS_INLINE void set_standard(const Factors<T>& f, int64_t at, Vec<double
   using F = Factors<T>;
   const Vec<double> centre = rounded_to<T>(mean.hi);
   const Vec<double> rest = (mean.hi - centre) + mean.lo;
-  store_rounded(f[F::kScale] + at, scale, lanes);
-  store_rounded(f[F::kCentre] + at, centre, lanes);
-  store_rounded(f[F::kRstd] + at, inv_sigma, lanes);
-  store_rounded(f[F::kShift] + at, -rest * inv_sigma, lanes);
+  f.set(F::kScale, at, scale);
+  f.set(F::kCentre, at, centre);
+  f.set(F::kRstd, at, inv_sigma);
+  f.set(F::kShift, at, -rest * inv_sigma);
 }
 
 // sigma = sqrt(var + epsilon); all three right to half a unit of float64's last place.
@@ -120,16 +124,16 @@ NORMKERNELS_INLINE Vec<double> unscaled(Vec<double> a, Vec<double> scale) {
 }
 
 // From the moments of scale * x.
-template <class T, class Lanes>
+template <class T>
 NORMKERNELS_INLINE Statistics set_statistics(const Factors<T>& f, int64_t at,
                                              const Moments<T, Vec<double>>& m, Vec<double> scale,
-                                             double epsilon, Lanes lanes) {
+                                             double epsilon) {
   using V = Vec<double>;
   const V one = V::all(1), zero = V::zero();
   const Wide<T, V> var = m.count == 0 ? m.m2 : m.m2 / V::all(m.count);
   if constexpr (!kNeedsScale<T>) {
     const V sigma = sqrt(var + V::all(epsilon)), inv_sigma = one / sigma;
-    set_standard(f, at, scale, m.mean, inv_sigma, lanes);
+    set_standard(f, at, scale, m.mean, inv_sigma);
     return {m.mean.hi, sigma, inv_sigma};
   } else {
     const V root = V::all(sqrt(epsilon)), scaled_epsilon = V::all(epsilon) * scale * scale;
@@ -140,7 +144,7 @@ NORMKERNELS_INLINE Statistics set_statistics(const Factors<T>& f, int64_t at,
                               select<double>(fits, exact.lo, zero)};
     const V inv_sigma = select<double>(equal(sigma.hi, zero), V::all(__builtin_inf()),
                                        (widened<T>(one) / sigma).hi);
-    set_standard(f, at, scale, m.mean, inv_sigma, lanes);
+    set_standard(f, at, scale, m.mean, inv_sigma);
     // Scaled down to nothing, epsilon still is the sigma of a constant row.
     const Bits<double> constant = equal(var.hi, zero);
     return {unscaled(m.mean.hi, scale), select<double>(constant, root, unscaled(sigma.hi, scale)),
@@ -153,7 +157,7 @@ template <class T, class Lanes>
 NORMKERNELS_INLINE void set_saved(const Factors<T>& f, int64_t at, const T* mean,
                                   Vec<double> inv_sigma, Lanes lanes) {
   set_standard<T>(f, at, Vec<double>::all(1), {load_widened(mean, lanes), Vec<double>::zero()},
-                  inv_sigma, lanes);
+                  inv_sigma);
 }
 
 // ---- Gradient -----------------------------------------------------------------------
@@ -183,21 +187,20 @@ struct RowSums {
 
 // From the sums of g * xhat, g and xhat over n elements. `factor` = gradient_factor, in x's
 // own units.
-template <class T, class Lanes>
+template <class T>
 NORMKERNELS_INLINE RowSums set_gradient(const Factors<T>& f, int64_t at,
-                                        const Vec<double> (&sums)[3], int64_t n, Vec<double> factor,
-                                        Lanes lanes) {
+                                        const Vec<double> (&sums)[3], int64_t n,
+                                        Vec<double> factor) {
   using F = Factors<T>;
   const Vec<double> share = Vec<double>::all(1 / static_cast<double>(n));
   const Vec<double> correction =
-      mean_correction<T>(load_widened(f[F::kCentre] + at, lanes),
-                         load_widened(f[F::kRstd] + at, lanes), sums[2] * share);
+      mean_correction<T>(load_widened(f[F::kCentre] + at, Full{}),
+                         load_widened(f[F::kRstd] + at, Full{}), sums[2] * share);
   const Vec<double> sum_gx = sums[0] - correction * sums[1];
-  store_rounded(f[F::kGradientShift] + at, load_widened(f[F::kShift] + at, lanes) - correction,
-                lanes);
-  store_rounded(f[F::kMeanG] + at, sums[1] * share, lanes);
-  store_rounded(f[F::kMeanGx] + at, sum_gx * share, lanes);
-  store_rounded(f[F::kFactor] + at, clamped<T>(factor), lanes);
+  f.set(F::kGradientShift, at, load_widened(f[F::kShift] + at, Full{}) - correction);
+  f.set(F::kMeanG, at, sums[1] * share);
+  f.set(F::kMeanGx, at, sum_gx * share);
+  f.set(F::kFactor, at, clamped<T>(factor));
   return {sum_gx, sums[1]};
 }
 

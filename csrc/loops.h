@@ -34,6 +34,12 @@ NORMKERNELS_INLINE void for_each_vector(int64_t n, F&& f) {
   if (i < n) f(i, static_cast<int>(n - i));
 }
 
+// How many elements p is before the next border of so many bytes.
+template <int kBytes, class T>
+NORMKERNELS_INLINE int64_t elements_to_border(const T* p) {
+  return static_cast<int64_t>(-reinterpret_cast<uintptr_t>(p) % kBytes / sizeof(T));
+}
+
 // The elements of p[0..n) before its first vector border: a store that straddles two cache lines
 // costs two, and a streamed one is not allowed to. Of short rows they are not worth a vector.
 template <class Store, class T>

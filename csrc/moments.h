@@ -5,13 +5,13 @@
 //   mean = pivot + sum(d) / n        m2 = sum (x - mean)^2 = sum(d^2) - sum(d)^2 / n
 //
 // The subtraction cancels, but the pivot bounds by how much: (mean - pivot)^2 is one of the n terms
-// of m2, so sum(d)^2 / n <= n m2. With n <= kChunk = 2^12 elements about one pivot and 2^6
-// additions in a row, m2 keeps 53 - 12 - 6 digits of float64: more than enough for float32. For
+// of m2, so sum(d)^2 / n <= n m2. With n <= kChunk = 2^12 elements about one pivot and 2^8
+// additions in a row, m2 keeps 53 - 12 - 8 digits of float64: more than enough for float32. For
 // float64 data it is the same with the 106 digits of a pair. The mean is always kept as a pair,
 // because a deviation may be far smaller than the last digit of a rounded mean.
 //
-// The order of the additions is that of reduce.h: 64 lanes, lane = index mod 64, folded by halves;
-// chunks merged in index order.
+// The order of the additions is that of reduce.h, with 16 lanes: lane = index mod 16, folded by
+// halves; chunks merged in index order. More lanes would not fit the registers of AVX2.
 #ifndef NORMKERNELS_MOMENTS_H_
 #define NORMKERNELS_MOMENTS_H_
 
@@ -20,6 +20,8 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
+
+constexpr int kMomentLanes = 16;
 
 // Of `count` elements. V is double for a row, Vec<double> for one column per lane.
 template <class T, class V>
@@ -79,37 +81,56 @@ NORMKERNELS_INLINE Vec<double> load_scaled(const T* p, Vec<double> scale, Lanes 
   return x;
 }
 
-// Sums about x[0] over scale * x[0..n), n <= kLanes, or n <= kChunk where kLanes is kSumLanes; but
-// for the fold of the last lanes, which serves several rows at a time. Lanes from kLanes on would
-// be zeros, which change no bit of what they are added to.
-template <class T, int kLanes, class Beside>
-__attribute__((noinline)) CentredSums<T, Vec<double>> chunk_sums(const T* x, int64_t n,
-                                                                 double scale, double pivot_value,
-                                                                 const Beside& beside) {
-  using Sums = CentredSums<T, Vec<double>>;
-  constexpr int W = Vec<double>::kLanes, kVectors = kLanes / W;
-  // As many as 16 or, with AVX-512, 32 registers hold.
-  constexpr int kSumRegisters = NORMKERNELS_VECTOR_BYTES == 64 ? 16 : 8;
-  constexpr int kFitting = kSumRegisters / static_cast<int>(sizeof(Sums) / sizeof(Vec<double>));
-  constexpr int kTogether = kVectors < kFitting ? kVectors : kFitting;
+// What a sweep of sums does beside it: operator()(i) once for the kMomentLanes elements from i on,
+// where there are so many left, and at its end finish(). Sums are bound by
+// arithmetic, what comes before and after them by memory, so one goes on in the shadow of the
+// other.
 
-  const Vec<double> pivot = Vec<double>::all(pivot_value), s = Vec<double>::all(scale);
-  const Beside meanwhile = beside;  // in registers, which a store cannot have changed
-  Wide<T, Vec<double>> d[kVectors], squares[kVectors];
-  unroll<kVectors / kTogether>([&](auto group) __attribute__((always_inline)) {
-    constexpr int kFirst = decltype(group)::value * kTogether;
-    Sums sums[kTogether] = {};
-    sweep_lanes<W, kFirst>(
-        0, n, meanwhile,
-        sums, [=](Sums & to, int64_t i, auto lanes) __attribute__((always_inline)) {
-          to.add(load_scaled(x + i, s, lanes), first(pivot, lanes));
-        });
-    unroll<kTogether>([&](auto j) __attribute__((always_inline)) {
-      constexpr int k = decltype(j)::value;
-      d[kFirst + k] = sums[k].d;
-      squares[kFirst + k] = sums[k].squares;
-    });
-  });
+// Asks for what it will read itself: the processor's own prefetcher stops at the end of a page.
+template <class T>
+struct Ahead {
+  const T* p;
+
+  NORMKERNELS_INLINE void operator()(int64_t i) const {
+    prefetch_lines<kMomentLanes>(p + i + kLead<T>);
+  }
+  NORMKERNELS_INLINE void finish() const {}
+};
+
+// Sums about a pivot over scale * x[0..n), n <= kChunk, but for the fold of the last lanes, which
+// serves several rows at a time.
+template <class T, class Beside>
+__attribute__((noinline)) CentredSums<T, Vec<double>> chunk_sums(const T* x, int64_t n,
+                                                                 double scale_value,
+                                                                 double pivot_value,
+                                                                 const Beside& beside_in) {
+  using V = Vec<double>;
+  constexpr int W = V::kLanes, kVectors = kMomentLanes / W;
+  const V pivot = V::all(pivot_value), scale = V::all(scale_value);
+  const Beside beside = beside_in;  // in registers, which a store cannot have changed
+  CentredSums<T, V> sums[kVectors] = {};
+  int64_t i = 0;
+  for (; i + kMomentLanes <= n; i += kMomentLanes) {
+    beside(i);
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j)
+      sums[j].add(load_scaled(x + i + j * W, scale, Full{}), pivot);
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j, i += W) {
+    if (n - i >= W) {
+      sums[j].add(load_scaled(x + i, scale, Full{}), pivot);
+    } else if (n - i > 0) {
+      const int left = static_cast<int>(n - i);
+      sums[j].add(load_scaled(x + i, scale, left), first(pivot, left));
+    }
+  }
+  beside.finish();
+  if (n <= W)
+    return sums[0];  // the others are zeros, which change no bit of what they are added to
+  Wide<T, V> d[kVectors], squares[kVectors];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j) d[j] = sums[j].d, squares[j] = sums[j].squares;
   return {sum_by_halves(d), sum_by_halves(squares)};
 }
 
@@ -119,22 +140,21 @@ NORMKERNELS_INLINE double scaled(T x, double scale) {
 }
 
 // The moments of scale * x[0..n), n <= kChunk.
-template <class T, class Beside>
-NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale,
-                                                    const Beside& beside) {
+template <class T>
+NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale) {
   const double pivot = scaled(x[0], scale);
-  const CentredSums<T, Vec<double>> sums = chunk_sums<T, kSumLanes>(x, n, scale, pivot, beside);
+  const CentredSums<T, Vec<double>> sums = chunk_sums(x, n, scale, pivot, Ahead<T>{x});
   const CentredSums<T, double> all = {fold(sums.d), fold(sums.squares)};
   return all.about(pivot, static_cast<double>(n));
 }
 
 // Moments of the chunks that begin in [begin, end), merged in index order.
-template <class T, class Beside>
+template <class T>
 NORMKERNELS_INLINE Moments<T, double> range_moments(const T* x, int64_t begin, int64_t end,
-                                                    double scale, const Beside& beside) {
+                                                    double scale) {
   Moments<T, double> all = {};
   for (int64_t i = begin; i < end; i += kChunk) {
-    all = merge(all, chunk_moments(x + i, end - i < kChunk ? end - i : kChunk, scale, beside + i));
+    all = merge(all, chunk_moments(x + i, end - i < kChunk ? end - i : kChunk, scale));
   }
   return all;
 }

@@ -27,40 +27,27 @@ constexpr int kFoldedLanes = 16;
 constexpr int64_t kBlock = 1024;
 constexpr int64_t kChunk = 4096;
 
-// v[First] + v[First + Step] + ..., by halves: vector i and i + N / 2, until one is left. That is,
-// the even ones and the odd ones of these, each by itself.
-template <int First = 0, int Step = 1, class V, int N>
+// v[0] + v[1] + ..., by halves: vector i and i + N / 2, until one is left.
+template <class V, int N>
 NORMKERNELS_INLINE V sum_by_halves(const V (&v)[N]) {
-  if constexpr (First + Step >= N) {
-    return v[First];
+  if constexpr (N == 1) {
+    return v[0];
   } else {
-    return sum_by_halves<First, 2 * Step>(v) + sum_by_halves<First + Step, 2 * Step>(v);
+    V half[N / 2];
+#pragma GCC unroll 16
+    for (int i = 0; i < N / 2; ++i) half[i] = v[i] + v[i + N / 2];
+    return sum_by_halves(half);
   }
 }
 
-// The 16 float64 lanes that the blocks of a chunk are added to.
-struct FoldedLanes {
-  static constexpr int kVectors = kFoldedLanes / Vec<double>::kLanes;
-  Vec<double> v[kVectors];
-};
-
-NORMKERNELS_INLINE void add_lanes(FoldedLanes& to,
-                                  const Vec<float> (&lanes)[kFoldedLanes / Vec<float>::kLanes]) {
-  unroll<kFoldedLanes / Vec<float>::kLanes>([&](auto j) __attribute__((always_inline)) {
-    constexpr int i = decltype(j)::value;
-    Vec<double> low, high;
-    widen(lanes[i], low, high);
-    to.v[2 * i] = to.v[2 * i] + low;
-    to.v[2 * i + 1] = to.v[2 * i + 1] + high;
-  });
+// sums + a, widened.
+NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<float> a) {
+  Vec<double> low, high;
+  widen(a, low, high);
+  sums[0] = sums[0] + low;
+  sums[1] = sums[1] + high;
 }
-
-NORMKERNELS_INLINE void add_lanes(FoldedLanes& to,
-                                  const Vec<double> (&lanes)[FoldedLanes::kVectors]) {
-  unroll<FoldedLanes::kVectors>([&](auto j) __attribute__((always_inline)) {
-    to.v[decltype(j)::value] = to.v[decltype(j)::value] + lanes[decltype(j)::value];
-  });
-}
+NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<double> a) { sums[0] = sums[0] + a; }
 
 // K sums, each still to be folded.
 template <int K>
@@ -68,102 +55,60 @@ struct LaneSums {
   Vec<double> v[K];
 };
 
-// What a sweep that sums does beside it. Sums are bound by arithmetic, what comes before and after
-// them by memory, so one goes on in the shadow of the other. run<kFirst, kCount>(i) is the share of
-// the kCount elements from i + kFirst on, out of the 64 from i on.
-
-// Asks for what will be written, or read, next.
-template <class T>
-struct Ahead {
-  const T* p;
-
-  NORMKERNELS_INLINE Ahead operator+(int64_t i) const { return {p + i}; }
-
-  template <int kFirst, int kCount>
-  NORMKERNELS_INLINE void run(int64_t i) const {
-    constexpr int kLine = 64 / sizeof(T);
-    unroll<kCount / kLine>([&](auto k) __attribute__((always_inline)) {
-      prefetch_to_l2(p + i + kFirst + decltype(k)::value * kLine);
-    });
-  }
-};
-
-// Nothing.
-struct Alone {
-  NORMKERNELS_INLINE Alone operator+(int64_t) const { return {}; }
-  template <int kFirst, int kCount>
-  NORMKERNELS_INLINE void run(int64_t) const {}
-};
-
-// term(acc[j], i, lanes) for the vectors of W elements kFirst + j, j < N, of every 64 in [begin,
-// end); lanes is Full, or how many of the vector's lanes exist (the others must add zero).
-template <int W, int kFirst, class Beside, class Acc, int N, class Term>
-NORMKERNELS_INLINE void sweep_lanes(int64_t begin, int64_t end, const Beside& beside, Acc (&acc)[N],
-                                    Term&& term) {
-  int64_t i = begin;
-  for (; i + kSumLanes <= end; i += kSumLanes) {
-    beside.template run<kFirst * W, N * W>(i);
-    unroll<N>([&](auto j) __attribute__((always_inline)) {
-      term(acc[decltype(j)::value], i + (kFirst + decltype(j)::value) * W, Full{});
-    });
-  }
-  if (i == end) return;
-  beside.template run<kFirst * W, N * W>(i);
-  unroll<N>([&](auto j) __attribute__((always_inline)) {
-    const int64_t at = i + (kFirst + decltype(j)::value) * W;
-    if (end - at >= W) {
-      term(acc[decltype(j)::value], at, Full{});
-    } else if (end - at > 0) {
-      term(acc[decltype(j)::value], at, static_cast<int>(end - at));
-    }
-  });
-}
-
-// The K sums of n <= kMost elements (kChunk, or less where that is known), but for the fold of the
-// last lanes, which serves several rows at a time. term(acc, i, lanes) adds the terms of the
-// elements from i on to acc[0..K): Vec<T> each.
+// The K sums of n elements, no more than kChunk, or than kLanes, which is then kSumLanes or, for
+// short rows, less; but for the fold of the last lanes, which serves several rows at a time.
+// term(acc, i, lanes) adds the terms of the vector from element i on to acc[0..K); lanes is Full,
+// or how many of its lanes exist (the others must add zero).
 //
-// At most 8 accumulators are live at a time, so that AVX2's 16 registers hold them beside the
-// operands: where 64 lanes of K sums need more, the block is swept several times, over other lanes
-// each time. It sits in L1.
-template <class T, int K, int kMost, class Beside, class Term>
-NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Beside& beside, Term&& term) {
-  constexpr int W = Vec<T>::kLanes;
-  constexpr int kVectors = (kMost < kSumLanes ? kMost : kSumLanes) / W;
-  constexpr int kLive = K <= 1 ? 8 : 4;
-  constexpr int kGroup = kVectors < kLive ? kVectors : kLive;
-
-  if (n > kMost) __builtin_unreachable();  // no loop over more is compiled
-  FoldedLanes folded[K] = {};
+// 64 lanes of three sums need 24 registers on AVX2, which has 16: a block, which sits in L1, is
+// swept twice, over half the lanes each time.
+template <class T, int K, int kLanes, class Term>
+NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term) {
+  constexpr int W = Vec<T>::kLanes, kVectors = kLanes / W, kMostLive = 4;
+  constexpr int kLive = kVectors < kMostLive ? kVectors : kMostLive;
+  constexpr int kFoldedVectors = kFoldedLanes / W, kDoubles = kFoldedLanes / Vec<double>::kLanes;
+  Vec<double> folded[K][kDoubles];  // an initialiser would be a string instruction
+#pragma GCC unroll 64
+  for (int k = 0; k < K * kDoubles; ++k) folded[k / kDoubles][k % kDoubles] = Vec<double>::zero();
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = n - begin < kBlock ? n : begin + kBlock;
     Vec<T> lanes[K][kVectors];
-    unroll<kVectors / kGroup>([&](auto g) __attribute__((always_inline)) {
-      constexpr int kFirst = decltype(g)::value * kGroup;
-      Vec<T> acc[kGroup][K];
-      unroll<kGroup * K>([&](auto j) __attribute__((always_inline)) {
-        acc[decltype(j)::value / K][decltype(j)::value % K] = Vec<T>::zero();
-      });
-      sweep_lanes<W, kFirst>(begin, end, beside, acc, term);
-      unroll<kGroup * K>([&](auto j) __attribute__((always_inline)) {
-        constexpr int a = decltype(j)::value / K, k = decltype(j)::value % K;
-        lanes[k][kFirst + a] = acc[a][k];
-      });
-    });
-    unroll<K>([&](auto k) __attribute__((always_inline)) {
-      constexpr int kSixteen = kFoldedLanes / W;
-      Vec<T> sixteen[kSixteen];
-      unroll<kSixteen>([&](auto i) __attribute__((always_inline)) {
-        sixteen[decltype(i)::value] =
-            sum_by_halves<decltype(i)::value, kSixteen>(lanes[decltype(k)::value]);
-      });
-      add_lanes(folded[decltype(k)::value], sixteen);
-    });
+    for (int first = 0; first < kVectors; first += kLive) {
+      Vec<T> acc[kLive][K] = {};
+      int64_t i = begin + first * W;
+      for (; i - first * W + kLanes <= end; i += kLanes) {
+#pragma GCC unroll 16
+        for (int j = 0; j < kLive; ++j) term(acc[j], i + j * W, Full{});
+      }
+#pragma GCC unroll 16
+      for (int j = 0; j < kLive; ++j, i += W) {
+        if (end - i >= W) {
+          term(acc[j], i, Full{});
+        } else if (end - i > 0) {
+          term(acc[j], i, static_cast<int>(end - i));
+        }
+      }
+#pragma GCC unroll 16
+      for (int j = 0; j < kLive; ++j) {
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k) lanes[k][first + j] = acc[j][k];
+      }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kFoldedVectors; ++i) {
+        Vec<T> of_lane[kVectors / kFoldedVectors];
+#pragma GCC unroll 16
+        for (int j = 0; j < kVectors / kFoldedVectors; ++j)
+          of_lane[j] = lanes[k][i + j * kFoldedVectors];
+        add_widened(&folded[k][i * kDoubles / kFoldedVectors], sum_by_halves(of_lane));
+      }
+    }
   }
   LaneSums<K> sums;
-  unroll<K>([&](auto k) __attribute__((always_inline)) {
-    sums.v[decltype(k)::value] = sum_by_halves(folded[decltype(k)::value].v);
-  });
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) sums.v[k] = sum_by_halves(folded[k]);
   return sums;
 }
 

@@ -41,14 +41,6 @@ NORMKERNELS_INLINE void prefetch_line(const T* p) {
 template <class T, int U>
 constexpr int kDoublesFor = U* Vec<T>::kLanes / Vec<double>::kLanes;
 
-NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<float> a) {
-  Vec<double> low, high;
-  widen(a, low, high);
-  sums[0] = sums[0] + low;
-  sums[1] = sums[1] + high;
-}
-NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<double> a) { sums[0] = sums[0] + a; }
-
 // K sums down `rows` rows for U vectors of columns. term(acc, i, u) adds the terms of row i, vector
 // u to acc[0..K).
 template <class T, int K, int U>

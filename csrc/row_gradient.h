@@ -16,44 +16,62 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// The sums of g xhat, g and xhat over [begin, end), no more than kMost elements.
-template <class T, int kMost, class Gamma, class Beside>
-NORMKERNELS_INLINE LaneSums<3> gradient_sums_of(const T* dy, const T* x, int64_t begin, int64_t end,
-                                                const Standard<T>& s, const Gamma& gamma,
-                                                const Beside& beside) {
-  const Standardise<T> standardise(s);
-  return sum_chunk<T, 3, kMost>(
-      end - begin,
-      beside + begin, [=](Vec<T>(&acc)[3], int64_t i, auto lanes) __attribute__((always_inline)) {
-        const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
-        const Vec<T> xhat = first(standardise(load(x + begin + i, lanes)), lanes);
-        acc[0] = multiply_add(g, xhat, acc[0]);
-        acc[1] = acc[1] + g;
-        acc[2] = acc[2] + xhat;
-      });
+// Rows as the backward's sums read them.
+template <class T>
+struct GradientRows {
+  Rows<const T> dy, x;
+  Parameter<T> gamma;
+
+  NORMKERNELS_INLINE GradientRows at(int64_t row, int64_t column) const {
+    return {dy.at(row, column), x.at(row, column), gamma.from(column)};
+  }
+};
+
+// The sums of g xhat, g and xhat of `rows` rows of n elements, no more than a chunk, or than
+// kLanes; into sums[0..3][row], a vector of rows at a time.
+template <class T, int kLanes>
+__attribute__((noinline)) void short_row_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
+                                              const Factors<T>& factors, Columns sums) {
+  constexpr int W = Vec<double>::kLanes;
+  for (int64_t begin = 0; begin < rows; begin += W) {
+    Vec<double> of_row[3][W];
+    for (int64_t i = begin; i < begin + W; ++i) {
+      if (i >= rows) {
+        for (auto& sum : of_row) sum[i - begin] = Vec<double>::zero();
+        continue;
+      }
+      const T *dy = r.dy[i], *x = r.x[i];
+      const Parameter<T> gamma = r.gamma;
+      const Standardise<T> standardise(factors.standard(i));
+      const LaneSums<3> row = sum_chunk<T, 3, kLanes>(
+          n, [=](Vec<T>(&acc)[3], int64_t at, auto lanes) __attribute__((always_inline)) {
+            const Vec<T> g = load(dy + at, lanes) * load(gamma.at(at), lanes);
+            const Vec<T> xhat = first(standardise(load(x + at, lanes)), lanes);
+            acc[0] = multiply_add(g, xhat, acc[0]);
+            acc[1] = acc[1] + g;
+            acc[2] = acc[2] + xhat;
+          });
+      for (int k = 0; k < 3; ++k) of_row[k][i - begin] = row.v[k];
+    }
+    for (int k = 0; k < 3; ++k) store(sums[k] + begin, fold_rows(of_row[k]));
+  }
 }
 
-template <class T, class Gamma, class Beside>
-__attribute__((noinline)) LaneSums<3> chunk_gradient_sums(const T* dy, const T* x, int64_t begin,
-                                                          int64_t end, const Standard<T>& s,
-                                                          const Gamma& gamma,
-                                                          const Beside& beside) {
-  return gradient_sums_of<T, kChunk>(dy, x, begin, end, s, gamma, beside);
-}
-
-// The same over a long row: chunks within spans, spans in index order.
-template <class T, class Gamma, class Beside>
-NORMKERNELS_INLINE void long_row_sums(const T* dy, const T* x, int64_t n, const Standard<T>& s,
-                                      const Gamma& gamma, const Beside& beside,
-                                      const Executor& executor, double (&all)[3]) {
+// The same over a long row, with factors of its own: chunks within spans, spans in index order.
+template <class T>
+__attribute__((noinline)) void long_row_sums(const GradientRows<T>& row, int64_t n,
+                                             const Factors<T>& factors, const Executor& executor,
+                                             double (&all)[3]) {
   double of_span[kMaxSpans][3];
   const int64_t span = span_of(n);
   for_each_span(n, executor, [&](int64_t first, int64_t stop) {
     double sums[3] = {0, 0, 0};
     for (int64_t begin = first; begin < stop; begin += kChunk) {
-      const int64_t end = stop - begin < kChunk ? stop : begin + kChunk;
-      const LaneSums<3> chunk = chunk_gradient_sums(dy, x, begin, end, s, gamma, beside);
-      for (int k = 0; k < 3; ++k) sums[k] += fold(chunk.v[k]);
+      const int64_t count = stop - begin < kChunk ? stop - begin : kChunk;
+      double chunk[3][Vec<double>::kLanes];
+      short_row_sums<T, kSumLanes>(row.at(0, begin), 1, count, factors,
+                                   {chunk[0], Vec<double>::kLanes});
+      for (int k = 0; k < 3; ++k) sums[k] += chunk[k][0];
     }
     memcpy(of_span[first / span], sums, sizeof(sums));
   });
@@ -63,64 +81,18 @@ NORMKERNELS_INLINE void long_row_sums(const T* dy, const T* x, int64_t n, const 
   }
 }
 
-// The same of `rows` rows of no more than a chunk, into sums[0..3][row]; sums_of_row(row), a
-// vector of rows at a time.
-template <class SumsOfRow>
-NORMKERNELS_INLINE void fold_row_sums(int64_t rows, Columns sums, SumsOfRow&& sums_of_row) {
-  constexpr int W = Vec<double>::kLanes;
-  for (int64_t begin = 0; begin < rows; begin += W) {
-    const int64_t count = rows - begin < W ? rows - begin : W;
-    Vec<double> of_row[3][W];
-    for (int64_t i = 0; i < count; ++i) {
-      const LaneSums<3> row = sums_of_row(begin + i);
-      for (int k = 0; k < 3; ++k) of_row[k][i] = row.v[k];
-    }
-    for (auto& sums_of : of_row) {
-      for (int64_t i = count; i < W; ++i) sums_of[i] = Vec<double>::zero();
-    }
-    for (int k = 0; k < 3; ++k) store(sums[k] + begin, fold_rows(of_row[k]));
-  }
-}
-
-// The same of rows of n <= kSumLanes, with as few lanes as they need.
-template <class T, class Gamma>
-__attribute__((noinline)) void short_row_gradient_sums(const T* dy, const T* x, int64_t rows,
-                                                       int64_t n, const Factors<T>& factors,
-                                                       const Gamma& gamma, Columns sums) {
-  const auto with_lanes = [&](auto most) __attribute__((always_inline)) {
-    fold_row_sums(
-        rows, sums, [&](int64_t i) __attribute__((always_inline)) {
-          return gradient_sums_of<T, decltype(most)::value>(dy + i * n, x + i * n, 0, n,
-                                                            factors.standard(i), gamma, Alone{});
-        });
-  };
-  if (n <= kSumLanes / 4) return with_lanes(Index<kSumLanes / 4>{});
-  if (n <= kSumLanes / 2) return with_lanes(Index<kSumLanes / 2>{});
-  with_lanes(Index<kSumLanes>{});
-}
-
-// The same of `rows` rows, no more than kRowsTogether. Reads dy and x once.
-template <class T, class Gamma, class Beside>
-NORMKERNELS_INLINE void gradient_sums(const T* dy, const T* x, int64_t rows, int64_t n,
-                                      const Factors<T>& factors, const Gamma& gamma,
-                                      const Beside& beside, const Executor& executor,
+// The same of `rows` rows, no more than kRowsTogether. Reads dy and x once. `executor` shares a
+// single long row.
+template <class T>
+NORMKERNELS_INLINE void gradient_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
+                                      const Factors<T>& factors, const Executor& executor,
                                       Columns sums) {
-  if (n > kChunk) {
-    for (int64_t i = 0; i < rows; ++i) {
-      double all[3];
-      long_row_sums(dy + i * n, x + i * n, n, factors.standard(i), gamma, beside + i * n, executor,
-                    all);
-      for (int k = 0; k < 3; ++k) sums[k][i] = all[k];
-    }
-  } else if (n <= kSumLanes) {
-    short_row_gradient_sums(dy, x, rows, n, factors, gamma, sums);
-  } else {
-    fold_row_sums(
-        rows, sums, [&](int64_t i) __attribute__((always_inline)) {
-          const int64_t at = i * n;
-          return chunk_gradient_sums(dy + at, x + at, 0, n, factors.standard(i), gamma,
-                                     beside + at);
-        });
+  if (n <= kFoldedLanes) return short_row_sums<T, kFoldedLanes>(r, rows, n, factors, sums);
+  if (n <= kChunk) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
+  for (int64_t i = 0; i < rows; ++i) {
+    double all[3];
+    long_row_sums(r.at(i, 0), n, factors.from(i), executor, all);
+    for (int k = 0; k < 3; ++k) sums[k][i] = all[k];
   }
 }
 
@@ -135,7 +107,7 @@ NORMKERNELS_INLINE void set_all_gradients(Columns sums, int64_t count, int64_t n
       n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> of_row[3] = {load(sums[0] + j, lanes), load(sums[1] + j, lanes),
                                        load(sums[2] + j, lanes)};
-        const RowSums own = set_gradient(f, j, of_row, count, factor_of(j, lanes), lanes);
+        const RowSums own = set_gradient(f, j, of_row, count, factor_of(j, lanes));
         if (gx == nullptr) return;
         store(gx + j, load(gx + j, lanes) + own.gx, lanes);
         store(g + j, load(g + j, lanes) + own.g, lanes);

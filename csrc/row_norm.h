@@ -7,91 +7,57 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// ---- Affine: gamma and beta per column, per row, or not there -----------------------
+// ---- gamma and beta -----------------------------------------------------------------
 
-// Reads the vector at column i; `Absent` and `PerRow` cost a register, not a load. of_row() is that
-// of a row; of_single() that of rows of one element from `row` on, up to the next image.
+// A cache line of one value.
 template <class T>
-struct PerRow {
-  Vec<T> value;
-  NORMKERNELS_INLINE PerRow from(int64_t) const { return *this; }
-  template <class Lanes>
-  NORMKERNELS_INLINE Vec<T> at(int64_t, Lanes) const {
-    return value;
+struct Copies {
+  static constexpr int kElements = 64 / sizeof(T);
+  alignas(64) T v[kElements] = {};
+
+  constexpr explicit Copies(T value) {
+    for (T& copy : v) copy = value;
   }
 };
+
+// gamma or beta along a row: a value per column, or one for all columns, which is read again and
+// again. An absent one is a 1 or a -0, which change no bit; so there is one path for all.
 template <class T>
-struct PerColumn {
+struct Parameter {
   const T* p;
-  NORMKERNELS_INLINE PerColumn of_row(int64_t) const { return *this; }
-  NORMKERNELS_INLINE PerRow<T> of_single(int64_t) const { return {Vec<T>::all(p[0])}; }
-  NORMKERNELS_INLINE PerColumn from(int64_t i) const { return {p + i}; }
-  template <class Lanes>
-  NORMKERNELS_INLINE Vec<T> at(int64_t i, Lanes lanes) const {
-    return load(p + i, lanes);
+  int64_t mask;  // of the column: all bits, or none
+
+  static NORMKERNELS_INLINE Parameter per_column(const T* values, const Copies<T>& absent) {
+    return values == nullptr ? Parameter{absent.v, 0} : Parameter{values, -1};
   }
-};
-struct Absent {
-  NORMKERNELS_INLINE Absent of_row(int64_t) const { return {}; }
-  NORMKERNELS_INLINE Absent of_single(int64_t) const { return {}; }
-  NORMKERNELS_INLINE Absent from(int64_t) const { return {}; }
+  static NORMKERNELS_INLINE Parameter for_all(const Copies<T>& value) { return {value.v, 0}; }
+
+  // The values of the columns from i on, as many as a cache line holds.
+  NORMKERNELS_INLINE const T* at(int64_t i) const { return p + (i & mask); }
+  NORMKERNELS_INLINE Parameter from(int64_t i) const { return {at(i), mask}; }
 };
 
-// One value per channel of planes [n, c]: PerRow for a plane.
 template <class T>
-struct PerPlane {
-  const T* p;
-  int64_t c;
-  NORMKERNELS_INLINE PerRow<T> of_row(int64_t plane) const { return {Vec<T>::all(p[plane % c])}; }
-  NORMKERNELS_INLINE PerColumn<T> of_single(int64_t plane) const { return {p - plane}; }
-};
+constexpr Copies<T> kAbsentGamma(1);
+template <class T>
+constexpr Copies<T> kAbsentBeta(T{-0.0});
 
-template <class T, class Lanes>
-NORMKERNELS_INLINE Vec<T> times(Vec<T> a, Absent, int64_t, Lanes) {
-  return a;
+template <class T>
+NORMKERNELS_INLINE Parameter<T> gamma_of(const void* gamma) {
+  return Parameter<T>::per_column(static_cast<const T*>(gamma), kAbsentGamma<T>);
 }
-template <class T, class Gamma, class Lanes>
-NORMKERNELS_INLINE Vec<T> times(Vec<T> a, const Gamma& gamma, int64_t i, Lanes lanes) {
-  return a * gamma.at(i, lanes);
+template <class T>
+NORMKERNELS_INLINE Parameter<T> beta_of(const void* beta) {
+  return Parameter<T>::per_column(static_cast<const T*>(beta), kAbsentBeta<T>);
 }
 
-template <class T, class Lanes>
-NORMKERNELS_INLINE Vec<T> affine(Vec<T> a, Absent, Absent, int64_t, Lanes) {
-  return a;
-}
-template <class T, class Gamma, class Lanes>
-NORMKERNELS_INLINE Vec<T> affine(Vec<T> a, const Gamma& gamma, Absent, int64_t i, Lanes lanes) {
-  return a * gamma.at(i, lanes);
-}
-template <class T, class Beta, class Lanes>
-NORMKERNELS_INLINE Vec<T> affine(Vec<T> a, Absent, const Beta& beta, int64_t i, Lanes lanes) {
-  return a + beta.at(i, lanes);
-}
-template <class T, class Gamma, class Beta, class Lanes>
-NORMKERNELS_INLINE Vec<T> affine(Vec<T> a, const Gamma& gamma, const Beta& beta, int64_t i,
-                                 Lanes lanes) {
-  return fma(a, gamma.at(i, lanes), beta.at(i, lanes));
+// Value i, or what stands for an absent one.
+template <class T>
+NORMKERNELS_INLINE T value_or(const void* values, int64_t i, T absent) {
+  return values == nullptr ? absent : static_cast<const T*>(values)[i];
 }
 
-// f(gamma) or f(Absent) for a column vector that may be null.
-template <class T, class F>
-NORMKERNELS_INLINE void with_optional(const T* p, F&& f) {
-  if (p != nullptr) {
-    f(PerColumn<T>{p});
-  } else {
-    f(Absent{});
-  }
-}
-
-// The same for one value of it, which is that of a whole row.
-template <class T, class F>
-NORMKERNELS_INLINE void with_optional_value(const T* p, int64_t i, F&& f) {
-  if (p != nullptr) {
-    f(PerRow<T>{Vec<T>::all(p[i])});
-  } else {
-    f(Absent{});
-  }
-}
+// ---- xhat ---------------------------------------------------------------------------
 
 // A row's factors in registers. Loops hold one by value: behind a reference they would be loaded
 // again after every store, which might have changed them for all that the compiler knows.
@@ -119,11 +85,9 @@ struct Standardise {
   }
 };
 
-// Whether rows are so long that few of their lines are shared with neighbours.
+// Rows so long that few of their lines are shared with neighbours are worth streaming.
 template <class T>
-NORMKERNELS_INLINE bool worth_streaming(int64_t cols) {
-  return cols >= static_cast<int64_t>(1024 / sizeof(T));
-}
+constexpr int64_t kLeastStreamed = 1024 / sizeof(T);
 
 // f(begin, end) over the spans of a row.
 template <class F>

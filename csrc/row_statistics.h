@@ -10,6 +10,19 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
+// Rows of elements that lie next to each other; the rows are `stride` apart.
+template <class T>
+struct Rows {
+  T* p;
+  int64_t stride;
+
+  NORMKERNELS_INLINE T* operator[](int64_t row) const { return p + row * stride; }
+  NORMKERNELS_INLINE Rows from(int64_t row) const { return at(row, 0); }
+  NORMKERNELS_INLINE Rows at(int64_t row, int64_t column) const {
+    return {(*this)[row] + column, stride};
+  }
+};
+
 // ---- Spans: how a row that is too long for one core is shared -----------------------
 
 constexpr int kMaxSpans = 64;
@@ -52,18 +65,6 @@ struct RowFactors {
   NORMKERNELS_INLINE Factors<T> table() { return {storage, kRowsTogether}; }
 };
 
-// f with the store that an output wants: past the cache (a streaming store saves reading what it
-// overwrites), or into it.
-template <class F>
-NORMKERNELS_INLINE void with_store(bool stream, F&& f) {
-  if (kHasStreamedStores && stream) {
-    if constexpr (kHasStreamedStores) f(Streamed{});
-    stream_fence();
-  } else {
-    f(Cached{});
-  }
-}
-
 // f(begin, end) over [0, n): all of it for one thread, a few tasks each for several.
 template <class F>
 NORMKERNELS_INLINE void for_each_share(int64_t n, const Executor& executor, F&& f) {
@@ -96,24 +97,24 @@ NORMKERNELS_INLINE unsigned lanes_out_of_range(const Moments<double, Vec<double>
 }
 
 // Moments of scale * x[0..n) as every path computes them: chunks within spans, spans in order.
-template <class T, class Beside>
-Moments<T, double> row_moments(const T* x, int64_t n, double scale, const Beside& beside,
-                               const Executor& executor) {
+template <class T>
+__attribute__((noinline)) Moments<T, double> row_moments(const T* x, int64_t n, double scale,
+                                                         const Executor& executor) {
   const int64_t span = span_of(n), spans = spans_in(n);
-  if (spans <= 1) return range_moments(x, 0, n, scale, beside);
+  if (spans <= 1) return range_moments(x, 0, n, scale);
   Moments<T, double> of_span[kMaxSpans];
   for_each_task(executor, spans, [&](int64_t i) {
     const int64_t end = (i + 1) * span < n ? (i + 1) * span : n;
-    of_span[i] = range_moments(x, i * span, end, scale, beside);
+    of_span[i] = range_moments(x, i * span, end, scale);
   });
   Moments<T, double> all = of_span[0];
   for (int64_t i = 1; i < spans; ++i) all = merge(all, of_span[i]);
   return all;
 }
 
-// Moments of `rows` rows of n <= kLanes elements (or kChunk, see chunk_sums), a row per lane.
-template <class T, int kLanes, class BesideRow>
-NORMKERNELS_INLINE void moments_in_lanes(const T* x, int64_t rows, int64_t n,
+// Moments of `rows` rows of n <= kChunk elements, a row per lane.
+template <class T, class BesideRow>
+NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, int64_t n,
                                          const BesideRow& beside_row, Columns out) {
   using V = Vec<double>;
   constexpr int W = V::kLanes;
@@ -121,15 +122,14 @@ NORMKERNELS_INLINE void moments_in_lanes(const T* x, int64_t rows, int64_t n,
     Wide<T, V> d[W], squares[W];
     double first[W];
     for (int i = 0; i < W; ++i) {
-      const int64_t at = (begin + i) * n;
       if (begin + i >= rows) {
         d[i] = squares[i] = Wide<T, V>{};
         first[i] = 0;
         continue;
       }
-      first[i] = static_cast<double>(x[at]);
-      const CentredSums<T, V> sums =
-          chunk_sums<T, kLanes>(x + at, n, 1, first[i], beside_row(begin + i));
+      const T* row = x[begin + i];
+      first[i] = static_cast<double>(row[0]);
+      const CentredSums<T, V> sums = chunk_sums(row, n, 1, first[i], beside_row(begin + i));
       d[i] = sums.d;
       squares[i] = sums.squares;
     }
@@ -137,22 +137,6 @@ NORMKERNELS_INLINE void moments_in_lanes(const T* x, int64_t rows, int64_t n,
     const CentredSums<T, V> all = {fold_rows(d), fold_rows(squares)};
     store_moments(all.about(pivot, static_cast<double>(n)), out, begin, Full{});
   }
-}
-
-// By itself: a function that has several of them inline needs the stack of all.
-template <class T, int kLanes>
-__attribute__((noinline)) void moments_alone(const T* x, int64_t rows, int64_t n, Columns out) {
-  moments_in_lanes<T, kLanes>(
-      x, rows, n, [](int64_t) { return Alone{}; }, out);
-}
-
-// The same of rows shorter than kSumLanes, with as few lanes as they need.
-template <class T>
-void short_row_moments(const T* x, int64_t rows, int64_t n, Columns out) {
-  if (n <= kSumLanes / 8) return moments_alone<T, kSumLanes / 8>(x, rows, n, out);
-  if (n <= kSumLanes / 4) return moments_alone<T, kSumLanes / 4>(x, rows, n, out);
-  if (n <= kSumLanes / 2) return moments_alone<T, kSumLanes / 2>(x, rows, n, out);
-  moments_alone<T, kSumLanes>(x, rows, n, out);
 }
 
 // The factors of rows or columns [0, n) from the moments of scale * x; `scale` may be null for 1,
@@ -166,11 +150,11 @@ NORMKERNELS_INLINE void set_all_statistics(Columns moments, double count, int64_
         const Vec<double> s =
             scale == nullptr ? Vec<double>::all(1) : load_widened(scale + j, lanes);
         const Statistics of =
-            set_statistics(f, j, load_moments<T>(moments, j, count, lanes), s, epsilon, lanes);
+            set_statistics(f, j, load_moments<T>(moments, j, count, lanes), s, epsilon);
         if (mean != nullptr) store_rounded(mean + j, of.mean, lanes);
         if (sigma != nullptr) store_rounded(sigma + j, of.sigma, lanes);
         if (inv_sigma != nullptr) store_rounded(inv_sigma + j, of.inv_sigma, lanes);
-        if (exact_inv_sigma != nullptr) store(exact_inv_sigma + j, of.inv_sigma, lanes);
+        if (exact_inv_sigma != nullptr) store(exact_inv_sigma + j, of.inv_sigma);
       });
 }
 
@@ -193,32 +177,29 @@ bool scale_extreme(Columns moments, double count, int64_t n, double epsilon, dou
 }
 
 // Factors of `rows` rows, no more than rows_together(n). Reads x once. `executor` shares a
-// single long row. beside_row(i) goes on beside row i. mean, sigma and inv_sigma are [rows] or
-// null.
+// single long row. beside_row(i) goes on beside row i, of no more than a chunk. mean, sigma and
+// inv_sigma are [rows] or null.
 template <class T, class BesideRow>
-void row_statistics(const T* x, int64_t rows, int64_t n, double epsilon, const Executor& executor,
-                    const BesideRow& beside_row, const Factors<T>& factors, T* mean, T* sigma,
-                    T* inv_sigma, double* exact_inv_sigma = nullptr) {
+NORMKERNELS_INLINE void row_statistics(const Rows<const T>& x, int64_t rows, int64_t n,
+                                       double epsilon, const Executor& executor,
+                                       const BesideRow& beside_row, const Factors<T>& factors,
+                                       T* mean, T* sigma, T* inv_sigma,
+                                       double* exact_inv_sigma = nullptr) {
   double storage[kColumnFields * kRowsTogether];
   const Columns moments = {storage, kRowsTogether};
-  if (n > kChunk || n == 0) {
-    for (int64_t i = 0; i < rows; ++i) {
-      store_moments(row_moments(x + i * n, n, 1, beside_row(i), executor), moments, i);
-    }
-  } else if (n < kSumLanes) {
-    short_row_moments(x, rows, n, moments);
+  if (n > kChunk) {
+    for (int64_t i = 0; i < rows; ++i) store_moments(row_moments(x[i], n, 1, executor), moments, i);
   } else {
-    moments_in_lanes<T, kSumLanes>(x, rows, n, beside_row, moments);
+    moments_in_lanes<T>(x, rows, n, beside_row, moments);
   }
   const double count = static_cast<double>(n);
   const T* scale = nullptr;
   if constexpr (kNeedsScale<T>) {
     T* const wanted = factors[Factors<T>::kScale];
     if (scale_extreme(moments, count, rows, epsilon, wanted,
-                      [&](int64_t i) { return scale_for(x + i * n, n, 1); })) {
+                      [&](int64_t i) { return scale_for(x[i], n, 1); })) {
       for (int64_t i = 0; i < rows; ++i) {
-        if (wanted[i] != 1)
-          store_moments(row_moments(x + i * n, n, wanted[i], Alone{}, executor), moments, i);
+        if (wanted[i] != 1) store_moments(row_moments(x[i], n, wanted[i], executor), moments, i);
       }
       scale = wanted;
     }

@@ -167,35 +167,21 @@ NORMKERNELS_INLINE Vec<double> rounded_to(Vec<double> a) {
 }
 
 // Vec<double>::kLanes elements of type T from p on, each rounded.
+template <class Lanes>
+NORMKERNELS_INLINE void store_rounded(double* p, Vec<double> a, Lanes lanes) {
+  store(p, a, lanes);
+}
+NORMKERNELS_INLINE void store_rounded(float* p, Vec<double> a, Full) {
+  const Vec<float> r = narrow(a, Vec<double>::zero());
+  memcpy(p, &r, sizeof(r) / 2);
+}
 NORMKERNELS_INLINE void store_rounded(float* p, Vec<double> a, int n) {
   store(p, narrow(a, Vec<double>::zero()), n);
 }
-NORMKERNELS_INLINE void store_rounded(double* p, Vec<double> a, int n) { store(p, a, n); }
-template <class T>
-NORMKERNELS_INLINE void store_rounded(T* p, Vec<double> a, Full) {
-  store_rounded(p, a, Vec<double>::kLanes);
-}
 
-constexpr bool kHasStreamedStores = NORMKERNELS_SIMD_X86 != 0;
-
-// How a vector is stored. Streamed: p must be aligned to a vector.
-struct Cached {
-  static constexpr bool kMustBeAligned = false;
-};
-struct Streamed {
-  static constexpr bool kMustBeAligned = true;
-};
-
-template <class T, class Lanes>
-NORMKERNELS_INLINE void store(Cached, T* p, Vec<T> a, Lanes lanes) {
-  store(p, a, lanes);
-}
+// Past the caches; p must be aligned to a vector.
 template <class T>
-NORMKERNELS_INLINE void store(Streamed, T* p, Vec<T> a, int n) {
-  store(p, a, n);
-}
-template <class T>
-NORMKERNELS_INLINE void store(Streamed, T* p, Vec<T> a, Full) {
+NORMKERNELS_INLINE void stream(T* p, Vec<T> a) {
 #if NORMKERNELS_SIMD_X86 == 64
   _mm512_stream_si512(reinterpret_cast<__m512i*>(p), bit_cast<__m512i>(a.v));
 #elif NORMKERNELS_SIMD_X86 == 32
@@ -203,6 +189,27 @@ NORMKERNELS_INLINE void store(Streamed, T* p, Vec<T> a, Full) {
 #else
   store(p, a);
 #endif
+}
+
+// How whole vectors are stored, where loops are compiled for both ways.
+struct Cached {
+  static constexpr bool kMustBeAligned = false;
+};
+struct Streamed {
+  static constexpr bool kMustBeAligned = true;
+};
+
+template <class Store, class T>
+NORMKERNELS_INLINE void store(Store, T* p, Vec<T> a, int n) {
+  store(p, a, n);
+}
+template <class T>
+NORMKERNELS_INLINE void store(Cached, T* p, Vec<T> a, Full) {
+  store(p, a);
+}
+template <class T>
+NORMKERNELS_INLINE void store(Streamed, T* p, Vec<T> a, Full) {
+  stream(p, a);
 }
 
 // After the last streamed store of a task, so that others see them in order.
@@ -219,6 +226,13 @@ constexpr int64_t kLead = 2048 / sizeof(T);
 
 // Asks for the cache line of p, which may lie beyond the array.
 NORMKERNELS_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+// The same for each line of kElements from p on, a line at least.
+template <int kElements, class T>
+NORMKERNELS_INLINE void prefetch_lines(const T* p) {
+  constexpr int kLine = 64 / sizeof(T);
+#pragma GCC unroll 8
+  for (int k = 0; k < kElements; k += kLine) prefetch(p + k);
+}
 NORMKERNELS_INLINE void prefetch_to_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
 // The same for a line that will be written.
 NORMKERNELS_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1); }

@@ -79,22 +79,17 @@ void instance_norm_gamma_beta(const InstanceNormGammaBeta& a, const Executor&) {
 template <class T>
 void apply_forward(const ApplyForward& a, const Executor& executor) {
   const int64_t cols = a.shape.cols;
-  with_optional(static_cast<const T*>(a.gamma), [&](auto gamma) {
-    with_optional(static_cast<const T*>(a.beta), [&](auto beta) {
-      for_each_row(a.shape.rows, executor, [&](int64_t row) {
-        const T* x = static_cast<const T*>(a.x) + row * cols;
-        T* y = static_cast<T*>(a.y) + row * cols;
-        with_optional_value(static_cast<const T*>(a.scale), row, [&](auto scale) {
-          with_optional_value(static_cast<const T*>(a.bias), row, [&](auto bias) {
-            for_each_vector<T>(
-                cols, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-                  const Vec<T> v = affine(load(x + i, lanes), scale, bias, i, lanes);
-                  store(y + i, affine(v, gamma, beta, i, lanes), lanes);
-                });
-          });
+  const Parameter<T> gamma = gamma_of<T>(a.gamma), beta = beta_of<T>(a.beta);
+  for_each_row(a.shape.rows, executor, [&](int64_t row) {
+    const T* x = static_cast<const T*>(a.x) + row * cols;
+    T* y = static_cast<T*>(a.y) + row * cols;
+    const Vec<T> scale = Vec<T>::all(value_or(a.scale, row, T{1}));
+    const Vec<T> bias = Vec<T>::all(value_or(a.bias, row, T{-0.0}));
+    for_each_vector<T>(
+        cols, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+          const Vec<T> v = fma(load(x + i, lanes), scale, bias);
+          store(y + i, fma(v, load(gamma.at(i), lanes), load(beta.at(i), lanes)), lanes);
         });
-      });
-    });
   });
 }
 
@@ -107,20 +102,19 @@ NORMKERNELS_INLINE Vec<T> combine(Vec<T> dy, Vec<T> x, Vec<T> c1, Vec<T> c2, Vec
 template <class T>
 void apply_backward(const ApplyBackward& a, const Executor& executor) {
   const int64_t cols = a.shape.cols;
-  with_optional(static_cast<const T*>(a.gamma), [&](auto gamma) {
-    for_each_row(a.shape.rows, executor, [&](int64_t row) {
-      const T* dy = static_cast<const T*>(a.dy) + row * cols;
-      const T* x = static_cast<const T*>(a.x) + row * cols;
-      T* dx = static_cast<T*>(a.dx) + row * cols;
-      const Vec<T> c1 = Vec<T>::all(static_cast<const T*>(a.dy_scale)[row]);
-      const Vec<T> c2 = Vec<T>::all(static_cast<const T*>(a.x_scale)[row]);
-      const Vec<T> c3 = Vec<T>::all(static_cast<const T*>(a.bias)[row]);
-      for_each_vector<T>(
-          cols, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-            const Vec<T> g = times(load(dy + i, lanes), gamma, i, lanes);
-            store(dx + i, combine(g, load(x + i, lanes), c1, c2, c3), lanes);
-          });
-    });
+  const Parameter<T> gamma = gamma_of<T>(a.gamma);
+  for_each_row(a.shape.rows, executor, [&](int64_t row) {
+    const T* dy = static_cast<const T*>(a.dy) + row * cols;
+    const T* x = static_cast<const T*>(a.x) + row * cols;
+    T* dx = static_cast<T*>(a.dx) + row * cols;
+    const Vec<T> c1 = Vec<T>::all(static_cast<const T*>(a.dy_scale)[row]);
+    const Vec<T> c2 = Vec<T>::all(static_cast<const T*>(a.x_scale)[row]);
+    const Vec<T> c3 = Vec<T>::all(static_cast<const T*>(a.bias)[row]);
+    for_each_vector<T>(
+        cols, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+          const Vec<T> g = load(dy + i, lanes) * load(gamma.at(i), lanes);
+          store(dx + i, combine(g, load(x + i, lanes), c1, c2, c3), lanes);
+        });
   });
 }
 
@@ -194,31 +188,31 @@ void instance_norm_apply_backward(const InstanceNormApplyBackward& a, const Exec
 template <class T>
 void internal_gradients(const InternalGradients& a, const Executor& executor) {
   const int64_t cols = a.shape.cols;
-  with_optional(static_cast<const T*>(a.gamma), [&](auto gamma) {
-    for_each_row(a.shape.rows, executor, [&](int64_t row) {
-      const T* dy = static_cast<const T*>(a.dy) + row * cols;
-      const T* x = static_cast<const T*>(a.x) + row * cols;
-      double ds = 0, db = 0;
-      for (int64_t begin = 0; begin < cols; begin += kChunk) {
-        const int64_t n = cols - begin < kChunk ? cols - begin : kChunk;
-        const LaneSums<2> sums = sum_chunk<T, 2, kChunk>(
-            n, Alone{}, [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
-              const Vec<T> g = times(load(dy + begin + i, lanes), gamma, begin + i, lanes);
-              acc[0] = multiply_add(g, load(x + begin + i, lanes), acc[0]);
-              acc[1] = acc[1] + g;
-            });
-        ds += fold(sums.v[0]);
-        db += fold(sums.v[1]);
-      }
-      set<T>(a.ds, row, ds);
-      set<T>(a.db, row, db);
-      if (a.dyx == nullptr) return;
-      T* dyx = static_cast<T*>(a.dyx) + row * cols;
-      for_each_vector<T>(
-          cols, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-            store(dyx + i, load(dy + i, lanes) * load(x + i, lanes), lanes);
+  const Parameter<T> gamma = gamma_of<T>(a.gamma);
+  for_each_row(a.shape.rows, executor, [&](int64_t row) {
+    const T* dy = static_cast<const T*>(a.dy) + row * cols;
+    const T* x = static_cast<const T*>(a.x) + row * cols;
+    double ds = 0, db = 0;
+    for (int64_t begin = 0; begin < cols; begin += kChunk) {
+      const int64_t n = cols - begin < kChunk ? cols - begin : kChunk;
+      const LaneSums<2> sums = sum_chunk<T, 2, kSumLanes>(
+          n, [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
+            const int64_t at = begin + i;
+            const Vec<T> g = load(dy + at, lanes) * load(gamma.at(at), lanes);
+            acc[0] = multiply_add(g, load(x + at, lanes), acc[0]);
+            acc[1] = acc[1] + g;
           });
-    });
+      ds += fold(sums.v[0]);
+      db += fold(sums.v[1]);
+    }
+    set<T>(a.ds, row, ds);
+    set<T>(a.db, row, db);
+    if (a.dyx == nullptr) return;
+    T* dyx = static_cast<T*>(a.dyx) + row * cols;
+    for_each_vector<T>(
+        cols, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+          store(dyx + i, load(dy + i, lanes) * load(x + i, lanes), lanes);
+        });
   });
 }
 
