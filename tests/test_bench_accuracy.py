@@ -1,15 +1,16 @@
 """The page about accuracy has all its parts, every number of ours keeps the promise, and what is
 wrong in an answer is said."""
 
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import reference
 
-BENCH = Path(__file__).parent.parent / "bench"
+from bench.accuracy.__main__ import main
+from bench.accuracy.cases import sections
+from bench.accuracy.measure import Finding, Row, judge, measure
+from bench.accuracy.page import cell, growths, refusals, score, table
+from bench.common.libraries import Library
+from bench.common.libraries.ours import Ours
 
 # Heading -> rows under it with --quick.
 SECTIONS = {
@@ -24,24 +25,6 @@ SECTIONS = {
     "Layer norm, backward, float64": 12,
     "Instance norm, backward, float64": 24,
 }
-
-
-@pytest.fixture(scope="module")
-def bench():
-    """bench/ as the directory of the running script; its modules are forgotten afterwards."""
-    sys.path.insert(0, str(BENCH))
-    import accuracy  # noqa: PLC0415
-    import findings  # noqa: PLC0415
-    import page  # noqa: PLC0415
-
-    yield SimpleNamespace(accuracy=accuracy, findings=findings, page=page)
-    sys.path.remove(str(BENCH))
-    for name in [name for name, module in sys.modules.items() if is_in_bench(module)]:
-        del sys.modules[name]
-
-
-def is_in_bench(module):
-    return BENCH in Path(getattr(module, "__file__", None) or "").parents
 
 
 def tables(page):
@@ -65,10 +48,8 @@ def promise(heading):
     return reference.BACKWARD if backward else reference.FORWARD
 
 
-def test_every_number_of_ours_keeps_the_promise(bench, tmp_path, capsys):
-    assert (
-        bench.accuracy.main(["--quick", "--libraries", "", "--output", str(tmp_path / "docs")]) == 0
-    )
+def test_every_number_of_ours_keeps_the_promise(tmp_path, capsys):
+    assert main(["--quick", "--libraries", "", "--output", str(tmp_path / "docs")]) == 0
     assert "ours keeps every promise" in capsys.readouterr().out
     page = (tmp_path / "docs" / "accuracy.md").read_text()
     found = tables(page)
@@ -84,15 +65,15 @@ def test_every_number_of_ours_keeps_the_promise(bench, tmp_path, capsys):
     assert picture.rstrip().endswith("</svg>")
 
 
-def test_a_broken_promise_is_an_error(bench, tmp_path, monkeypatch, capsys):
-    right = bench.accuracy.Ours.lrn_forward
+def test_a_broken_promise_is_an_error(tmp_path, monkeypatch, capsys):
+    right = Ours.lrn_forward
 
     def wrong(self, case, data):
         for variant in right(self, case, data):
             yield type(variant)(variant.label, variant.call, lambda y: (y * np.float32(1.00001),))
 
-    monkeypatch.setattr(bench.accuracy.Ours, "lrn_forward", wrong)
-    assert bench.accuracy.main(["--quick", "--libraries", "", "--output", str(tmp_path)]) == 1
+    monkeypatch.setattr(Ours, "lrn_forward", wrong)
+    assert main(["--quick", "--libraries", "", "--output", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert out.count("LRN, forward, y, ") == len(out.splitlines()) == SECTIONS["LRN, forward"]
     assert not any(
@@ -115,60 +96,52 @@ NAN, INF = np.nan, np.inf
         ([NAN, 2], [NAN, 2], ""),
     ],
 )
-def test_words(bench, found, exact, words):
+def test_words(found, exact, words):
     exact = np.array(exact, np.float64)
-    finding = bench.findings.judge(
-        "way", np.array(found, np.float32), reference.Exact(exact, abs(exact))
-    )
+    finding = judge("way", np.array(found, np.float32), reference.Exact(exact, abs(exact)))
     assert finding.words == words
     assert finding.error == (INF if words else 0)
 
 
-def rows_of(bench, findings):
-    each = bench.accuracy.sections(quick=True)[0].inputs[0]
-    return [bench.findings.Row(each.name, each.case, "y", findings)]
+def rows_of(findings):
+    each = sections(quick=True)[0].inputs[0]
+    return [Row(each.name, each.case, "y", findings)]
 
 
-def test_cells(bench):
-    finding = bench.findings.Finding
+def test_cells():
     findings = {
-        "one": [finding("a", 2.0)],
-        "two": [finding("a", 123.4), finding("b", 5.37e9)],
-        "same": [finding("a", 0.123), finding("b", 0.1234)],
-        "worse": [finding("", INF, "refuses", "no such kernel")],
+        "one": [Finding("a", 2.0)],
+        "two": [Finding("a", 123.4), Finding("b", 5.37e9)],
+        "same": [Finding("a", 0.123), Finding("b", 0.1234)],
+        "worse": [Finding("", INF, "refuses", "no such kernel")],
         "none": [],
     }
-    rows = rows_of(bench, findings)
-    cells = [bench.page.cell(rows[0], library) for library in findings]
+    rows = rows_of(findings)
+    cells = [cell(rows[0], library) for library in findings]
     assert cells == ["**2**", "120 / 5.4e9", "**0.12**", "refuses", "-"]
-    *_, line = bench.page.table("Title", rows)
+    *_, line = table("Title", rows)
     assert line == "\ntwo: a / b."
 
 
-def test_notes(bench):
-    finding = bench.findings.Finding
-    low = rows_of(bench, {"ours": [finding("a", 2.0)], "NaN": [finding("a", 1.0)], "none": []})
-    high = rows_of(
-        bench, {"ours": [finding("a", 3.0)], "NaN": [finding("a", INF, "NaN")], "none": []}
-    )
+def test_notes():
+    low = rows_of({"ours": [Finding("a", 2.0)], "NaN": [Finding("a", 1.0)], "none": []})
+    high = rows_of({"ours": [Finding("a", 3.0)], "NaN": [Finding("a", INF, "NaN")], "none": []})
     panels = {"y": {1.0: low[0], 1e6: high[0]}}
-    assert bench.page.growths(panels) == {"ours": 1.5}
+    assert growths(panels) == {"ours": 1.5}
     rows = [*low, *high]
-    assert [bench.page.score(library, rows) for library in ("ours", "NaN", "none")] == [
+    assert [score(library, rows) for library in ("ours", "NaN", "none")] == [
         "2 of 2",
         "1 of 2",
         "0 of 0",
     ]
 
 
-def test_a_library_that_raises_refuses(bench):
-    class Other(bench.findings.Library):
+def test_a_library_that_raises_refuses():
+    class Other(Library):
         def layer_norm_forward(self, case, data):
             raise RuntimeError("no such kernel\nand a trace")
 
-    each = bench.accuracy.sections(quick=True)[0].inputs[0]
-    rows = bench.findings.measure(each, {"Other": Other(1, "float32")})
-    assert [bench.page.cell(row, "Other") for row in rows] == ["refuses"]
-    assert bench.page.refusals(rows) == [
-        "- Other refuses layer norm forward, N(0, 1): `no such kernel`"
-    ]
+    each = sections(quick=True)[0].inputs[0]
+    rows = measure(each, {"Other": Other(1, "float32")})
+    assert [cell(row, "Other") for row in rows] == ["refuses"]
+    assert refusals(rows) == ["- Other refuses layer norm forward, N(0, 1): `no such kernel`"]

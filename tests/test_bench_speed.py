@@ -1,6 +1,5 @@
 """The comparison compares the same thing, refuses wrong answers and prints what it says."""
 
-import importlib
 import json
 import math
 import os
@@ -9,58 +8,53 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from embedding import ROOT
 
-BENCH = Path(__file__).parent.parent / "bench"
-MODULES = {path.stem for path in BENCH.glob("*.py")} | {"libraries"}
-
-
-@pytest.fixture(scope="module")
-def bench():
-    """All that the modules of the comparison define; they are forgotten afterwards."""
-    sys.path.insert(0, str(BENCH))
-    names = ("timing", "cases", "libraries", "libraries.ours", "copies", "caches", "report", "bars")
-    defined = {}
-    for name in (*names, "measure", "outcome", "compare"):
-        defined |= vars(importlib.import_module(name))
-    yield SimpleNamespace(**defined)
-    sys.path.remove(str(BENCH))
-    for name in [name for name in sys.modules if name.split(".")[0] in MODULES]:
-        del sys.modules[name]
+from bench.common.case import Case, make_data
+from bench.common.libraries import Library, Variant, load
+from bench.common.libraries.ours import Ours
+from bench.common.machine import pinned
+from bench.speed import timing
+from bench.speed.__main__ import main
+from bench.speed.cases import ODD, TINY, USUAL
+from bench.speed.copies import WAYS, copier, copy_variants, describe_copies
+from bench.speed.measure import RIGHT, ask, difference, exact_answer, measure
+from bench.speed.result import Result
+from bench.speed.tables import summary_lines, table_lines
+from bench.speed.timing import any_other_runs, seconds_of_others, wait_until_quiet
 
 
-def test_cases_are_named_apart_and_come_in_both_directions(bench):
-    names = [case.name for case in bench.USUAL + bench.ODD]
+def test_cases_are_named_apart_and_come_in_both_directions():
+    names = [case.name for case in USUAL + ODD]
     assert len(names) == len(set(names))
-    assert len(bench.USUAL) == 56
+    assert len(USUAL) == 56
     turned = {name.replace("forward", "backward") for name in names if "forward" in name}
     assert turned == {name for name in names if "backward" in name}
 
 
-def test_every_nhwc_case_has_its_twin(bench):
-    cases = set(bench.USUAL + bench.ODD)
+def test_every_nhwc_case_has_its_twin():
+    cases = set(USUAL + ODD)
     assert {case.in_nchw for case in cases if case.order == "NHWC"} <= cases
-    assert bench.TINY in cases
+    assert TINY in cases
 
 
-def small_cases(bench):
+def small_cases():
     """Every operator, direction and layout, on shapes that are no multiple of anything."""
     return [
-        *bench_cases(bench, "layer norm", (3, 5, 7), "", 5, 0.75),
-        *bench_cases(bench, "instance norm", (2, 3, 5, 7), "NCHW", 5, 0.75),
-        *bench_cases(bench, "instance norm", (2, 5, 7, 3), "NHWC", 5, 0.75),
-        *bench_cases(bench, "LRN", (2, 7, 3, 5), "NCHW", 3, 0.6),
-        *bench_cases(bench, "LRN", (2, 3, 5, 7), "NHWC", 11, 0.5),
+        *bench_cases("layer norm", (3, 5, 7), "", 5, 0.75),
+        *bench_cases("instance norm", (2, 3, 5, 7), "NCHW", 5, 0.75),
+        *bench_cases("instance norm", (2, 5, 7, 3), "NHWC", 5, 0.75),
+        *bench_cases("LRN", (2, 7, 3, 5), "NCHW", 3, 0.6),
+        *bench_cases("LRN", (2, 3, 5, 7), "NHWC", 11, 0.5),
     ]
 
 
-def bench_cases(bench, *arguments):
+def bench_cases(*arguments):
     operator, *rest = arguments
-    return [bench.Case(operator, direction, *rest) for direction in ("forward", "backward")]
+    return [Case(operator, direction, *rest) for direction in ("forward", "backward")]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -74,33 +68,33 @@ def bench_cases(bench, *arguments):
         ),
     ],
 )
-def test_answers_are_right(bench, title, dtype):
-    library = bench.Ours(1, dtype) if title == "ours" else bench.load(title, 1, dtype)
+def test_answers_are_right(title, dtype):
+    library = Ours(1, dtype) if title == "ours" else load(title, 1, dtype)
     if library is None:
         pytest.skip(f"{title} is not installed")
-    for case in small_cases(bench):
-        data = bench.make_data(case, dtype)
-        exact = bench.exact_answer(case, data)
+    for case in small_cases():
+        data = make_data(case, dtype)
+        exact = exact_answer(case, data)
         for variant in library.variants(case, data):
             found = variant.read(variant.call())
             assert [array.dtype for array in found] == [dtype] * len(exact)
             assert found[0].shape == case.shape
-            assert bench.difference(found, exact) <= bench.RIGHT[dtype], variant.label
+            assert difference(found, exact) <= RIGHT[dtype], variant.label
 
 
-def test_wrong_and_failing_libraries_are_noted_not_timed(bench):
-    case = bench.Case("layer norm", "forward", (4, 8))
-    ours = bench.Ours(1, "float32")
+def test_wrong_and_failing_libraries_are_noted_not_timed():
+    case = Case("layer norm", "forward", (4, 8))
+    ours = Ours(1, "float32")
 
-    class Other(bench.Library):
+    class Other(Library):
         def layer_norm_forward(self, case, data):
             out, _ = ours.variants(case, data)
-            yield bench.Variant("rough", out.call, lambda y: (y + np.float32(1e-4),))
-            yield bench.Variant("off by one", out.call, lambda y: (y + 1,))
+            yield Variant("rough", out.call, lambda y: (y + np.float32(1e-4),))
+            yield Variant("off by one", out.call, lambda y: (y + 1,))
             raise RuntimeError("no such kernel\nand a trace")
 
-    question = bench.ask(case, "float32")
-    result = bench.measure(question, {"Other": Other(1, "float32")}, ours, rounds=1)
+    question = ask(case, "float32")
+    result = measure(question, {"Other": Other(1, "float32")}, ours, rounds=1)
     assert not result.wrong
     assert result.best == "Other"
     assert result.others["Other"][1] == "rough"
@@ -109,19 +103,19 @@ def test_wrong_and_failing_libraries_are_noted_not_timed(bench):
     assert result.notes[2:] == ["Other cannot: no such kernel"]
 
 
-def test_a_wrong_answer_of_ours_is_an_error(bench, monkeypatch, capsys):
-    right = bench.Ours.layer_norm_forward
+def test_a_wrong_answer_of_ours_is_an_error(monkeypatch, capsys):
+    right = Ours.layer_norm_forward
 
     def wrong(self, case, data):
         for variant in right(self, case, data):
-            yield bench.Variant(variant.label, variant.call, lambda y: (y + np.float32(1e-4),))
+            yield Variant(variant.label, variant.call, lambda y: (y + np.float32(1e-4),))
 
     arguments = ["--filter", r"layer norm forward \(32,", "--libraries", "", "--rounds", "1"]
     arguments += ["--threads", "1"]
-    assert bench.main(arguments) == 0
+    assert main(arguments) == 0
     assert "WRONG" not in capsys.readouterr().out
-    monkeypatch.setattr(bench.Ours, "layer_norm_forward", wrong)
-    assert bench.main(arguments) == 1
+    monkeypatch.setattr(Ours, "layer_norm_forward", wrong)
+    assert main(arguments) == 1
     assert "ours out= is off by" in capsys.readouterr().out
 
 
@@ -136,30 +130,32 @@ def test_a_wrong_answer_of_ours_is_an_error(bench, monkeypatch, capsys):
         ([[0.0], [0.0]], [[0.0]], math.inf),
     ],
 )
-def test_difference(bench, found, exact, expected):
-    assert bench.difference([*map(np.array, found)], [*map(np.array, exact)]) == expected
+def test_difference(found, exact, expected):
+    assert difference([*map(np.array, found)], [*map(np.array, exact)]) == expected
 
 
-def test_summary(bench):
+def test_summary():
     def result(ours, other):
-        case = bench.Case("LRN", "forward", (1, 2, 3), "NCHW")
-        made = bench.Result(case, ours=ours, fresh=2 * ours, copy=ours)
+        case = Case("LRN", "forward", (1, 2, 3), "NCHW")
+        made = Result(case, ours=ours, fresh=2 * ours, copy=ours)
         made.others = {"torch": (other, ""), "NumPy": (2 * other, "")}
         return made
 
     results = [result(1.0, 8.0), result(1.0, 0.5)]
-    *_, line = bench.summary_lines(results)
+    *_, line = summary_lines(results)
     cells = ["LRN forward", "2.00", "1.00", "1.00", "2.00", "1 of 2", "0.50"]
     cells += ["LRN forward nchw (1, 2, 3)"]
     assert [cell.strip() for cell in line.strip("|").split("|")] == cells
-    row = list(bench.table_lines(results, ["torch", "NumPy", "JAX"]))[-1]
+    row = list(table_lines(results, ["torch", "NumPy", "JAX"]))[-1]
     assert "| 500000 | 1000000 | - |" in row
     assert row.endswith("| torch | 0.50 | 0.25 | 1.00 |")
 
 
 def run(*arguments):
-    command = [sys.executable, str(BENCH / "compare.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "bench.speed", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
+    )
 
 
 def test_command_line(tmp_path):
@@ -208,13 +204,13 @@ needs_pinning = pytest.mark.skipif(
 
 
 @needs_pinning
-def test_pins_all_threads_and_lets_go(bench):
+def test_pins_all_threads_and_lets_go():
     before = os.sched_getaffinity(0)
     end = threading.Event()
     other = threading.Thread(target=end.wait)
     other.start()
     try:
-        with bench.pinned(len(before)) as pin:
+        with pinned(len(before)) as pin:
             pin(1)
             assert len(os.sched_getaffinity(0)) == 1
             assert os.sched_getaffinity(other.native_id) == os.sched_getaffinity(0)
@@ -225,7 +221,7 @@ def test_pins_all_threads_and_lets_go(bench):
 
 
 @needs_pinning
-def test_waits_for_threads_that_still_run(bench):
+def test_waits_for_threads_that_still_run():
     ends = []
 
     def compute():
@@ -236,21 +232,21 @@ def test_waits_for_threads_that_still_run(bench):
 
     other = threading.Thread(target=compute)
     other.start()
-    bench.wait_until_quiet()
+    wait_until_quiet()
     assert ends
-    assert not bench.any_other_runs()
+    assert not any_other_runs()
     other.join()
 
 
-def test_knows_what_other_processes_use(bench, monkeypatch, tmp_path):
+def test_knows_what_other_processes_use(monkeypatch, tmp_path):
     """All but idle and waiting, less what this process has used."""
     stat = tmp_path / "stat"
     stat.write_text("cpu  100000 2000 30000 7 8 300 40 5000 6 7\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
-    monkeypatch.setattr(sys.modules["timing"], "MACHINE", stat)
+    monkeypatch.setattr(timing, "MACHINE", stat)
     busy = 137_340 / os.sysconf("SC_CLK_TCK")
-    assert bench.seconds_of_others() == pytest.approx(busy - sum(os.times()[:4]), abs=0.1)
-    monkeypatch.setattr(sys.modules["timing"], "MACHINE", tmp_path / "none")
-    assert math.isnan(bench.seconds_of_others())
+    assert seconds_of_others() == pytest.approx(busy - sum(os.times()[:4]), abs=0.1)
+    monkeypatch.setattr(timing, "MACHINE", tmp_path / "none")
+    assert math.isnan(seconds_of_others())
 
 
 # ---- The copy
@@ -258,10 +254,10 @@ def test_knows_what_other_processes_use(bench, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("direction", "arrays"), [("forward", 2), ("backward", 3)])
-def test_copies_copy_as_many_bytes(bench, threads, direction, arrays):
-    case = bench.Case("layer norm", direction, (37, 131))
+def test_copies_copy_as_many_bytes(threads, direction, arrays):
+    case = Case("layer norm", direction, (37, 131))
     labels = []
-    for variant in bench.copy_variants(case, "float32", threads):
+    for variant in copy_variants(case, "float32", threads):
         source, target = variant.read(None)
         assert abs(source.nbytes + target.nbytes - arrays * 37 * 131 * 4) <= 8
         source[:] = np.arange(source.size)
@@ -270,17 +266,17 @@ def test_copies_copy_as_many_bytes(bench, threads, direction, arrays):
         np.testing.assert_array_equal(target, source)
         assert source.ctypes.data % 64 == target.ctypes.data % 64 == 0
         labels.append(variant.label)
-    if bench.copier() is None:
+    if copier() is None:
         pytest.skip("there is no C++ compiler")
-    assert set(labels) == set(bench.WAYS)
+    assert set(labels) == set(WAYS)
 
 
-def test_without_a_compiler_memcpy_is_the_copy(bench, monkeypatch):
+def test_without_a_compiler_memcpy_is_the_copy(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
-    bench.copier.cache_clear()
+    copier.cache_clear()
     try:
-        (variant,) = bench.copy_variants(bench.TINY, "float32", 2)
+        (variant,) = copy_variants(TINY, "float32", 2)
         assert variant.label == "memcpy"
-        assert bench.describe_copies(2).startswith("memcpy alone")
+        assert describe_copies(2).startswith("memcpy alone")
     finally:
-        bench.copier.cache_clear()
+        copier.cache_clear()

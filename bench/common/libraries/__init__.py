@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cases import Array, Case, Data
+from ..case import Array, Case, Data
 
 # Column title -> (module, class, what must be installed).
 LIBRARIES = {
@@ -71,4 +71,4 @@ def load(title: str, threads: int, dtype: str) -> Library | None:
     module, name, needs = (LIBRARIES | ON_DEMAND)[title]
     if not all(importlib.util.find_spec(need) for need in needs):
         return None
-    return getattr(importlib.import_module(f"libraries.{module}"), name)(threads, dtype)
+    return getattr(importlib.import_module(f".{module}", __name__), name)(threads, dtype)

@@ -1,6 +1,6 @@
 """normkernels beside other libraries and beside a copy of the same bytes, in Markdown.
 
-    python bench/compare.py [--quick] [--filter REGEX] [--threads 1,2] [--docs DIR] ...
+    python -m bench.speed [--quick] [--filter REGEX] [--threads 1,2] [--docs DIR] ...
 
 One process. Every answer, ours too, is checked against NumPy in float64 before it is timed; then
 all take turns, and the best round counts: first on one CPU with one thread, then on two with two.
@@ -24,16 +24,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import normkernels as nk
-from caches import cache_sizes, describe_caches
-from cases import ODD, QUICK, USUAL
-from copies import describe_copies
-from libraries import LIBRARIES, ON_DEMAND, Library, load, parse_titles
-from libraries.ours import Ours
-from measure import RIGHT, ask, measure
-from outcome import Outcome, from_json
-from progress import progress_bar
-from report import count_threads, describe_machine
-from timing import pinned, seconds_of_others
+
+from ..common.libraries import LIBRARIES, ON_DEMAND, Library, load, parse_titles
+from ..common.libraries.ours import Ours
+from ..common.machine import describe_machine, pinned
+from ..common.markdown import count_threads
+from ..common.progress import progress_bar
+from .caches import cache_sizes, describe_caches
+from .cases import ODD, QUICK, USUAL
+from .copies import describe_copies
+from .measure import RIGHT, ask, measure
+from .outcome import Outcome, from_json
+from .timing import seconds_of_others
 
 
 def parse_threads(text: str) -> list[int]:
@@ -51,7 +53,9 @@ def default_threads() -> list[int]:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="a few small cases")
     parser.add_argument("--filter", default="", metavar="REGEX", help="cases whose name matches")
@@ -139,7 +143,7 @@ def run(options: argparse.Namespace, pin: Callable[[int], None]) -> int:
     if options.json:
         options.json.write_text(json.dumps(outcome.as_json(), indent=1) + "\n")
     if options.docs:
-        from speed_page import write_page  # noqa: PLC0415  (needs matplotlib)
+        from .page import write_page  # noqa: PLC0415  (needs matplotlib)
 
         write_page(options.docs, outcome)
     return 1 if any(result.wrong for result in outcome.results) else 0

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import torch._functorch.config
 import torch.nn.functional as F  # noqa: N812  (its usual name)
-from cases import Case, Data
 
-from libraries import Variant
-from libraries.with_torch import Torch, channels_first, gradient, lrn, reader
+from ..case import Case, Data
+from . import Variant
+from .with_torch import Torch, channels_first, gradient, lrn, reader
 
 torch._functorch.config.donated_buffer = False  # or the gradient cannot be taken again
 

@@ -3,18 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bars import NEAR_COPY, NOISE, bar_lines, failure_lines
-from charts import save_ratios, save_roofline
-from outcome import Outcome
-from report import (
-    Result,
-    by_threads,
-    count_threads,
-    error_lines,
-    note_lines,
-    summary_lines,
-    table_lines,
-)
+from ..common.markdown import count_threads
+from .bars import NEAR_COPY, NOISE, bar_lines, failure_lines
+from .outcome import Outcome
+from .pictures import save_ratios, save_roofline
+from .result import Result, by_threads
+from .tables import error_lines, note_lines, summary_lines, table_lines
 
 RATIOS, ROOFLINE = "speed.svg", "roofline.svg"
 
@@ -25,7 +19,7 @@ normkernels beside other libraries and beside a copy of the same bytes. This wri
 pictures; it needs `pip install '.[bench]'` and whichever of the other libraries are to be compared:
 
 ```bash
-python bench/compare.py --docs docs
+python -m bench.speed --docs docs
 ```
 
 `--libraries all` adds torch.compile, whose compilation takes longer than all the rest.

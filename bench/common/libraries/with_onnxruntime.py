@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from cases import ALPHA, BIAS, Array, Case, Data
 from onnx import helper
 
-from libraries import Library, Variant
+from ..case import ALPHA, BIAS, Array, Case, Data
+from . import Library, Variant
 
 
 class OnnxRuntime(Library):

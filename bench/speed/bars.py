@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from caches import MIB, Caches, place
-from cases import TINY, Case
-from report import Result, by_threads, count_threads, geometric_mean, markdown_table
+from ..common.case import Case
+from ..common.markdown import count_threads, markdown_table
+from .caches import MIB, Caches, place
+from .cases import TINY
+from .result import Result, by_threads, geometric_mean
 
 NEAR_COPY = 1.4  # another library within this many times the copy leaves less room above it
 SHORT = range(2, 65)  # elements that a norm takes together

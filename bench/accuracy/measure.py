@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from cases import ALPHA, BIAS, Array, Case, Data
-from inputs import Input
-from libraries import Library
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from ..common.case import ALPHA, BIAS, Array, Case, Data
+from ..common.libraries import Library
+from .cases import Input
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 import reference
 
 NORM_PROMISES = {"forward": reference.FORWARD, "backward": reference.BACKWARD}

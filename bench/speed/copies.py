@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import Array, Case
-from libraries import Variant
+
+from ..common.case import Array, Case
+from ..common.libraries import Variant
 
 SOURCE = Path(__file__).with_name("copies.cpp")
 ALIGNMENT = 64

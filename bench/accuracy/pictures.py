@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib as mpl
-from findings import Row
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from ..common.drawing import SETTINGS, save, tidy
+from .measure import Row
 
 STYLES = {
     "ours": {"color": "#000000", "marker": "o", "linewidth": 2.2, "zorder": 3},
@@ -17,8 +19,6 @@ STYLES = {
     "OpenVINO": {"color": "#cc79a7", "marker": "D"},
     "JAX": {"color": "#009e73", "marker": "v"},
 }
-# The same numbers give the same file.
-SETTINGS = {"svg.hashsalt": "normkernels", "font.size": 9, "axes.titlesize": 10}
 
 
 def save_picture(path: Path, panels: Mapping[str, Mapping[float, Row]]) -> None:
@@ -33,7 +33,7 @@ def save_picture(path: Path, panels: Mapping[str, Mapping[float, Row]]) -> None:
         titles = [title for title in STYLES if title in lines]
         handles = [lines[title] for title in titles]
         figure.legend(handles, titles, loc="outside lower center", ncols=len(titles), frameon=False)
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        save(figure, path)
 
 
 def draw(axis: Axes, title: str, rows: Mapping[float, Row]) -> None:
@@ -55,7 +55,4 @@ def draw(axis: Axes, title: str, rows: Mapping[float, Row]) -> None:
         color="#444444",
     )
     axis.set(xscale="log", yscale="log", title=title, xlabel="|mean| / std")
-    axis.grid(color="#e4e4e4", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.minorticks_off()
-    axis.spines[["top", "right"]].set_visible(False)
+    tidy(axis)

@@ -6,19 +6,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from bars import Verdict, bar_lines, failure_lines, judge
-from caches import Caches
-from cases import Case
-from libraries import LIBRARIES, ON_DEMAND
-from report import (
-    Result,
-    by_threads,
-    count_threads,
-    error_lines,
-    note_lines,
-    summary_lines,
-    table_lines,
-)
+from ..common.case import Case
+from ..common.libraries import LIBRARIES, ON_DEMAND
+from ..common.markdown import count_threads
+from .bars import Verdict, bar_lines, failure_lines, judge
+from .caches import Caches
+from .result import Result, by_threads
+from .tables import error_lines, note_lines, summary_lines, table_lines
 
 
 @dataclass(frozen=True)

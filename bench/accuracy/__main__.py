@@ -1,6 +1,6 @@
 """The largest errors of normkernels and of other libraries, as a page with tables and a picture.
 
-    python bench/accuracy.py [--quick] [--libraries A,B] [--output DIR]
+    python -m bench.accuracy [--quick] [--libraries A,B] [--output DIR]
 
 Writes accuracy.md and accuracy.svg. Every library computes the same inputs, in one process and on
 one thread, and is held against tests/reference.py, one precision up. Ends with status 1 if an error
@@ -12,22 +12,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from findings import Row, measure
-from inputs import Input, panels, sections
-from libraries import LIBRARIES, Library, load, parse_titles
-from libraries.ours import Ours
-from page import page
-from picture import save_picture
-from progress import progress_bar
-from report import describe_machine
-from timing import pinned
+from ..common.libraries import LIBRARIES, Library, load, parse_titles
+from ..common.libraries.ours import Ours
+from ..common.machine import describe_machine, pinned
+from ..common.progress import progress_bar
+from .cases import Input, panels, sections
+from .measure import Row, measure
+from .page import page
+from .pictures import save_picture
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.accuracy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="no long rows, few offsets")
     parser.add_argument(

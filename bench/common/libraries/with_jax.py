@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import ALPHA, BIAS, Array, Case, Data
 from jax import lax
 from jax.extend.backend import clear_backends
 
-from libraries import Library, Variant
+from ..case import ALPHA, BIAS, Array, Case, Data
+from . import Library, Variant
 
 
 class Jax(Library):

@@ -4,15 +4,15 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cases import ALPHA, BIAS, EPSILON
-from findings import LRN_PROMISES, NORM_PROMISES, Row
-from report import markdown_table, number
+from ..common.case import ALPHA, BIAS, EPSILON
+from ..common.markdown import markdown_table, number
+from .measure import LRN_PROMISES, NORM_PROMISES, Row
 
 TEMPLATE = """\
 # Accuracy
 
 The largest error of each output, over all its elements, of normkernels and of other libraries on
-the same inputs. `python bench/accuracy.py` writes this page and its picture.
+the same inputs. `python -m bench.accuracy` writes this page and its picture.
 
 The unit of all errors is u * scale: u = 2^-24 in float32 and 2^-53 in float64, and the scale is the
 size of the terms that make up the output, derived in [tests/reference.py](../tests/reference.py).

@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cases import TINY, Array, Case, Data, make_data
-from copies import copy_variants
-from libraries import Library, Variant
-from libraries.with_numpy import NumPy
-from report import Result
-from timing import best_seconds
+
+from ..common.case import Array, Case, Data, make_data
+from ..common.libraries import Library, Variant
+from ..common.libraries.with_numpy import NumPy
+from .cases import TINY
+from .copies import copy_variants
+from .result import Result
+from .timing import best_seconds
 
 # Largest errors, relative to the largest entry of that output, at least 1. The data has standard
 # deviation 1. We must be right; others must have computed the same operator, if with fewer digits.

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
-from cases import ALPHA, BIAS, Array, Case, Data
 
-from libraries import Library, Variant
+from ..case import ALPHA, BIAS, Array, Case, Data
+from . import Library, Variant
 
 
 def normalise(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array]:

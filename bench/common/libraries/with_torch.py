@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
-from cases import ALPHA, BIAS, Array, Case, Data
 
-from libraries import Library, Variant
+from ..case import ALPHA, BIAS, Array, Case, Data
+from . import Library, Variant
 
 ALL = [True, True, True]  # output_mask: dx, dgamma and dbeta
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import openvino
-from cases import ALPHA, BIAS, Array, Case, Data
 from openvino import opset13 as ops
 
-from libraries import Library, Variant
+from ..case import ALPHA, BIAS, Array, Case, Data
+from . import Library, Variant
 
 
 class OpenVino(Library):

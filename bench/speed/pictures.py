@@ -5,23 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from caches import MIB, Caches
-from cases import Case
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter
-from report import Result, by_threads, count_threads
 
-# The same numbers give the same file.
-SETTINGS = {"svg.hashsalt": "normkernels", "font.size": 9, "axes.titlesize": 10}
+from ..common.case import Case
+from ..common.drawing import SETTINGS, save, tidy
+from ..common.markdown import count_threads
+from .bars import BARS
+from .caches import MIB, Caches
+from .result import Result, by_threads
+
 COLOURS = ("#0072b2", "#d55e00")  # by number of threads, and by layout
 COPY = "#777777"
-BAR = 1.3  # for r
-
-
-def save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None, "Creator": None})
+BAR = next(bar.needed for bar in BARS if bar.name == "r")
 
 
 def operators(results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -39,13 +37,6 @@ def marker(direction: str, colour: str) -> dict[str, Any]:
 
 def legend_entry(label: str, colour: str, direction: str = "forward") -> Line2D:
     return Line2D([], [], label=label, markersize=5, **marker(direction, colour))
-
-
-def tidy(axis: Axes) -> None:
-    axis.grid(color="#e4e4e4", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.minorticks_off()
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 # ---- Ratios

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from cases import EPSILON, Array, Case, Data, make_data
-from report import number
+
+from ..common.case import EPSILON, Array, Case, Data, make_data
+from ..common.markdown import number
 
 SEED = 20240531
 LONG = 2**17  # elements; --quick leaves out what is longer

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import normkernels as nk
 import numpy as np
-from cases import ALPHA, BIAS, Array, Case, Data
 
-from libraries import Library, Variant
+from ..case import ALPHA, BIAS, Array, Case, Data
+from . import Library, Variant
 
 
 def one(y: Array) -> tuple[Array, ...]:

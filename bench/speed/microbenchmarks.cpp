@@ -1,6 +1,6 @@
 // Every operator, direction, layout and element type over a list of shapes.
 //
-//     build/bench/normkernels_bench --benchmark_filter=layer_norm/forward/f32
+//     build/gcc/bench/normkernels_bench --benchmark_filter=layer_norm/forward/f32
 //
 // Beside the time of each case stand
 //   GB/s       the bytes that must move over the time (forward: read x, write y; backward: read x

@@ -1,4 +1,4 @@
-"""Clocks and processors: the best of several rounds in which the contestants take turns."""
+"""Clocks: the best of several rounds in which the contestants take turns."""
 
 import contextlib
 import gc
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..common.machine import TASKS, tasks
+
 SAMPLE_NS = 200_000  # one sample: long enough that the clock's own cost does not show, and short
 # beside the milliseconds for which another process may take a CPU away
 TURN_NS = 2_000_000  # so many samples make a turn
@@ -19,7 +21,6 @@ MIN_ROUNDS = 3
 WARM_NS = 20_000_000  # a shorter call is made once before its sample: the others had the caches
 SPIN_SECONDS = 0.1  # no library's threads wait for work in a loop for longer than this
 
-TASKS = Path("/proc/self/task")
 MACHINE = Path("/proc/stat")
 
 
@@ -97,36 +98,3 @@ def seconds_of_others() -> float:
     ticks = [int(text) for text in MACHINE.read_text().split("\n", 1)[0].split()[1:9]]
     busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
     return busy - sum(os.times()[:4])
-
-
-def tasks() -> list[str]:
-    return os.listdir(TASKS) if TASKS.exists() else []
-
-
-@contextlib.contextmanager
-def pinned(threads: int) -> Iterator[Callable[[int], None]]:
-    """Keeps the process on the last CPUs that it may use (the first gets most interrupts).
-
-    Gives a function that moves it to another number of them. Must come before a library starts its
-    threads, since some libraries count the CPUs once.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        yield lambda count: None
-        return
-    allowed = sorted(os.sched_getaffinity(0))
-
-    def pin(count: int) -> None:
-        set_affinity(allowed[-count:])
-
-    pin(threads)
-    try:
-        yield pin
-    finally:
-        set_affinity(allowed)
-
-
-def set_affinity(cpus: Sequence[int]) -> None:
-    """Of all threads: those that exist keep the CPUs that they were born with otherwise."""
-    for task in tasks() or ["0"]:
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(int(task), cpus)

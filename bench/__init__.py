@@ -1,0 +1,9 @@
+"""normkernels beside other libraries.
+
+speed      how long it takes, beside them and beside a copy of the same bytes: docs/speed.md
+accuracy   how far it is off, beside them: docs/accuracy.md
+common     what both need: the libraries, a case and its data, the machine, Markdown, pictures
+
+Each is a command, from the root of the checkout: `python -m bench.speed --help`. CMake builds
+speed/microbenchmarks.cpp, the same kernels timed from C++.
+"""

@@ -1,0 +1,1 @@
+"""How far normkernels is off, and whether that keeps the promises."""

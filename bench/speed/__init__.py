@@ -1,0 +1,1 @@
+"""How long normkernels takes, and whether that reaches the bars."""
