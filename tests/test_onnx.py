@@ -272,6 +272,37 @@ def test_backend_checks_the_number_of_inputs():
         backend.prepare(lrn_model()).run([])
 
 
+@pytest.mark.parametrize(
+    ("op_type", "given", "message"),
+    [
+        ("LRN", [None], "LRN-13: X is None"),
+        ("InstanceNormalization", [None, 3, 3], "Normalization-22: input is None"),
+        ("InstanceNormalization", [(2, 3, 4), 3, None], "Normalization-22: B is None"),
+        ("LayerNormalization", [(2, 3, 4), None], "LayerNormalization-17: Scale is None"),
+        ("LayerNormalization", [None, 4, 4], "LayerNormalization-17: X is None"),
+    ],
+)
+def test_backend_names_an_input_that_is_none(op_type, given, message):
+    """Where the operator can do without one, None leaves it out."""
+    attributes = {"size": 3} if op_type == "LRN" else {}
+    node = make_node(op_type, list("abc")[: len(given)], ["y"], **attributes)
+    inputs = [shape and np.ones(shape, np.float32) for shape in given]
+    with pytest.raises(ValueError, match=f"{message} or left out, must be an array"):
+        backend.run_node(node, inputs, opset_version=22)
+
+
+def test_backend_takes_none_for_an_optional_input():
+    x, scale = normal((3, 4), np.float32), normal((4,), np.float32, seed=1)
+    node = make_node("LayerNormalization", ["x", "scale", "b"], ["y"])
+    (y,) = backend.run_node(node, [x, scale, None])
+    assert same_bits(y, nk.layer_norm(x, scale, epsilon=float32(1e-5)))
+
+
+def test_an_input_left_out_is_named():
+    with pytest.raises(ValueError, match="Normalization-17: Scale is None or left out"):
+        LayerNormalization.eval(normal((3, 4), np.float32))
+
+
 # ---- The schema of LRN
 
 

@@ -68,7 +68,8 @@ class Backend(onnx.backend.base.Backend):
     ) -> tuple[Array, ...]:
         """The outputs of a single node, of the latest opset unless opset_version says which.
 
-        `inputs` are those that the node names, an absent one left out. outputs_info is not needed.
+        `inputs` are those that the node names, None for one that the operator can do without.
+        outputs_info is not needed.
         """
         cls._check_device(device)
         version = kwargs.setdefault("opset_version", onnx.defs.onnx_opset_version())

@@ -73,11 +73,15 @@ class _Operator(OpRun):
     def _common_dtype(self, inputs: tuple[Array | None, ...]) -> np.dtype[Any]:
         (constraint,) = (c for c in self._schema.type_constraints if c.type_param_str == "T")
         allowed = [_TYPES[name] for name in constraint.allowed_type_strs]
+        operator = f"{self.op_type}-{self._schema.since_version}"
         names = [formal.name for formal in self._schema.inputs]
-        given = [(name, a.dtype) for name, a in zip(names, inputs, strict=False) if a is not None]
-        _, first = given[0]
-        for name, dtype in given:
-            what = f"{self.op_type}-{self._schema.since_version}: {name} has dtype {dtype}"
+        given = {name: a.dtype for name, a in zip(names, inputs, strict=False) if a is not None}
+        for name in names[: self._schema.min_input]:
+            if name not in given:
+                raise ValueError(f"{operator}: {name} is None or left out, must be an array")
+        first = given[names[0]]
+        for name, dtype in given.items():
+            what = f"{operator}: {name} has dtype {dtype}"
             if dtype not in allowed:
                 raise RuntimeTypeError(f"{what}, must be one of {', '.join(map(str, allowed))}")
             if dtype != first:
