@@ -7,6 +7,7 @@ import normkernels as nk
 import numpy as np
 import pytest
 from embedding import ROOT, cmake_build, run, write_consumer
+from normkernels.operators import gradient, registry
 
 DTYPES = [np.float32, np.float64]
 ORDERS = ["NCHW", "NHWC"]
@@ -32,6 +33,13 @@ def isa(request):
     nk.force_isa(request.param)
     yield request.param
     nk.force_isa(None)
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    """Operators that a test registers are gone afterwards."""
+    monkeypatch.setattr(registry, "_operators", dict(registry._operators))
+    monkeypatch.setattr(gradient, "_makers", dict(gradient._makers))
 
 
 @pytest.fixture(params=DTYPES, ids=lambda dtype: np.dtype(dtype).name)

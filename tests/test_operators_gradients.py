@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 from normkernels import operators
 from normkernels.operators import Input, OperatorDef, OperatorSchema, Output, Workspace
-from normkernels.operators import registry as registry_module
 
 LRN = {"size": 5, "alpha": 1, "beta": 0.75, "order": "nhwc"}
-
-
-@pytest.fixture
-def own_registry(monkeypatch):
-    """What a test registers is gone afterwards."""
-    for table in ("_operators", "_gradients"):
-        monkeypatch.setattr(registry_module, table, dict(getattr(registry_module, table)))
 
 
 def backward_of(net, gradients, fed=()):

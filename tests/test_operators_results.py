@@ -14,16 +14,13 @@ from normkernels.operators import (
     TensorShape,
     Workspace,
 )
-from normkernels.operators import registry as registry_module
 
 X = np.arange(3.0)
 
 
 @pytest.fixture
-def register(monkeypatch):
+def register(own_registry):
     """register(run, infer): the operator Own, of x to y and, if wanted, z; gone after the test."""
-    for table in ("_operators", "_gradients"):
-        monkeypatch.setattr(registry_module, table, dict(getattr(registry_module, table)))
 
     def register_own(run, infer=None):
         outputs = (Output("y", ""), Output("z", "", True))

@@ -13,17 +13,9 @@ from normkernels.operators import (
     TensorShape,
     Workspace,
 )
-from normkernels.operators import registry as registry_module
 
 SHAPE = (2, 5, 3, 4)
 LRN = {"size": 3, "alpha": 0.5, "beta": 0.75, "bias": 2.0}
-
-
-@pytest.fixture
-def own_registry(monkeypatch):
-    """What a test registers is gone afterwards."""
-    for table in ("_operators", "_gradients"):
-        monkeypatch.setattr(registry_module, table, dict(getattr(registry_module, table)))
 
 
 def run(name, arrays, outputs, **args):

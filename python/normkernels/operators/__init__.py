@@ -24,12 +24,11 @@ from __future__ import annotations
 from . import instance_norm, layer_norm, local_response_norm, summation  # noqa: F401
 from .backward import Backward
 from .definition import ArgumentValue, OperatorDef, UnknownNameError
-from .gradient import GradientContext, GradientDefs, get_gradient_defs
+from .gradient import GradientContext, GradientDefs, get_gradient_defs, register_gradient
 from .inference import infer
 from .registry import (
     names,
     register_cpu_operator,
-    register_gradient,
     schema,
     tensor_inference_function,
 )

@@ -1,13 +1,13 @@
 # ruff: noqa: E743, N802 - I, O, GO and GI are what everybody calls them who has written a maker
-"""From the definition of an operator to the definitions that compute its gradient."""
+"""Gradients: what was registered to make them, what that is given, and what it returns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from .definition import OperatorDef, require_op_def
-from .registry import gradient_maker, operator
+from .registry import operator
 
 
 class GradientDefs(NamedTuple):
@@ -93,11 +93,29 @@ class GradientContext:
         return tuple(self._gradient_inputs.get(i) for i in range(len(self.op_def.inputs)))
 
 
+GradientMaker: TypeAlias = Callable[[GradientContext], Sequence[OperatorDef]]
+
+_makers: dict[str, GradientMaker | None] = {}
+
+
+def register_gradient(name: str, maker: GradientMaker | None) -> None:
+    """Says how the gradient of an operator is computed: by which definitions of which operators.
+
+    maker(context) returns the definitions; see GradientContext. None says that the operator has no
+    gradient. The operator may be registered later.
+
+    ValueError if the operator has a gradient already.
+    """
+    if name in _makers:
+        raise ValueError(f"register_gradient: the gradient of {name!r} is registered already")
+    _makers[name] = maker
+
+
 def make_gradient(
     op_def: OperatorDef, gradient_outputs: Sequence[str | None]
 ) -> tuple[GradientContext, tuple[OperatorDef, ...]]:
     """What the maker was given, after it ran, and what it returned."""
-    maker = gradient_maker(op_def.type)
+    maker = _maker(op_def.type)
     args = operator(op_def.type).schema.verify(op_def)
     if len(gradient_outputs) != len(op_def.outputs):
         raise ValueError(
@@ -123,3 +141,14 @@ def get_gradient_defs(op_def: OperatorDef, gradient_outputs: Sequence[str | None
     require_op_def("get_gradient_defs: op_def", op_def)
     context, defs = make_gradient(op_def, gradient_outputs)
     return GradientDefs(defs, context.gradients())
+
+
+def _maker(name: str) -> GradientMaker:
+    """How an operator's gradient is made; ValueError if it has none."""
+    operator(name)
+    if name not in _makers:
+        raise ValueError(f"{name}: no gradient is registered (see register_gradient)")
+    maker = _makers[name]
+    if maker is None:
+        raise ValueError(f"{name}: has no gradient")
+    return maker

@@ -9,8 +9,8 @@ import normkernels as nk
 from .._types import Array, Order
 from .arguments import EPSILON, ORDER, channels
 from .definition import OperatorDef
-from .gradient import GradientContext
-from .registry import Out, register_cpu_operator, register_gradient
+from .gradient import GradientContext, register_gradient
+from .registry import Out, register_cpu_operator
 from .schema import Input, OperatorSchema, Output
 from .shapes import TensorShape
 

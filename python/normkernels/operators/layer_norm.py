@@ -11,8 +11,8 @@ import normkernels as nk
 from .._types import Array
 from .arguments import EPSILON
 from .definition import OperatorDef
-from .gradient import GradientContext
-from .registry import Out, register_cpu_operator, register_gradient
+from .gradient import GradientContext, register_gradient
+from .registry import Out, register_cpu_operator
 from .schema import Argument, Complaint, Input, OperatorSchema, Output
 from .shapes import TensorShape
 

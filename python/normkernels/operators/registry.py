@@ -1,25 +1,21 @@
-"""The registered operators and their gradients."""
+"""The registered operators."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from .._types import Array
-from .definition import OperatorDef, UnknownNameError
+from .definition import UnknownNameError
 from .schema import OperatorSchema
 from .shapes import TensorShape
-
-if TYPE_CHECKING:
-    from .gradient import GradientContext
 
 # What a run function is offered to write each output into.
 Out: TypeAlias = tuple[Array | None, ...]
 RunFunction: TypeAlias = Callable[..., Any]
 InferFunction: TypeAlias = Callable[..., Sequence[TensorShape]]
-GradientMaker: TypeAlias = "Callable[[GradientContext], Sequence[OperatorDef]]"
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,6 @@ class Operator:
 
 
 _operators: dict[str, Operator] = {}
-_gradients: dict[str, GradientMaker | None] = {}
 
 
 def register_cpu_operator(
@@ -64,19 +59,6 @@ def register_cpu_operator(
     _operators[name] = Operator(replace(schema, name=name), run, infer)
 
 
-def register_gradient(name: str, maker: GradientMaker | None) -> None:
-    """Says how the gradient of an operator is computed: by which definitions of which operators.
-
-    maker(context) returns the definitions; see GradientContext. None says that the operator has no
-    gradient. The operator may be registered later.
-
-    ValueError if the operator has a gradient already.
-    """
-    if name in _gradients:
-        raise ValueError(f"register_gradient: the gradient of {name!r} is registered already")
-    _gradients[name] = maker
-
-
 def operator(name: str) -> Operator:
     """What is registered under a name; UnknownNameError with the nearest names if nothing is."""
     if name not in _operators:
@@ -86,17 +68,6 @@ def operator(name: str) -> Operator:
         hint = f"did you mean {_listed(close)}?" if close else f"there are {_listed(names())}"
         raise UnknownNameError(f"{name}: no such operator; {hint}")
     return _operators[name]
-
-
-def gradient_maker(name: str) -> GradientMaker:
-    """How an operator's gradient is made; ValueError if it has none."""
-    operator(name)
-    if name not in _gradients:
-        raise ValueError(f"{name}: no gradient is registered (see register_gradient)")
-    maker = _gradients[name]
-    if maker is None:
-        raise ValueError(f"{name}: has no gradient")
-    return maker
 
 
 def names() -> tuple[str, ...]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from .._types import Array
 from .definition import OperatorDef
-from .gradient import GradientContext
-from .registry import Out, register_cpu_operator, register_gradient
+from .gradient import GradientContext, register_gradient
+from .registry import Out, register_cpu_operator
 from .schema import Input, OperatorSchema, Output, Range
 from .shapes import TensorShape
 
