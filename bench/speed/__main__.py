@@ -108,7 +108,7 @@ def measure_all(options: argparse.Namespace, pin: Callable[[int], None]) -> Outc
     caches = cache_sizes()
     machine = describe_machine(most, options.dtype, libraries[most]) | {
         "Caches": describe_caches(caches),
-        "Copy": describe_copies(most),
+        "Copy": describe_copies(),
         "Run": f"{options.dtype}, {' and '.join(map(count_threads, options.threads))}",
         "Data": f"x from N({options.offset:g}, 1), dy from N(0, 1)",
     }

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,47 +24,32 @@ SOURCE = Path(__file__).with_name("copies.cpp")
 ALIGNMENT = 64
 WAYS = ("memcpy", "ordinary stores", "streaming stores")
 # The loops must stay what they say: no compiler may turn them into memcpy.
-FLAGS = ("-O3", "-march=native", "-fno-builtin", "-fno-tree-loop-distribute-patterns")
-OPENMP = "-fopenmp"
-
-
-@dataclass(frozen=True)
-class Copier:
-    """copies.cpp's bench_copy; threads: whether it can use several."""
-
-    copy: Callable[..., None]
-    threads: bool
+LOOPS = ("-fno-builtin", "-fno-tree-loop-distribute-patterns")
+FLAGS = ("-std=c++17", "-O3", "-march=native", *LOOPS, "-pthread", "-shared", "-fPIC")
 
 
 @functools.cache
-def copier() -> Copier | None:
-    """copies.cpp, compiled for this machine, or None where that cannot be done."""
+def copier() -> Callable[..., None] | None:
+    """bench_copy of copies.cpp, compiled for this machine, or None where that cannot be done."""
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         return None
     with tempfile.TemporaryDirectory() as directory:
         library = Path(directory) / "copies.so"
-        for threads in (True, False):
-            flags = [*FLAGS, OPENMP] if threads else FLAGS
-            command = [compiler, *flags, "-shared", "-fPIC", str(SOURCE), "-o", str(library)]
-            if subprocess.run(command, capture_output=True, check=False).returncode == 0:
-                copy = ctypes.CDLL(str(library)).bench_copy
-                copy.argtypes = (ctypes.c_int, ctypes.c_int) + 2 * (ctypes.c_void_p,)
-                copy.argtypes += (ctypes.c_size_t,)
-                copy.restype = None
-                return Copier(copy, threads)
-    return None
+        command = [compiler, *FLAGS, str(SOURCE), "-o", str(library)]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            return None
+        copy = ctypes.CDLL(str(library)).bench_copy
+    copy.argtypes = (ctypes.c_int, ctypes.c_int) + 2 * (ctypes.c_void_p,) + (ctypes.c_size_t,)
+    copy.restype = None
+    return copy
 
 
-def describe_copies(threads: int) -> str:
+def describe_copies() -> str:
     """Which copies there are: for the lines about the machine."""
-    compiled = copier()
-    if compiled is None:
+    if copier() is None:
         return "memcpy alone, on one thread (there is no C++ compiler)"
-    text = f"the fastest of {', '.join(WAYS[:-1])} and {WAYS[-1]}"
-    if threads > 1 and not compiled.threads:
-        text += ", on one thread (there is no OpenMP)"
-    return text
+    return f"the fastest of {', '.join(WAYS[:-1])} and {WAYS[-1]}"
 
 
 def aligned(count: int, dtype: str) -> Array:
@@ -86,12 +70,11 @@ def copy_variants(case: Case, dtype: str, threads: int) -> Iterator[Variant]:
         return source, target
 
     yield Variant("memcpy", lambda: np.copyto(target, source), read)
-    compiled = copier()
-    if compiled is None:
+    copy = copier()
+    if copy is None:
         return
-    copy, used = compiled.copy, threads if compiled.threads else 1
     to, origin, size = target.ctypes.data, source.ctypes.data, source.nbytes
     for way, name in enumerate(WAYS):
-        if way or used > 1:
+        if way or threads > 1:
             # The variable of the loop is bound as a default; read keeps the arrays alive.
-            yield Variant(name, lambda way=way: copy(way, used, to, origin, size), read)
+            yield Variant(name, lambda way=way: copy(way, threads, to, origin, size), read)
