@@ -8,8 +8,8 @@ import normkernels as nk
 import numpy as np
 import pytest
 from conftest import same_bits
+from good_calls import ARGUMENTS, DY, GRADIENT, ROW, X, all_same, call, each_array, each_operator
 from test_arrays import Exchanged, read_only
-from test_boundary import ARGUMENTS, DY, GRADIENT, ROW, X, all_same, call, each_array, each_operator
 
 F32 = np.float32
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import reference
 from conftest import ordered, same_bits
+from good_calls import ARGUMENTS, EVERY_ARRAY, all_same, call, each_array, each_operator
 from normkernels import helpers
 from reference import STATISTICS, assert_within
-from test_boundary import ARGUMENTS, EVERY_ARRAY, all_same, call, each_array, each_operator
 
 # ---- Arrays of every kind
 

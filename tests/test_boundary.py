@@ -5,91 +5,27 @@ import re
 import normkernels as nk
 import numpy as np
 import pytest
-from conftest import Guarded, normal, same_bits
-from normkernels import helpers
-
-F32, F64 = np.float32, np.float64
-SHAPE = (2, 3, 4)
-X, DY = normal(SHAPE, F32), normal(SHAPE, F32, seed=1)
-ROW, CHANNEL = normal((3, 4), F32, seed=2), normal((3,), F32, seed=3)
-PER_ROW, PER_PLANE = np.full((2, 1), 2, F32), np.full((2, 3), 2, F32)
-LRN = {"alpha": 0.5, "beta": 0.75, "bias": 1.0, "order": "NCHW"}
-
-# A good call of each operator: the arguments that go by position, in order, and the others.
-CALLS = {
-    "layer_norm": ({"x": X, "gamma": ROW, "beta": ROW}, {"axis": 1, "epsilon": 1e-5}),
-    "layer_norm_backward": (
-        {"dy": DY, "x": X, "mean": PER_ROW, "sigma": PER_ROW, "gamma": ROW},
-        {"axis": 1},
-    ),
-    "instance_norm": (
-        {"x": X, "scale": CHANNEL, "bias": CHANNEL},
-        {"order": "NCHW", "epsilon": 1e-5},
-    ),
-    "instance_norm_backward": (
-        {"dy": DY, "x": X, "scale": CHANNEL, "mean": PER_PLANE, "inv_std": PER_PLANE},
-        {"order": "NCHW", "epsilon": 1e-5},
-    ),
-    "instance_norm_with_gradient": (
-        {"x": X, "scale": CHANNEL, "bias": CHANNEL, "dy": DY},
-        {"order": "NCHW", "epsilon": 1e-5},
-    ),
-    "local_response_norm": ({"x": X, "size": 3}, LRN),
-    "local_response_norm_backward": (
-        {"dy": DY, "x": X, "size": 3},
-        {"y": X, "scale": abs(X), **LRN},
-    ),
-}
-GRADIENT = "instance_norm_with_gradient"  # which has two large outputs
-MAY_BE_OUT = {
-    "layer_norm": {"x"},
-    "layer_norm_backward": {"dy", "x"},
-    "instance_norm": {"x"},
-    "instance_norm_backward": {"dy", "x"},
-    "local_response_norm": set(),
-    "local_response_norm_backward": set(),
-}
-ARGUMENTS = {name: {**positional, **keywords} for name, (positional, keywords) in CALLS.items()}
-
-
-def call(name, **changes):
-    """The good call with some arguments changed; its outputs as a list."""
-    positional, keywords = CALLS[name]
-    positional = [changes.pop(key, value) for key, value in positional.items()]
-    result = getattr(nk, name)(*positional, **{**keywords, **changes})
-    return [result] if isinstance(result, np.ndarray) else list(result)
-
-
-def all_same(actual, expected):
-    return all(same_bits(a, b) for a, b in zip(actual, expected, strict=True))
-
-
-def that_take(argument):
-    return [name for name in CALLS if argument in ARGUMENTS[name]]
-
-
-EVERY_ARRAY = [
-    (name, argument)
-    for name, arguments in ARGUMENTS.items()
-    for argument, value in arguments.items()
-    if isinstance(value, np.ndarray)
-]
-each_operator = pytest.mark.parametrize("name", CALLS)
-each_with_one_out = pytest.mark.parametrize("name", MAY_BE_OUT)
-each_array = pytest.mark.parametrize(("name", "argument"), EVERY_ARRAY)
-each_array_but_x = pytest.mark.parametrize(
-    ("name", "argument"), [pair for pair in EVERY_ARRAY if pair[1] != "x"]
+from conftest import normal
+from good_calls import (
+    ARGUMENTS,
+    CHANNEL,
+    DY,
+    EVERY_ARRAY,
+    F32,
+    F64,
+    PER_PLANE,
+    PER_ROW,
+    ROW,
+    X,
+    all_same,
+    assert_refused,
+    call,
+    each_array,
+    each_array_but_x,
+    each_operator,
+    that_take,
 )
-
-
-def assert_refused(name, error, argument, was="", **changes):
-    """`error`, with a message that names the function and the argument, and nothing written."""
-    guarded = [Guarded(SHAPE, F32) for _ in range(2)]
-    out = tuple(g.array for g in guarded) if name == GRADIENT else guarded[0].array
-    with pytest.raises(error, match=rf"^{name}: {argument} .*{was}.*, must "):
-        call(name, out=out, **changes)
-    assert all(g.is_untouched() for g in guarded)
-
+from normkernels import helpers
 
 # ---- Bad input
 
@@ -250,121 +186,6 @@ def test_messages_say_it_all():
         nk.instance_norm(x, order="NCWH")
     with pytest.raises(ValueError, match=r"^local_response_norm: size is 0, must be at least 1$"):
         nk.local_response_norm(X, 0)
-
-
-# ---- out
-
-
-def bad_outs():
-    good = np.zeros(SHAPE, F32)
-    misaligned = np.zeros(good.nbytes + 1, np.uint8)[1:].view(F32).reshape(SHAPE)
-    read_only = good.copy()
-    read_only.flags.writeable = False
-    return {
-        "list": (TypeError, good.tolist()),
-        "float64": (TypeError, good.astype(F64)),
-        "byte-swapped": (TypeError, good.astype(good.dtype.newbyteorder())),
-        "shape": (ValueError, good.reshape(2, 4, 3)),
-        "rank": (ValueError, good.reshape(1, *SHAPE)),
-        "size": (ValueError, np.zeros((2, 3, 5), F32)),
-        "strided": (ValueError, np.zeros((2, 3, 8), F32)[:, :, ::2]),
-        "reversed": (ValueError, good[::-1]),
-        "Fortran": (ValueError, np.asfortranarray(good)),
-        "misaligned": (ValueError, misaligned),
-        "read-only": (ValueError, read_only),
-    }
-
-
-@each_operator
-@pytest.mark.parametrize("kind", bad_outs())
-def test_out(name, kind):
-    error, out = bad_outs()[kind]
-    before = np.array(out)
-    if name == GRADIENT:
-        good = Guarded(SHAPE, F32)
-        for i, pair in enumerate([(out, good.array), (good.array, out)]):
-            with pytest.raises(error, match=rf"^{name}: out\[{i}\] .*, must "):
-                call(name, out=pair)
-            assert good.is_untouched()
-    else:
-        with pytest.raises(error, match=rf"^{name}: out .*, must "):
-            call(name, out=out)
-    assert np.array_equal(before, out)
-
-
-@pytest.mark.parametrize("bad", [X, (X,), (X, X, X), "ab", 1], ids=lambda v: type(v).__name__)
-def test_out_must_be_a_pair(bad):
-    with pytest.raises(TypeError, match=rf"^{GRADIENT}: out.* must "):
-        call(GRADIENT, out=bad)
-
-
-def overlapping(name, argument):
-    """The argument one element before the array that is to be out, in the same memory."""
-    value = ARGUMENTS[name][argument]
-    memory = np.zeros(X.size + 1, F32)
-    shared = memory[: value.size].reshape(value.shape)
-    shared[...] = value
-    return memory, shared, memory[1:].reshape(SHAPE)
-
-
-@each_array
-def test_out_that_overlaps_an_input(name, argument):
-    memory, shared, out = overlapping(name, argument)
-    before = memory.copy()
-    other = np.zeros_like(X)
-    for pair in ((out, other), (other, out)) if name == GRADIENT else (out,):
-        with pytest.raises(ValueError, match=rf"^{name}: .*shares memory"):
-            call(name, out=pair, **{argument: shared})
-        assert same_bits(memory, before)
-    assert not other.any()
-
-
-@each_array
-def test_out_that_overlaps_an_input_that_must_be_copied(name, argument):
-    memory, shared, out = overlapping(name, argument)
-    swapped = shared.view(shared.dtype.newbyteorder())
-    before = memory.copy()
-    for pair in ((out, np.zeros_like(X)),) if name == GRADIENT else (out,):
-        with pytest.raises(ValueError, match=rf"^{name}: .*shares memory"):
-            call(name, out=pair, **{argument: swapped})
-    assert same_bits(memory, before)
-
-
-@pytest.mark.parametrize(
-    ("name", "argument"),
-    [
-        (name, a)
-        for name, a in EVERY_ARRAY
-        if name in MAY_BE_OUT and ARGUMENTS[name][a].shape == SHAPE
-    ],
-)
-def test_out_that_is_an_input(name, argument):
-    expected = call(name)
-    array = ARGUMENTS[name][argument].copy()
-    if argument in MAY_BE_OUT[name]:
-        actual = call(name, out=array, **{argument: array})
-        assert actual[0] is array
-        assert all_same(actual, expected)
-    else:
-        with pytest.raises(ValueError, match=rf"^{name}: out shares memory"):
-            call(name, out=array, **{argument: array})
-        assert same_bits(array, ARGUMENTS[name][argument])
-
-
-def test_out_of_both_at_once():
-    """y may be x and dx may be dy, not the other way round, nor one array both."""
-    x, dy, free = X.copy(), DY.copy(), np.zeros_like(X)
-    for pair in ((dy, free), (free, x), (free, free), (dy, x)):
-        with pytest.raises(ValueError, match=rf"^{GRADIENT}: out\[[01]\] shares memory"):
-            call(GRADIENT, x=x, dy=dy, out=pair)
-        assert same_bits(x, X)
-        assert same_bits(dy, DY)
-        assert not free.any()
-    expected = call(GRADIENT)
-    actual = call(GRADIENT, x=x, dy=dy, out=[x, dy])
-    assert actual[0] is x
-    assert actual[1] is dy
-    assert all_same(actual, expected)
 
 
 # ---- The steps

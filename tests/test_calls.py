@@ -11,8 +11,8 @@ from pathlib import Path
 import normkernels as nk
 import numpy as np
 import pytest
+from good_calls import CALLS, DY, GRADIENT, ROW, X, all_same, call, each_operator
 from normkernels import helpers
-from test_boundary import CALLS, DY, GRADIENT, ROW, X, all_same, call, each_operator
 
 FUNCTIONS = {
     f"{prefix}{name}": getattr(module, name)

@@ -8,7 +8,7 @@ import normkernels as nk
 import numpy as np
 import pytest
 from conftest import same_bits
-from test_boundary import ARGUMENTS, CALLS, DY, GRADIENT, X, call, each_array
+from good_calls import ARGUMENTS, CALLS, DY, GRADIENT, X, call, each_array
 
 EVERY_SCALAR = [
     (name, argument)

@@ -1,0 +1,88 @@
+"""A good call of every operator, to be spoiled in one argument."""
+
+import normkernels as nk
+import numpy as np
+import pytest
+from conftest import Guarded, normal, same_bits
+
+F32, F64 = np.float32, np.float64
+SHAPE = (2, 3, 4)
+X, DY = normal(SHAPE, F32), normal(SHAPE, F32, seed=1)
+ROW, CHANNEL = normal((3, 4), F32, seed=2), normal((3,), F32, seed=3)
+PER_ROW, PER_PLANE = np.full((2, 1), 2, F32), np.full((2, 3), 2, F32)
+LRN = {"alpha": 0.5, "beta": 0.75, "bias": 1.0, "order": "NCHW"}
+
+# A good call of each operator: the arguments that go by position, in order, and the others.
+CALLS = {
+    "layer_norm": ({"x": X, "gamma": ROW, "beta": ROW}, {"axis": 1, "epsilon": 1e-5}),
+    "layer_norm_backward": (
+        {"dy": DY, "x": X, "mean": PER_ROW, "sigma": PER_ROW, "gamma": ROW},
+        {"axis": 1},
+    ),
+    "instance_norm": (
+        {"x": X, "scale": CHANNEL, "bias": CHANNEL},
+        {"order": "NCHW", "epsilon": 1e-5},
+    ),
+    "instance_norm_backward": (
+        {"dy": DY, "x": X, "scale": CHANNEL, "mean": PER_PLANE, "inv_std": PER_PLANE},
+        {"order": "NCHW", "epsilon": 1e-5},
+    ),
+    "instance_norm_with_gradient": (
+        {"x": X, "scale": CHANNEL, "bias": CHANNEL, "dy": DY},
+        {"order": "NCHW", "epsilon": 1e-5},
+    ),
+    "local_response_norm": ({"x": X, "size": 3}, LRN),
+    "local_response_norm_backward": (
+        {"dy": DY, "x": X, "size": 3},
+        {"y": X, "scale": abs(X), **LRN},
+    ),
+}
+GRADIENT = "instance_norm_with_gradient"  # which has two large outputs
+MAY_BE_OUT = {
+    "layer_norm": {"x"},
+    "layer_norm_backward": {"dy", "x"},
+    "instance_norm": {"x"},
+    "instance_norm_backward": {"dy", "x"},
+    "local_response_norm": set(),
+    "local_response_norm_backward": set(),
+}
+ARGUMENTS = {name: {**positional, **keywords} for name, (positional, keywords) in CALLS.items()}
+
+
+def call(name, **changes):
+    """The good call with some arguments changed; its outputs as a list."""
+    positional, keywords = CALLS[name]
+    positional = [changes.pop(key, value) for key, value in positional.items()]
+    result = getattr(nk, name)(*positional, **{**keywords, **changes})
+    return [result] if isinstance(result, np.ndarray) else list(result)
+
+
+def all_same(actual, expected):
+    return all(same_bits(a, b) for a, b in zip(actual, expected, strict=True))
+
+
+def that_take(argument):
+    return [name for name in CALLS if argument in ARGUMENTS[name]]
+
+
+EVERY_ARRAY = [
+    (name, argument)
+    for name, arguments in ARGUMENTS.items()
+    for argument, value in arguments.items()
+    if isinstance(value, np.ndarray)
+]
+each_operator = pytest.mark.parametrize("name", CALLS)
+each_with_one_out = pytest.mark.parametrize("name", MAY_BE_OUT)
+each_array = pytest.mark.parametrize(("name", "argument"), EVERY_ARRAY)
+each_array_but_x = pytest.mark.parametrize(
+    ("name", "argument"), [pair for pair in EVERY_ARRAY if pair[1] != "x"]
+)
+
+
+def assert_refused(name, error, argument, was="", **changes):
+    """`error`, with a message that names the function and the argument, and nothing written."""
+    guarded = [Guarded(SHAPE, F32) for _ in range(2)]
+    out = tuple(g.array for g in guarded) if name == GRADIENT else guarded[0].array
+    with pytest.raises(error, match=rf"^{name}: {argument} .*{was}.*, must "):
+        call(name, out=out, **changes)
+    assert all(g.is_untouched() for g in guarded)
