@@ -4,6 +4,6 @@ speed      how long it takes, beside them and beside a copy of the same bytes: d
 accuracy   how far it is off, beside them: docs/accuracy.md
 common     what both need: the libraries, a case and its data, the machine, Markdown, pictures
 
-Each is a command, from the root of the checkout: `python -m bench.speed --help`. CMake builds
-speed/microbenchmarks.cpp, the same kernels timed from C++.
+The first two are commands, from the root of the checkout: `python -m bench.speed --help`. CMake
+builds speed/microbenchmarks.cpp, the same kernels timed from C++.
 """
