@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "calls.h"
-#include "thread_count.h"
+#include "host/thread_count.h"
 
 namespace {
 

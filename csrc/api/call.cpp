@@ -1,0 +1,115 @@
+#include "api/call.h"
+
+#include "host/float_environment.h"
+#include "host/loaded_libraries.h"
+#include "host/thread_count.h"
+#include "host/thread_pool.h"
+
+namespace normkernels {
+namespace {
+
+// A second thread that is awake pays from twice the first on, 9 microseconds of work. One that
+// sleeps pays from the second on: to wake it takes 12 of the caller's time, it comes after 35, and
+// finds nothing in its caches (layer norm of 768 columns, two cores of Zen 3, in a virtual
+// machine).
+constexpr int64_t kBytesPerThread = 160 * 1024, kBytesWorthWaking = 4 * 1024 * 1024;
+
+void run_own(void* context, int64_t tasks, Task task, void* argument) {
+  run_on_pool(*static_cast<const Share*>(context), tasks, task, argument);
+}
+
+// A caller's executor runs tasks on threads that this library knows nothing of.
+struct Errand {
+  Task task;
+  void* argument;
+  FloatEnvironment environment;
+
+  static void run(void* errand, int64_t index) {
+    const Errand& self = *static_cast<const Errand*>(errand);
+    const WithFloatEnvironment callers(self.environment);
+    self.task(self.argument, index);
+  }
+};
+
+void run_callers(void* context, int64_t tasks, Task task, void* argument) {
+  const auto& given = *static_cast<const normkernels_executor*>(context);
+  Errand errand = {task, argument, FloatEnvironment::current()};
+  given.run(given.context, tasks, Errand::run, &errand);
+}
+
+template <class T>
+void fill_with(T* p, int64_t n, double value) {
+  for (int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(value);
+}
+
+}  // namespace
+
+void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
+               int32_t or_in_place) {
+  if (!ok() || n == 0) return;
+  if (p == nullptr) return fail(NORMKERNELS_NULL_POINTER, position);
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
+  if (begin % static_cast<uintptr_t>(element_bytes()) != 0)
+    return fail(NORMKERNELS_MISALIGNED, position);
+  if (n > kMostElements || static_cast<uint64_t>(n * element_bytes()) > UINTPTR_MAX - begin)
+    return fail(NORMKERNELS_BAD_EXTENT, position);
+  const Array added = {position, begin, begin + static_cast<uintptr_t>(n * element_bytes())};
+  for (int i = 0; is_output && i < arrays_; ++i) {
+    const Array& other = array_[i];
+    const bool apart = added.end <= other.begin || other.end <= added.begin;
+    const bool same = added.begin == other.begin && added.end == other.end;
+    const bool allowed = other.position == in_place || other.position == or_in_place;
+    if (!apart && !(same && allowed)) return fail(NORMKERNELS_OVERLAP, position);
+  }
+  array_[arrays_++] = added;
+}
+
+Executor Call::executor(int32_t position, const normkernels_executor* given,
+                        int64_t elements_moved) {
+  const Executor serial = {1, nullptr, nullptr};
+  int32_t threads = 0;
+  if (given != nullptr) {
+    require(given->struct_size == sizeof(normkernels_executor) && given->num_threads >= 0,
+            NORMKERNELS_BAD_EXECUTOR, position);
+    threads = given->num_threads < kMaxThreads ? given->num_threads : kMaxThreads;
+  }
+  if (threads == 0) require(has_default_threads(), NORMKERNELS_BAD_NUM_THREADS, 0);
+  const int64_t bytes = elements_moved * element_bytes(), worth = bytes / kBytesPerThread;
+  if (!ok() || threads == 1 || worth <= 1) return serial;
+  const bool own = given == nullptr || given->run == nullptr;
+  if (own && in_openmp_region()) return serial;
+  if (threads == 0) threads = default_threads();
+  if (threads > worth) threads = static_cast<int32_t>(worth);
+  if (!own) {
+    // Beside an executor's, and from inside its tasks, others run serially: the processors are its.
+    under_way_.begin(kMaxThreads);
+    return {threads, run_callers, const_cast<normkernels_executor*>(given)};
+  }
+  if (threads > 1) {
+    const int32_t left = threads - under_way_.begin(1);
+    threads = left > 1 ? left : 1;
+  }
+  share_ = {threads, bytes >= kBytesWorthWaking};
+  return {threads, run_own, &share_};
+}
+
+normkernels_status Call::fill(std::initializer_list<Fill> outputs) const {
+  for (const Fill& output : outputs) {
+    if (output.p == nullptr) continue;
+    if (dtype_ == NORMKERNELS_F64) {
+      fill_with(static_cast<double*>(output.p), output.n, output.value);
+    } else {
+      fill_with(static_cast<float*>(output.p), output.n, output.value);
+    }
+  }
+  return NORMKERNELS_OK;
+}
+
+const Kernels* Call::kernels() {
+  if (!ok()) return nullptr;
+  const Isa* isa = active_isa(&status_);
+  if (isa == nullptr) return nullptr;
+  return dtype_ == NORMKERNELS_F64 ? isa->f64 : isa->f32;
+}
+
+}  // namespace normkernels

@@ -1,0 +1,161 @@
+// The start of every public function: what its arguments must be, then the kernels and the threads
+// to run them with.
+//
+// Positions count from 1 in the C parameter list, as normkernels_status reports them.
+#ifndef NORMKERNELS_API_CALL_H_
+#define NORMKERNELS_API_CALL_H_
+
+#include <initializer_list>
+
+#include "host/cache.h"
+#include "host/isa.h"
+#include "host/thread_pool.h"
+#include "normkernels/normkernels.h"
+#include "table.h"
+
+namespace normkernels {
+
+class Call {
+ public:
+  explicit Call(normkernels_dtype dtype) : dtype_(dtype) {
+    if (dtype != NORMKERNELS_F32 && dtype != NORMKERNELS_F64) fail(NORMKERNELS_BAD_DTYPE, 1);
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  bool ok() const { return status_ == NORMKERNELS_OK; }
+  normkernels_status status() const { return status_; }
+
+  // An order, its position.
+  void order(int32_t position, normkernels_order order) {
+    if (order != NORMKERNELS_NCHW && order != NORMKERNELS_NHWC)
+      fail(NORMKERNELS_BAD_ORDER, position);
+  }
+
+  // The number of elements in an array of these extents, which must be addressable; 0 if that is
+  // refused. `position` is that of the first extent.
+  template <class... Extents>
+  int64_t elements(int32_t position, Extents... extents) {
+    (require(extents >= 0, NORMKERNELS_BAD_EXTENT, position++), ...);
+    const int64_t n = product(extents...);
+    require(n <= kMostElements, NORMKERNELS_BAD_EXTENT, position - 1);
+    return ok() ? n : 0;
+  }
+
+  // The same of extents that `elements` has seen: without others among them that are 0, they may
+  // be too many for an array, which is refused where there is one.
+  template <class... Extents>
+  int64_t elements_of(Extents... extents) const {
+    return ok() ? product(extents...) : 0;
+  }
+
+  void epsilon(int32_t position, double epsilon) {
+    require(epsilon >= 0 && epsilon - epsilon == 0, NORMKERNELS_BAD_EPSILON, position);
+  }
+  void finite(int32_t position, double value) {
+    require(value - value == 0, NORMKERNELS_BAD_SCALAR, position);
+  }
+  void at_least_one(int32_t position, int64_t size) {
+    require(size >= 1, NORMKERNELS_BAD_SIZE, position);
+  }
+
+  // Arrays of n elements. Outputs after all inputs: each is compared with every array before it.
+  void input(int32_t position, const void* p, int64_t n) { add(position, p, n, false, kNone); }
+  void optional_input(int32_t position, const void* p, int64_t n) {
+    if (p != nullptr) add(position, p, n, false, kNone);
+  }
+  // `in_place`: positions of the inputs that the output may be.
+  void output(int32_t position, const void* p, int64_t n, int32_t in_place = kNone,
+              int32_t or_in_place = kNone) {
+    add(position, p, n, true, in_place, or_in_place);
+  }
+  void optional_output(int32_t position, const void* p, int64_t n) {
+    if (p != nullptr) add(position, p, n, true, kNone);
+  }
+  void workspace(int32_t position, const void* p, size_t bytes) {
+    require(bytes == 0 || reinterpret_cast<uintptr_t>(p) % kWorkspaceAlignment == 0,
+            NORMKERNELS_MISALIGNED, position);
+    add(position, p, static_cast<int64_t>(bytes) / element_bytes(), true, kNone);
+  }
+
+  // The executor for so much memory traffic, or work that takes as long: few bytes are not worth a
+  // second thread. Of its context this call is the owner.
+  Executor executor(int32_t position, const normkernels_executor* given, int64_t elements_moved);
+
+  // Whether an output of n elements is written past the caches: if it is large, and none of the
+  // inputs, which are in the cache when it is written.
+  bool stream(const void* out, int64_t n, const void* in, const void* or_in = nullptr) const {
+    return out != in && out != or_in && n >= stream_from_bytes() / element_bytes();
+  }
+
+  // The kernels of the instruction set in use; null if a check failed. They are not called without
+  // elements: the extents may then be of any size.
+  const Kernels* kernels();
+
+  // What a call without elements does instead: returns OK, each of these outputs (or null) all
+  // `value`.
+  struct Fill {
+    void* p;
+    int64_t n;
+    double value;
+  };
+  normkernels_status fill(std::initializer_list<Fill> outputs) const;
+
+ private:
+  static constexpr int32_t kNone = 0;
+  static constexpr uintptr_t kWorkspaceAlignment = 64;      // a cache line, a vector of AVX-512
+  static constexpr int64_t kMostElements = INT64_MAX / 64;  // sums of a few arrays' bytes fit, too
+  static constexpr int kMaxArrays = 14;
+
+  struct Array {
+    int32_t position;
+    uintptr_t begin, end;
+  };
+
+  // Of extents that are not negative; more than kMostElements if it is more than that.
+  template <class... Extents>
+  static int64_t product(Extents... extents) {
+    const bool empty = ((extents == 0) || ...);
+    if (empty) return 0;
+    int64_t n = 1;
+    bool fits = true;
+    ((fits = fits && !__builtin_mul_overflow(n, extents, &n)), ...);
+    return fits ? n : INT64_MAX;
+  }
+
+  int64_t element_bytes() const { return dtype_ == NORMKERNELS_F64 ? 8 : 4; }
+  void fail(normkernels_status kind, int32_t position) {
+    if (ok()) status_ = kind + position;
+  }
+  void require(bool holds, normkernels_status kind, int32_t position) {
+    if (!holds) fail(kind, position);
+  }
+  void add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
+           int32_t or_in_place = kNone);
+
+  normkernels_dtype dtype_;
+  normkernels_status status_ = NORMKERNELS_OK;
+  CallUnderWay under_way_;
+  Share share_ = {1, false};
+  int arrays_ = 0;
+  Array array_[kMaxArrays];
+};
+
+// The instance norm of an order. Planes of one element lie alike in both, and NCHW has a faster way
+// for them.
+inline const InstanceNormKernels* instance_norm_kernels(const Kernels* kernels,
+                                                        normkernels_order order, int64_t spatial) {
+  return order == NORMKERNELS_NHWC && spatial != 1 ? kernels->instance_norm_nhwc
+                                                   : kernels->instance_norm_nchw;
+}
+
+// Workspace queries answer 0 for what the function itself will refuse, and without elements.
+template <class Query>
+size_t workspace_bytes(Call& call, int64_t elements, Query&& query) {
+  const Kernels* kernels = call.kernels();
+  return kernels == nullptr || elements == 0 ? 0 : query(kernels);
+}
+
+}  // namespace normkernels
+
+#endif  // NORMKERNELS_API_CALL_H_

@@ -1,0 +1,114 @@
+// The C functions of local response norm: check every argument, then call the kernel.
+#include "api/call.h"
+
+using normkernels::Call;
+using normkernels::Executor;
+using normkernels::Kernels;
+using normkernels::workspace_bytes;
+
+namespace {
+
+// It takes so many times as long as the others move the same bytes: its roots.
+constexpr int64_t kLrnCost = 4;
+
+}  // namespace
+
+extern "C" {
+
+size_t normkernels_local_response_norm_workspace_bytes(normkernels_dtype dtype,
+                                                       normkernels_order order, int64_t n,
+                                                       int64_t c, int64_t spatial, int64_t size) {
+  Call call(dtype);
+  call.order(2, order);
+  const int64_t all = call.elements(3, n, c, spatial);
+  call.at_least_one(6, size);
+  return workspace_bytes(call, all, [&](auto* k) {
+    return k->local_response_norm->workspace({n, c, spatial}, order == NORMKERNELS_NHWC, size);
+  });
+}
+
+normkernels_status normkernels_local_response_norm_forward(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* x, int64_t size, double alpha, double beta, double bias, void* y, void* scale,
+    void* workspace, const normkernels_executor* executor) {
+  Call call(dtype);
+  call.order(2, order);
+  const int64_t all = call.elements(3, n, c, spatial);
+  call.input(6, x, all);
+  call.at_least_one(7, size);
+  call.finite(8, alpha);
+  call.finite(9, beta);
+  call.finite(10, bias);
+  call.output(11, y, all);
+  call.optional_output(12, scale, all);
+  if (call.ok()) {
+    call.workspace(
+        13, workspace,
+        normkernels_local_response_norm_workspace_bytes(dtype, order, n, c, spatial, size));
+  }
+  const Executor threads = call.executor(14, executor, kLrnCost * 2 * all);
+  const Kernels* kernels = call.kernels();
+  if (kernels == nullptr) return call.status();
+  if (all == 0) return NORMKERNELS_OK;
+  kernels->local_response_norm->forward({{n, c, spatial},
+                                         order == NORMKERNELS_NHWC,
+                                         size,
+                                         alpha,
+                                         beta,
+                                         bias,
+                                         nullptr,
+                                         x,
+                                         nullptr,
+                                         nullptr,
+                                         y,
+                                         scale,
+                                         nullptr,
+                                         workspace},
+                                        threads);
+  return NORMKERNELS_OK;
+}
+
+normkernels_status normkernels_local_response_norm_backward(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    const void* dy, const void* x, const void* y, const void* scale, int64_t size, double alpha,
+    double beta, double bias, void* dx, void* workspace, const normkernels_executor* executor) {
+  Call call(dtype);
+  call.order(2, order);
+  const int64_t all = call.elements(3, n, c, spatial);
+  call.input(6, dy, all);
+  call.input(7, x, all);
+  call.optional_input(8, y, all);
+  call.optional_input(9, scale, all);
+  call.at_least_one(10, size);
+  call.finite(11, alpha);
+  call.finite(12, beta);
+  call.finite(13, bias);
+  call.output(14, dx, all);
+  if (call.ok()) {
+    call.workspace(
+        15, workspace,
+        normkernels_local_response_norm_workspace_bytes(dtype, order, n, c, spatial, size));
+  }
+  const Executor threads = call.executor(16, executor, kLrnCost * 3 * all);
+  const Kernels* kernels = call.kernels();
+  if (kernels == nullptr) return call.status();
+  if (all == 0) return NORMKERNELS_OK;
+  kernels->local_response_norm->backward({{n, c, spatial},
+                                          order == NORMKERNELS_NHWC,
+                                          size,
+                                          alpha,
+                                          beta,
+                                          bias,
+                                          dy,
+                                          x,
+                                          y,
+                                          scale,
+                                          nullptr,
+                                          nullptr,
+                                          dx,
+                                          workspace},
+                                         threads);
+  return NORMKERNELS_OK;
+}
+
+}  // extern "C"

@@ -1,0 +1,19 @@
+// What the kernels' files offer to the table of their instruction set.
+#ifndef NORMKERNELS_ISA_TABLE_H_
+#define NORMKERNELS_ISA_TABLE_H_
+
+#include "table.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+
+extern const LayerNormKernels layer_norm_f32, layer_norm_f64;
+extern const InstanceNormKernels instance_norm_nchw_f32, instance_norm_nchw_f64;
+extern const InstanceNormKernels instance_norm_nhwc_f32, instance_norm_nhwc_f64;
+extern const LocalResponseNormKernels local_response_norm_f32, local_response_norm_f64;
+extern const StepKernels steps_f32, steps_f64;
+
+extern const Kernels kernels_f32, kernels_f64;
+
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_ISA_TABLE_H_

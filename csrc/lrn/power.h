@@ -1,0 +1,254 @@
+// s^-beta for local response norm: by square roots and divisions where beta allows it, else by
+// 2^(-beta log2 s).
+//
+// All of it is made of IEEE operations, so the bits are the same everywhere: no estimate
+// instructions, no libm.
+#ifndef NORMKERNELS_LRN_POWER_H_
+#define NORMKERNELS_LRN_POWER_H_
+
+#include "simd/loops.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+namespace {
+
+enum class Power { kZero, kHalf, kThreeQuarters, kOne, kGeneral };
+
+NORMKERNELS_INLINE Power power_for(double beta) {
+  return beta == 0      ? Power::kZero
+         : beta == 0.5  ? Power::kHalf
+         : beta == 0.75 ? Power::kThreeQuarters
+         : beta == 1    ? Power::kOne
+                        : Power::kGeneral;
+}
+
+template <Power P>
+struct PowerConstant {
+  static constexpr Power value = P;
+};
+
+template <class F>
+NORMKERNELS_INLINE auto with_power(double beta, F&& f) {
+  switch (power_for(beta)) {
+    case Power::kZero:
+      return f(PowerConstant<Power::kZero>{});
+    case Power::kHalf:
+      return f(PowerConstant<Power::kHalf>{});
+    case Power::kThreeQuarters:
+      return f(PowerConstant<Power::kThreeQuarters>{});
+    case Power::kOne:
+      return f(PowerConstant<Power::kOne>{});
+    default:
+      return f(PowerConstant<Power::kGeneral>{});
+  }
+}
+
+// Taylor series of atanh, times 2 / ln 2: log2((1 + z) / (1 - z)) = c z + sum_k kLog2[k] z^(2k+3),
+// |z| <= 0.172.
+constexpr double kLog2High = 0x1.71547652b82fep+1, kLog2Low = 0x1.777d0ffda0d24p-55;
+constexpr double kLog2[] = {0x1.ec709dc3a03fdp-1, 0x1.2776c50ef9bfep-1, 0x1.a61762a7aded9p-2,
+                            0x1.484b13d7c02a9p-2, 0x1.0c9a84994022dp-2, 0x1.c68f568d31760p-3,
+                            0x1.89f3b1694cffep-3, 0x1.5b9ac9b743f0dp-3, 0x1.3703c1f4d0ffep-3,
+                            0x1.1964ec6fc9491p-3, 0x1.00ecd7e080215p-3};
+// ln(2)^k / k!, for 2^f, |f| <= 0.5.
+constexpr double kExp2[] = {0x1.0000000000000p+0,  0x1.62e42fefa39efp-1,  0x1.ebfbdff82c58fp-3,
+                            0x1.c6b08d704a0c0p-5,  0x1.3b2ab6fba4e77p-7,  0x1.5d87fe78a6731p-10,
+                            0x1.430912f86c787p-13, 0x1.ffcbfc588b0c7p-17, 0x1.62c0223a5c824p-20,
+                            0x1.b5253d395e7c4p-24, 0x1.e4cf5158b8ecap-28, 0x1.e8cac7351bb25p-32,
+                            0x1.c3bd650fc2986p-36, 0x1.816193166d0f9p-40, 0x1.314964d5878a9p-44};
+
+// N vectors that go through the same operations side by side: a power is one long chain of
+// dependent operations, and the processor does not look far enough ahead to find the next by
+// itself.
+template <class T, int N>
+struct Group {
+  Vec<T> v[N];
+
+  template <class F>
+  static NORMKERNELS_INLINE Group from(F&& f) {
+    Group r;
+    unroll<N>([&](auto i) __attribute__((always_inline)) {
+      r.v[decltype(i)::value] = f(decltype(i)::value);
+    });
+    return r;
+  }
+  static NORMKERNELS_INLINE Group all(T a) {
+    return from([=](int) __attribute__((always_inline)) { return Vec<T>::all(a); });
+  }
+
+  friend NORMKERNELS_INLINE Group operator+(Group a, Group b) {
+    return from([&](int i) __attribute__((always_inline)) { return a.v[i] + b.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group operator-(Group a, Group b) {
+    return from([&](int i) __attribute__((always_inline)) { return a.v[i] - b.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group operator*(Group a, Group b) {
+    return from([&](int i) __attribute__((always_inline)) { return a.v[i] * b.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group operator/(Group a, Group b) {
+    return from([&](int i) __attribute__((always_inline)) { return a.v[i] / b.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group operator-(Group a) {
+    return from([&](int i) __attribute__((always_inline)) { return -a.v[i]; });
+  }
+  friend NORMKERNELS_INLINE Group multiply_add(Group a, Group b, Group c) {
+    return from([&](int i) __attribute__((always_inline)) {
+      return multiply_add(a.v[i], b.v[i], c.v[i]);
+    });
+  }
+  friend NORMKERNELS_INLINE Group fma(Group a, Group b, Group c) {
+    return from([&](int i) __attribute__((always_inline)) { return fma(a.v[i], b.v[i], c.v[i]); });
+  }
+  friend NORMKERNELS_INLINE Group sqrt(Group a) {
+    return from([&](int i) __attribute__((always_inline)) { return sqrt(a.v[i]); });
+  }
+};
+
+// The same elements as float64, in as many more vectors as that takes, and back: each rounded.
+template <class T>
+constexpr int kDoublesPer = sizeof(double) / sizeof(T);
+template <class T, int N>
+NORMKERNELS_INLINE Group<double, N * kDoublesPer<T>> to_double(Group<T, N> a) {
+  if constexpr (sizeof(T) == sizeof(double)) {
+    return a;
+  } else {
+    Group<double, 2 * N> r;
+    unroll<N>([&](auto index) __attribute__((always_inline)) {
+      constexpr int i = decltype(index)::value;
+      Vec<double> low, high;
+      widen(a.v[i], low, high);
+      r.v[2 * i] = low;
+      r.v[2 * i + 1] = high;
+    });
+    return r;
+  }
+}
+template <class T, int N>
+NORMKERNELS_INLINE Group<T, N / kDoublesPer<T>> from_double(Group<double, N> a) {
+  return Group<T, N / kDoublesPer<T>>::from([&](int i) __attribute__((always_inline)) {
+    if constexpr (sizeof(T) == sizeof(double)) {
+      return a.v[i];
+    } else {
+      return narrow(a.v[2 * i], a.v[2 * i + 1]);
+    }
+  });
+}
+
+// c[0] + x c[1] + ... + x^(M-1) c[M-1].
+template <int M, int N>
+NORMKERNELS_INLINE Group<double, N> polynomial(const double* c, Group<double, N> x) {
+  Group<double, N> sum = Group<double, N>::all(c[M - 1]);
+  unroll<M - 1>([&](auto k) __attribute__((always_inline)) {
+    sum = multiply_add(sum, x, Group<double, N>::all(c[M - 2 - decltype(k)::value]));
+  });
+  return sum;
+}
+
+// How many digits a power has to have: those of float32 (2^-31 of relative error), or those of
+// float64, for which log2 s is kept as hi + lo (2^-60), since the exponent multiplies its absolute
+// error by up to 700.
+template <class T>
+struct Digits;
+template <>
+struct Digits<float> {
+  static constexpr bool kExtended = false;
+  static constexpr int kLogTerms = 6, kExpTerms = 9;
+};
+template <>
+struct Digits<double> {
+  static constexpr bool kExtended = true;
+  static constexpr int kLogTerms = 11, kExpTerms = 15;
+};
+
+// s = 2^e m = 2^e (1 + z) / (1 - z) for normal s > 0.
+template <int N>
+struct Reduced {
+  using Numbers = Group<double, N>;
+  Numbers m, e, z;
+
+  static NORMKERNELS_INLINE Reduced of(Numbers s) {
+    using Word = Vec<uint64_t>;
+    constexpr uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kOffset = uint64_t{1024} << 52;
+    Word biased[N];
+    Reduced r;
+    r.m = Numbers::from([&](int i) __attribute__((always_inline)) {
+      const Word bits = bit_cast<Word>(s.v[i]);
+      // e + 1024, which is positive: the shift of a signed number is no AVX2 instruction.
+      biased[i] = {(bits.v - kRootHalf + kOffset) >> 52};
+      return bit_cast<Vec<double>>(Word{bits.v - ((biased[i].v - 1024) << 52)});
+    });
+    r.e = Numbers::from([&](int i) __attribute__((always_inline)) {
+            return bit_cast<Vec<double>>(biased[i] | Word::all(0x4330000000000000));
+          }) -
+          Numbers::all(0x1p52 + 1024);
+    const Numbers one = Numbers::all(1);
+    r.z = (r.m - one) / (r.m + one);
+    return r;
+  }
+};
+
+// log2 s, as hi + lo for float64.
+template <class T, int N>
+NORMKERNELS_INLINE void log2(const Reduced<N>& s, Group<double, N>& hi, Group<double, N>& lo) {
+  using Numbers = Group<double, N>;
+  const Numbers z = s.z, zz = z * z;
+  const Numbers series = polynomial<Digits<T>::kLogTerms>(kLog2, zz) * (zz * z);
+  const Numbers c = Numbers::all(kLog2High);
+  if constexpr (Digits<T>::kExtended) {
+    const Numbers one = Numbers::all(1);
+    const Numbers f = s.m - one, t = s.m + one, t_low = s.m - (t - one);
+    const Numbers z_low = multiply_add(-z, t_low, fma(-z, t, f)) / t;
+    const Numbers head = c * z;
+    const Numbers head_low = fma(c, z, -head) + Numbers::all(kLog2Low) * z + c * z_low;
+    hi = s.e + head;
+    lo = (head - (hi - s.e)) + (head_low + series);
+  } else {
+    hi = s.e + multiply_add(c, z, series);
+    lo = Numbers::all(0);
+  }
+}
+
+// 2^(hi + lo) for |hi| <= 1000.
+template <class T, int N>
+NORMKERNELS_INLINE Group<double, N> exp2(Group<double, N> hi, Group<double, N> lo) {
+  using Numbers = Group<double, N>;
+  const Numbers rounder = Numbers::all(0x1.8p52);
+  const Numbers shifted = hi + rounder;
+  const Numbers f = (hi - (shifted - rounder)) + lo;
+  const Numbers power = Numbers::from([&](int i) __attribute__((always_inline)) {
+    return bit_cast<Vec<double>>(
+        Vec<uint64_t>{(bit_cast<Vec<uint64_t>>(shifted.v[i]).v + 1023) << 52});
+  });
+  return polynomial<Digits<T>::kExpTerms>(kExp2, f) * power;
+}
+
+template <class T, int N>
+NORMKERNELS_INLINE Group<double, N> general_power(const Reduced<N>& s, double minus_beta) {
+  Group<double, N> hi, lo;
+  log2<T>(s, hi, lo);
+  const Group<double, N> b = Group<double, N>::all(minus_beta);
+  const Group<double, N> p = b * hi;
+  if constexpr (Digits<T>::kExtended) return exp2<T>(p, multiply_add(b, lo, fma(b, hi, -p)));
+  return exp2<T>(p, Group<double, N>::all(0));
+}
+
+// s^beta where square roots make it. Besides what beta makes of the error of s, x s^-beta has at
+// most 4.5 u of relative error: a root, half of that again, another root, the product and the
+// quotient.
+template <Power P, class T, int N>
+NORMKERNELS_INLINE Group<T, N> root_power(Group<T, N> s) {
+  if constexpr (P == Power::kHalf) {
+    return sqrt(s);
+  } else if constexpr (P == Power::kThreeQuarters) {
+    const Group<T, N> root = sqrt(s);
+    return root * sqrt(root);
+  } else if constexpr (P == Power::kOne) {
+    return s;
+  } else {
+    return Group<T, N>::all(1);
+  }
+}
+
+}  // namespace
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_LRN_POWER_H_

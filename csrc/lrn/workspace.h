@@ -1,0 +1,105 @@
+// The workspace of local response norm, and the tasks that share it.
+//
+// It is a number of slots, each of what a task needs. A task takes the first that is free, so no
+// more of them are touched, and stay in the caches, than there are threads.
+#ifndef NORMKERNELS_LRN_WORKSPACE_H_
+#define NORMKERNELS_LRN_WORKSPACE_H_
+
+#include "lrn/extraordinary.h"
+#include "lrn/turn.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+namespace {
+
+constexpr int64_t kMaxSlots = 64;
+// Tasks have at least so many elements (some microseconds' work), and at least a quarter of the
+// bytes of their slot.
+constexpr int64_t kTaskElements = 8192;
+
+// How the work on a tensor that has elements is laid out. The number of threads is not known here.
+template <class T>
+struct Plan {
+  Images shape;  // channels first
+  bool turned;
+  Images block;  // what goes through the buffers at a time: all of it, or what is turned
+  Window window;
+  Cut cut;               // of a block
+  uint64_t block_bytes;  // of a slot, for what is turned
+  uint64_t slot_bytes;
+  int64_t slots;
+
+  Plan(const Images& tensor, bool channels_last, int64_t size)
+      : shape(channels_first(tensor, channels_last)),
+        turned(should_turn(shape)),
+        block(turned ? turned_shape(shape) : shape),
+        window(window_of(block, size)),
+        cut(cut_of(block, size, sizeof(T))),
+        block_bytes(
+            turned ? rounded_up(static_cast<uint64_t>(kTurnedTensors * block.c * block.spatial) *
+                                sizeof(T))
+                   : 0) {
+    const uint64_t buffers = Buffers<T>::bytes(cut);
+    const uint64_t lines = Ring<T>::bytes(window);
+    slot_bytes = block_bytes + rounded_up(buffers > lines ? buffers : lines);
+    const uint64_t elements = static_cast<uint64_t>(shape.n * shape.c * shape.spatial);
+    const uint64_t least = slot_bytes / (4 * sizeof(T));
+    const uint64_t tasks = elements / (least > kTaskElements ? least : kTaskElements);
+    slots = tasks < 1 ? 1 : tasks < kMaxSlots ? static_cast<int64_t>(tasks) : kMaxSlots;
+    if (slots > units()) slots = units();
+  }
+
+  // What tasks are made of: strips, or blocks of pixels.
+  int64_t units() const {
+    return turned ? (shape.n + block.spatial - 1) / block.spatial : cut.strips;
+  }
+  uint64_t bytes() const { return static_cast<uint64_t>(slots) * slot_bytes; }
+
+ private:
+  // To whole cache lines.
+  static uint64_t rounded_up(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+};
+
+// Which slots are taken.
+class Slots {
+ public:
+  // There is always a free one: there are as many as tasks.
+  int take() {
+    uint64_t taken = __atomic_load_n(&taken_, __ATOMIC_RELAXED);
+    for (;;) {
+      const int slot = __builtin_ctzll(~taken);
+      if (__atomic_compare_exchange_n(&taken_, &taken, taken | uint64_t{1} << slot, true,
+                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        return slot;
+      }
+    }
+  }
+  void give_back(int slot) {
+    __atomic_fetch_and(&taken_, ~(uint64_t{1} << slot), __ATOMIC_RELEASE);
+  }
+
+ private:
+  uint64_t taken_ = 0;
+};
+
+// f(first unit, last unit, memory) for all units, memory being a slot's.
+template <class T, class F>
+NORMKERNELS_INLINE void for_each_span(const Plan<T>& plan, void* workspace,
+                                      const Executor& executor, F&& f) {
+  const int64_t units = plan.units(), wanted = 8 * int64_t{executor.threads};
+  if (executor.threads <= 1) return f(0, units, static_cast<char*>(workspace));
+  const int64_t tasks = wanted < plan.slots ? wanted : plan.slots;
+  const int64_t each = (units + tasks - 1) / tasks;
+  Slots slots;
+  for_each_task(executor, (units + each - 1) / each, [&](int64_t task) {
+    const int64_t first = task * each;
+    const int slot = slots.take();
+    f(first, first + each < units ? first + each : units,
+      static_cast<char*>(workspace) + static_cast<uint64_t>(slot) * plan.slot_bytes);
+    slots.give_back(slot);
+  });
+}
+
+}  // namespace
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_LRN_WORKSPACE_H_

@@ -1,0 +1,166 @@
+// The backward of one normalised row: its two means, and the constants of the sweep that writes dx.
+// Shared by layer norm and instance norm in NCHW.
+//
+// With xhat_i = (x_i - mean) rstd, g = dy gamma and y_i = xhat_i gamma_i + beta_i, the chain rule
+// through mean and rstd, whose derivatives by x_j are 1/n and -rstd^2 xhat_j / n, gives
+//
+//   dx_j = sum_i g_i dxhat_i/dx_j,   dxhat_i/dx_j = rstd ([i = j] - 1/n - xhat_i xhat_j / n)
+//        = rstd (g_j - mean(g) - xhat_j mean(g xhat)).
+//
+// x enters only as x - mean, so an offset costs no digit.
+#ifndef NORMKERNELS_NORM_ROW_GRADIENT_H_
+#define NORMKERNELS_NORM_ROW_GRADIENT_H_
+
+#include "norm/row_norm.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+namespace {
+
+// Rows as the backward's sums read them.
+template <class T>
+struct GradientRows {
+  Rows<const T> dy, x;
+  Parameter<T> gamma;
+
+  NORMKERNELS_INLINE GradientRows at(int64_t row, int64_t column) const {
+    return {dy.at(row, column), x.at(row, column), gamma.from(column)};
+  }
+};
+
+// The sums of g xhat, g and xhat of `rows` rows of n elements, no more than a chunk, or than
+// kLanes; into sums[0..3][row], a vector of rows at a time.
+template <class T, int kLanes>
+__attribute__((noinline)) void short_row_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
+                                              const Factors<T>& factors, Columns sums) {
+  constexpr int W = Vec<double>::kLanes;
+  for (int64_t begin = 0; begin < rows; begin += W) {
+    Vec<double> of_row[3][W];
+    for (int64_t i = begin; i < begin + W; ++i) {
+      if (i >= rows) {
+        for (auto& sum : of_row) sum[i - begin] = Vec<double>::zero();
+        continue;
+      }
+      const T *dy = r.dy[i], *x = r.x[i];
+      const Parameter<T> gamma = r.gamma;
+      const Standardise<T> standardise(factors.standard(i));
+      const LaneSums<3> row = sum_chunk<T, 3, kLanes>(
+          n, [=](Vec<T>(&acc)[3], int64_t at, auto lanes) __attribute__((always_inline)) {
+            const Vec<T> g = load(dy + at, lanes) * load(gamma.at(at), lanes);
+            const Vec<T> xhat = first(standardise(load(x + at, lanes)), lanes);
+            acc[0] = multiply_add(g, xhat, acc[0]);
+            acc[1] = acc[1] + g;
+            acc[2] = acc[2] + xhat;
+          });
+      for (int k = 0; k < 3; ++k) of_row[k][i - begin] = row.v[k];
+    }
+    for (int k = 0; k < 3; ++k) store(sums[k] + begin, fold_rows(of_row[k]));
+  }
+}
+
+// The same over a long row, with factors of its own: chunks within spans, spans in index order.
+template <class T>
+__attribute__((noinline)) void long_row_sums(const GradientRows<T>& row, int64_t n,
+                                             const Factors<T>& factors, const Executor& executor,
+                                             double (&all)[3]) {
+  double of_span[kMaxSpans][3];
+  const int64_t span = span_of(n);
+  for_each_span(n, executor, [&](int64_t first, int64_t stop) {
+    double sums[3] = {0, 0, 0};
+    for (int64_t begin = first; begin < stop; begin += kChunk) {
+      const int64_t count = stop - begin < kChunk ? stop - begin : kChunk;
+      double chunk[3][Vec<double>::kLanes];
+      short_row_sums<T, kSumLanes>(row.at(0, begin), 1, count, factors,
+                                   {chunk[0], Vec<double>::kLanes});
+      for (int k = 0; k < 3; ++k) sums[k] += chunk[k][0];
+    }
+    memcpy(of_span[first / span], sums, sizeof(sums));
+  });
+  for (double& sum : all) sum = 0;
+  for (int64_t i = 0; i < spans_in(n); ++i) {
+    for (int k = 0; k < 3; ++k) all[k] += of_span[i][k];
+  }
+}
+
+// The same of `rows` rows, no more than kRowsTogether. Reads dy and x once. `executor` shares a
+// single long row.
+template <class T>
+NORMKERNELS_INLINE void gradient_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
+                                      const Factors<T>& factors, const Executor& executor,
+                                      Columns sums) {
+  if (n <= kFoldedLanes) return short_row_sums<T, kFoldedLanes>(r, rows, n, factors, sums);
+  if (n <= kChunk) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
+  for (int64_t i = 0; i < rows; ++i) {
+    double all[3];
+    long_row_sums(r.at(i, 0), n, factors.from(i), executor, all);
+    for (int k = 0; k < 3; ++k) sums[k][i] = all[k];
+  }
+}
+
+// The rest of a backward's factors, for rows or columns [0, n) of `count` elements, from the sums
+// of g xhat, g and xhat. factor_of(j, lanes): 1 / sigma, and gamma where it is one per row. The
+// sums of g xhat and g as the parameters' gradients need them are added to gx and g, if wanted.
+template <class T, class FactorOf>
+NORMKERNELS_INLINE void set_all_gradients(Columns sums, int64_t count, int64_t n,
+                                          const Factors<T>& f, FactorOf&& factor_of, double* gx,
+                                          double* g) {
+  for_each_vector<double, 1>(
+      n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Vec<double> of_row[3] = {load(sums[0] + j, lanes), load(sums[1] + j, lanes),
+                                       load(sums[2] + j, lanes)};
+        const RowSums own = set_gradient(f, j, of_row, count, factor_of(j, lanes));
+        if (gx == nullptr) return;
+        store(gx + j, load(gx + j, lanes) + own.gx, lanes);
+        store(g + j, load(g + j, lanes) + own.g, lanes);
+      });
+}
+
+// dx of a vector, from g and xhat, which are also what dgamma is made of.
+template <class T>
+struct Gradient {
+  Vec<T> mean_g, mean_gx, factor;
+
+  explicit NORMKERNELS_INLINE Gradient(const RowGradient<T>& row)
+      : mean_g(Vec<T>::all(row.mean_g)),
+        mean_gx(Vec<T>::all(row.mean_gx)),
+        factor(Vec<T>::all(row.factor)) {}
+
+  // Of a row of one element per lane.
+  template <class Lanes>
+  NORMKERNELS_INLINE Gradient(const Factors<T>& f, int64_t i, Lanes lanes)
+      : mean_g(load(f[Factors<T>::kMeanG] + i, lanes)),
+        mean_gx(load(f[Factors<T>::kMeanGx] + i, lanes)),
+        factor(load(f[Factors<T>::kFactor] + i, lanes)) {}
+
+  NORMKERNELS_INLINE Vec<T> operator()(Vec<T> g, Vec<T> xhat) const {
+    return multiply_add(-xhat, mean_gx, g - mean_g) * factor;
+  }
+};
+
+// Sums over the images of a batch: images are gathered into at most kMaxImageBlocks blocks, each
+// with its float64 sums per channel, and the blocks added in index order. How many images a block
+// has depends on n alone.
+constexpr int64_t kMaxImageBlocks = 32;
+
+NORMKERNELS_INLINE int64_t images_per_block(int64_t n) {
+  return n <= kMaxImageBlocks ? 1 : (n + kMaxImageBlocks - 1) / kMaxImageBlocks;
+}
+NORMKERNELS_INLINE int64_t image_blocks(int64_t n) {
+  return (n + images_per_block(n) - 1) / images_per_block(n);
+}
+
+// out[j] = sum over the blocks b of sums[b * stride + j], in index order; out may be null.
+template <class T>
+void add_blocks(const double* sums, int64_t blocks, int64_t stride, int64_t n, T* out) {
+  if (out == nullptr) return;
+  for_each_vector<double>(
+      n, [=](int64_t j, auto lanes) __attribute__((always_inline)) {
+        Vec<double> total = Vec<double>::zero();
+        for (int64_t b = 0; b < blocks; ++b) total = total + load(sums + b * stride + j, lanes);
+        store_rounded(out + j, total, lanes);
+      });
+}
+
+}  // namespace
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_NORM_ROW_GRADIENT_H_

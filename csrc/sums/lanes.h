@@ -1,0 +1,118 @@
+// Canonical sums along a row: the order of the additions is part of the result, so it is fixed here
+// once and for all.
+//
+// - lane: 64 of them, lane = index mod 64. At the end they are folded by halves: lane i and
+//   i + 32, then i and i + 16, until one is left.
+// - chunk: kChunk = 4096 elements of a row. Chunks are combined in index order.
+//
+// Vectors of 2 to 16 lanes all do exactly this, and a lane that a short row leaves empty adds an
+// exact zero. What statistics depend on is summed in twice the precision of the data (moments.h).
+// The sums of gradients, whose terms are rounded anyway, are summed in the compute type, by
+// Blanchard, Higham and Mary's blocks:
+//
+// - block: kBlock = 1024 elements of a chunk, at most 16 additions one after the other in a lane;
+//   64 lanes folded to 16 in the compute type, and these added, in float64, to those of the chunk.
+//
+// The error of a sum of terms t is then at most (16 + 2) u sum|t|.
+#ifndef NORMKERNELS_SUMS_LANES_H_
+#define NORMKERNELS_SUMS_LANES_H_
+
+#include "simd/loops.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+namespace {
+
+constexpr int kSumLanes = 64;
+constexpr int kFoldedLanes = 16;
+constexpr int64_t kBlock = 1024;
+constexpr int64_t kChunk = 4096;
+
+// v[0] + v[1] + ..., by halves: vector i and i + N / 2, until one is left.
+template <class V, int N>
+NORMKERNELS_INLINE V sum_by_halves(const V (&v)[N]) {
+  if constexpr (N == 1) {
+    return v[0];
+  } else {
+    V half[N / 2];
+#pragma GCC unroll 16
+    for (int i = 0; i < N / 2; ++i) half[i] = v[i] + v[i + N / 2];
+    return sum_by_halves(half);
+  }
+}
+
+// sums + a, widened.
+NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<float> a) {
+  Vec<double> low, high;
+  widen(a, low, high);
+  sums[0] = sums[0] + low;
+  sums[1] = sums[1] + high;
+}
+NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<double> a) { sums[0] = sums[0] + a; }
+
+// K sums, each still to be folded.
+template <int K>
+struct LaneSums {
+  Vec<double> v[K];
+};
+
+// The K sums of n elements, no more than kChunk, or than kLanes, which is then kSumLanes or, for
+// short rows, less; but for the fold of the last lanes, which serves several rows at a time.
+// term(acc, i, lanes) adds the terms of the vector from element i on to acc[0..K); lanes is Full,
+// or how many of its lanes exist (the others must add zero).
+//
+// 64 lanes of three sums need 24 registers on AVX2, which has 16: a block, which sits in L1, is
+// swept twice, over half the lanes each time.
+template <class T, int K, int kLanes, class Term>
+NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term) {
+  constexpr int W = Vec<T>::kLanes, kVectors = kLanes / W, kMostLive = 4;
+  constexpr int kLive = kVectors < kMostLive ? kVectors : kMostLive;
+  constexpr int kFoldedVectors = kFoldedLanes / W, kDoubles = kFoldedLanes / Vec<double>::kLanes;
+  Vec<double> folded[K][kDoubles];  // an initialiser would be a string instruction
+#pragma GCC unroll 64
+  for (int k = 0; k < K * kDoubles; ++k) folded[k / kDoubles][k % kDoubles] = Vec<double>::zero();
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t end = n - begin < kBlock ? n : begin + kBlock;
+    Vec<T> lanes[K][kVectors];
+    for (int first = 0; first < kVectors; first += kLive) {
+      Vec<T> acc[kLive][K] = {};
+      int64_t i = begin + first * W;
+      for (; i - first * W + kLanes <= end; i += kLanes) {
+#pragma GCC unroll 16
+        for (int j = 0; j < kLive; ++j) term(acc[j], i + j * W, Full{});
+      }
+#pragma GCC unroll 16
+      for (int j = 0; j < kLive; ++j, i += W) {
+        if (end - i >= W) {
+          term(acc[j], i, Full{});
+        } else if (end - i > 0) {
+          term(acc[j], i, static_cast<int>(end - i));
+        }
+      }
+#pragma GCC unroll 16
+      for (int j = 0; j < kLive; ++j) {
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k) lanes[k][first + j] = acc[j][k];
+      }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kFoldedVectors; ++i) {
+        Vec<T> of_lane[kVectors / kFoldedVectors];
+#pragma GCC unroll 16
+        for (int j = 0; j < kVectors / kFoldedVectors; ++j)
+          of_lane[j] = lanes[k][i + j * kFoldedVectors];
+        add_widened(&folded[k][i * kDoubles / kFoldedVectors], sum_by_halves(of_lane));
+      }
+    }
+  }
+  LaneSums<K> sums;
+#pragma GCC unroll 4
+  for (int k = 0; k < K; ++k) sums.v[k] = sum_by_halves(folded[k]);
+  return sums;
+}
+
+}  // namespace
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_SUMS_LANES_H_

@@ -1,0 +1,216 @@
+// Mean and sum of squared deviations, in twice the precision of the data and in one sweep.
+//
+// With d = x - pivot, where the pivot is one of the elements x:
+//
+//   mean = pivot + sum(d) / n        m2 = sum (x - mean)^2 = sum(d^2) - sum(d)^2 / n
+//
+// The subtraction cancels, but the pivot bounds by how much: (mean - pivot)^2 is one of the n terms
+// of m2, so sum(d)^2 / n <= n m2. With n <= kChunk = 2^12 elements about one pivot and 2^8
+// additions in a row, m2 keeps 53 - 12 - 8 digits of float64: more than enough for float32. For
+// float64 data it is the same with the 106 digits of a pair. The mean is always kept as a pair,
+// because a deviation may be far smaller than the last digit of a rounded mean.
+//
+// The order of the additions is that of lanes.h, with 16 lanes: lane = index mod 16, folded by
+// halves; chunks merged in index order. More lanes would not fit the registers of AVX2.
+#ifndef NORMKERNELS_SUMS_MOMENTS_H_
+#define NORMKERNELS_SUMS_MOMENTS_H_
+
+#include "sums/lanes.h"
+#include "sums/wide.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+namespace {
+
+constexpr int kMomentLanes = 16;
+
+// Of `count` elements. V is double for a row, Vec<double> for one column per lane.
+template <class T, class V>
+struct Moments {
+  double count;
+  Pair<V> mean;
+  Wide<T, V> m2;
+};
+
+// Sums of d and d^2.
+template <class T, class V>
+struct CentredSums {
+  Wide<T, V> d, squares;
+
+  NORMKERNELS_INLINE void add(V x, V pivot) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      const V difference = x - pivot;
+      d = d + difference;
+      squares = multiply_add(difference, difference, squares);
+    } else {
+      const Pair<V> difference = two_sum(x, -pivot);
+      Pair<V> square = two_product(difference.hi, difference.hi);
+      square.lo = square.lo + splat<V>(2) * difference.hi * difference.lo;
+      d = accumulated(d, difference);
+      squares = accumulated(squares, square);
+    }
+  }
+
+  NORMKERNELS_INLINE Moments<T, V> about(V pivot, double count) const {
+    const V n = splat<V>(count);
+    const Wide<T, V> shift = d / n;
+    return {count, Pair<V>{pivot, splat<V>(0)} + shift, squares + -(d * shift)};
+  }
+};
+
+// Chan, Golub and LeVeque's merge. NaN stays NaN.
+template <class T, class V>
+NORMKERNELS_INLINE Moments<T, V> merge(const Moments<T, V>& a, const Moments<T, V>& b) {
+  if (a.count == 0) return b;
+  if (b.count == 0) return a;
+  const double count = a.count + b.count;
+  const Wide<T, V> delta = widened<T>(b.mean - a.mean);
+  const Wide<T, V> share = widened<T>(splat<V>(b.count)) / splat<V>(count);
+  return {count, a.mean + delta * share,
+          (a.m2 + b.m2) + delta * delta * (share * splat<V>(a.count))};
+}
+
+// Whether sums of squares of T can leave float64's range: then a row is multiplied by a power of
+// two, `scale`, which is exact.
+template <class T>
+constexpr bool kNeedsScale = sizeof(T) == sizeof(double);
+
+template <class T, class Lanes>
+NORMKERNELS_INLINE Vec<double> load_scaled(const T* p, Vec<double> scale, Lanes lanes) {
+  const Vec<double> x = load_widened(p, lanes);
+  if constexpr (kNeedsScale<T>) return x * scale;
+  return x;
+}
+
+// What a sweep of sums does beside it: operator()(i) once for the kMomentLanes elements from i on,
+// where there are so many left, and at its end finish(). Sums are bound by
+// arithmetic, what comes before and after them by memory, so one goes on in the shadow of the
+// other.
+
+// Asks for what it will read itself: the processor's own prefetcher stops at the end of a page.
+template <class T>
+struct Ahead {
+  const T* p;
+
+  NORMKERNELS_INLINE void operator()(int64_t i) const {
+    prefetch_lines<kMomentLanes>(p + i + kLead<T>);
+  }
+  NORMKERNELS_INLINE void finish() const {}
+};
+
+// Sums about a pivot over scale * x[0..n), n <= kChunk, but for the fold of the last lanes, which
+// serves several rows at a time.
+template <class T, class Beside>
+__attribute__((noinline)) CentredSums<T, Vec<double>> chunk_sums(const T* x, int64_t n,
+                                                                 double scale_value,
+                                                                 double pivot_value,
+                                                                 const Beside& beside_in) {
+  using V = Vec<double>;
+  constexpr int W = V::kLanes, kVectors = kMomentLanes / W;
+  const V pivot = V::all(pivot_value), scale = V::all(scale_value);
+  const Beside beside = beside_in;  // in registers, which a store cannot have changed
+  CentredSums<T, V> sums[kVectors] = {};
+  int64_t i = 0;
+  for (; i + kMomentLanes <= n; i += kMomentLanes) {
+    beside(i);
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j)
+      sums[j].add(load_scaled(x + i + j * W, scale, Full{}), pivot);
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j, i += W) {
+    if (n - i >= W) {
+      sums[j].add(load_scaled(x + i, scale, Full{}), pivot);
+    } else if (n - i > 0) {
+      const int left = static_cast<int>(n - i);
+      sums[j].add(load_scaled(x + i, scale, left), first(pivot, left));
+    }
+  }
+  beside.finish();
+  if (n <= W)
+    return sums[0];  // the others are zeros, which change no bit of what they are added to
+  Wide<T, V> d[kVectors], squares[kVectors];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j) d[j] = sums[j].d, squares[j] = sums[j].squares;
+  return {sum_by_halves(d), sum_by_halves(squares)};
+}
+
+template <class T>
+NORMKERNELS_INLINE double scaled(T x, double scale) {
+  return kNeedsScale<T> ? static_cast<double>(x) * scale : static_cast<double>(x);
+}
+
+// The moments of scale * x[0..n), n <= kChunk.
+template <class T>
+NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale) {
+  const double pivot = scaled(x[0], scale);
+  const CentredSums<T, Vec<double>> sums = chunk_sums(x, n, scale, pivot, Ahead<T>{x});
+  const CentredSums<T, double> all = {fold(sums.d), fold(sums.squares)};
+  return all.about(pivot, static_cast<double>(n));
+}
+
+// Moments of the chunks that begin in [begin, end), merged in index order.
+template <class T>
+NORMKERNELS_INLINE Moments<T, double> range_moments(const T* x, int64_t begin, int64_t end,
+                                                    double scale) {
+  Moments<T, double> all = {};
+  for (int64_t i = begin; i < end; i += kChunk) {
+    all = merge(all, chunk_moments(x + i, end - i < kChunk ? end - i : kChunk, scale));
+  }
+  return all;
+}
+
+// ---- Tables of moments --------------------------------------------------------------
+
+// Some float64 values per row or column: sums, or the numbers that moments are made of.
+struct Columns {
+  double* p;
+  int64_t stride;
+
+  NORMKERNELS_INLINE double* operator[](int k) const { return p + k * stride; }
+  NORMKERNELS_INLINE Columns from(int64_t column) const { return {p + column, stride}; }
+};
+
+constexpr int kColumnFields = 4;
+
+// A vector of moments, kept as mean.hi, mean.lo and m2 (hi and lo).
+template <class T, class Lanes>
+NORMKERNELS_INLINE Moments<T, Vec<double>> load_moments(Columns from, int64_t j, double count,
+                                                        Lanes lanes) {
+  const Pair<Vec<double>> mean = {load(from[0] + j, lanes), load(from[1] + j, lanes)};
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return {count, mean, load(from[2] + j, lanes)};
+  } else {
+    return {count, mean, {load(from[2] + j, lanes), load(from[3] + j, lanes)}};
+  }
+}
+
+template <class T, class Lanes>
+NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, Columns to, int64_t j,
+                                      Lanes lanes) {
+  store(to[0] + j, m.mean.hi, lanes);
+  store(to[1] + j, m.mean.lo, lanes);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    store(to[2] + j, m.m2, lanes);
+  } else {
+    store(to[2] + j, m.m2.hi, lanes);
+    store(to[3] + j, m.m2.lo, lanes);
+  }
+}
+
+// One row's.
+template <class T>
+NORMKERNELS_INLINE void store_moments(const Moments<T, double>& m, Columns to, int64_t j) {
+  to[0][j] = m.mean.hi;
+  to[1][j] = m.mean.lo;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    to[2][j] = m.m2;
+  } else {
+    to[2][j] = m.m2.hi;
+    to[3][j] = m.m2.lo;
+  }
+}
+
+}  // namespace
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_SUMS_MOMENTS_H_

@@ -1,0 +1,181 @@
+// The list of kernels is the type of the table: function pointers, per instruction set and dtype.
+//
+// Pointers are void here: the kernels know their element type, the caller has checked everything.
+// nullptr means what it means in normkernels.h, where every argument is described, and extents have
+// its names: n images, c channels, `spatial` positions; `rows` of `cols`.
+#ifndef NORMKERNELS_TABLE_H_
+#define NORMKERNELS_TABLE_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "host/parallel.h"
+
+namespace normkernels {
+
+struct Matrix {
+  int64_t rows, cols;
+};
+
+struct Images {
+  int64_t n, c, spatial;
+};
+
+// stream: whether y or dx is so large, and no input, that it is written past the caches.
+struct LayerNormForward {
+  Matrix shape;
+  const void *x, *gamma, *beta;
+  double epsilon;
+  void *y, *mean, *sigma;
+  bool stream;
+};
+
+struct LayerNormBackward {
+  Matrix shape;
+  const void *dy, *x, *mean, *sigma, *gamma;
+  void *dx, *dgamma, *dbeta, *workspace;
+  bool stream;
+};
+
+struct InstanceNormForward {
+  Images shape;
+  const void *x, *scale, *bias;
+  double epsilon;
+  void *y, *mean, *inv_std, *workspace;
+  bool stream;
+};
+
+// Also the forward at the same time: y, and the statistics into mean_out and inv_std_out.
+struct InstanceNormBackward {
+  Images shape;
+  const void *dy, *x, *scale, *bias, *mean, *inv_std;
+  double epsilon;
+  void *y, *mean_out, *inv_std_out, *dx, *dscale, *dbias, *workspace;
+  bool stream;
+};
+
+struct LocalResponseNorm {
+  Images shape;
+  bool channels_last;
+  int64_t size;
+  double alpha, beta, bias;
+  const void *dy, *x, *y_in, *scale_in;  // x alone in the forward
+  void *y, *scale;                       // forward
+  void* dx;                              // backward
+  void* workspace;
+};
+
+struct SigmaAndFusedParams {
+  int64_t rows;
+  double epsilon;
+  const void *mean, *var;
+  void *sigma, *scale, *bias;
+};
+
+struct LayerNormFusedParams {
+  Matrix shape;
+  const void *mean, *sigma, *ds, *db;
+  void *rstd, *x_scale, *bias, *g_scale;
+};
+
+struct InstanceNormFusedParams {
+  int64_t n, c;
+  const void *mean, *rstd, *gamma, *beta;
+  void *scale, *bias;
+};
+
+struct InstanceNormGammaBeta {
+  int64_t n, c;
+  const void *ds, *db, *mean, *rstd;
+  void *dgamma, *dbeta;
+};
+
+// y = (x * scale[i] + bias[i]) * gamma[j] + beta[j] over row i and column j; each pair may be null.
+struct ApplyForward {
+  Matrix shape;
+  const void *x, *scale, *bias, *gamma, *beta;
+  void* y;
+};
+
+// dx = dy * gamma[j] * dy_scale[i] + x * x_scale[i] + bias[i].
+struct ApplyBackward {
+  Matrix shape;
+  const void *dy, *x, *gamma, *dy_scale, *x_scale, *bias;
+  void* dx;
+};
+
+// The same with the coefficients of instance norm, which follow from these [n, c].
+struct InstanceNormApplyBackward {
+  Images shape;
+  bool channels_last;
+  const void *dy, *x, *mean, *rstd, *gamma, *ds, *db;
+  void* dx;
+};
+
+// ds = sum dy * x * gamma, db = sum dy * gamma, along rows.
+struct InternalGradients {
+  Matrix shape;
+  const void *dy, *x, *gamma;
+  void *dyx, *ds, *db;
+};
+
+// The same down the columns (without gamma), for each of n images of [spatial, c].
+struct InternalGradientsChannelsLast {
+  Images shape;
+  const void *dy, *x;
+  void *ds, *db;
+};
+
+// dgamma[j] = sum_i dyx * rstd[i] + dy * g_scale[i], dbeta[j] = sum_i dy.
+struct GammaBeta {
+  Matrix shape;
+  const void *dyx, *dy, *rstd, *g_scale;
+  void *dgamma, *dbeta;
+};
+
+template <class Arguments>
+using Kernel = void (*)(const Arguments&, const Executor&);
+
+struct LayerNormKernels {
+  Kernel<LayerNormForward> forward;
+  Kernel<LayerNormBackward> backward;
+  size_t (*backward_workspace)(const Matrix&);
+};
+
+struct InstanceNormKernels {
+  Kernel<InstanceNormForward> forward;
+  Kernel<InstanceNormBackward> backward;
+  size_t (*forward_workspace)(const Images&);
+  size_t (*backward_workspace)(const Images&);
+};
+
+struct LocalResponseNormKernels {
+  Kernel<LocalResponseNorm> forward;
+  Kernel<LocalResponseNorm> backward;
+  size_t (*workspace)(const Images&, bool channels_last, int64_t size);
+};
+
+struct StepKernels {
+  Kernel<SigmaAndFusedParams> sigma_and_fused_params;
+  Kernel<LayerNormFusedParams> layer_norm_fused_params;
+  Kernel<InstanceNormFusedParams> instance_norm_fused_params;
+  Kernel<InstanceNormGammaBeta> instance_norm_gamma_beta;
+  Kernel<ApplyForward> apply_forward;
+  Kernel<ApplyBackward> apply_backward;
+  Kernel<InstanceNormApplyBackward> instance_norm_apply_backward;
+  Kernel<InternalGradients> internal_gradients;
+  Kernel<InternalGradientsChannelsLast> internal_gradients_channels_last;
+  Kernel<GammaBeta> gamma_beta;
+};
+
+struct Kernels {
+  const LayerNormKernels* layer_norm;
+  const InstanceNormKernels* instance_norm_nchw;
+  const InstanceNormKernels* instance_norm_nhwc;
+  const LocalResponseNormKernels* local_response_norm;
+  const StepKernels* steps;
+};
+
+}  // namespace normkernels
+
+#endif  // NORMKERNELS_TABLE_H_
