@@ -2,7 +2,8 @@
 // scale + bias, raw sums of dy x. What is computed per row or per channel is computed in float64
 // and rounded once.
 #include "isa_table.h"
-#include "norm/row_norm.h"
+#include "norm/parameter.h"
+#include "norm/rows.h"
 #include "sums/columns.h"
 #include "table.h"
 
@@ -194,7 +195,7 @@ void internal_gradients(const InternalGradients& a, const Executor& executor) {
     const T* x = static_cast<const T*>(a.x) + row * cols;
     double ds = 0, db = 0;
     for (int64_t begin = 0; begin < cols; begin += kChunk) {
-      const int64_t n = cols - begin < kChunk ? cols - begin : kChunk;
+      const int64_t n = smaller(kChunk, cols - begin);
       const LaneSums<2> sums = sum_chunk<T, 2, kSumLanes>(
           n, [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
             const int64_t at = begin + i;

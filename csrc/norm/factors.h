@@ -70,37 +70,37 @@ struct Factors {
 // infinite one: xhat is 0.
 template <class T>
 __attribute__((noinline)) void bring_into_range(double& scale, double& mean_hi, double& mean_lo,
-                                                double& inv_sigma) {
-  if (is_infinite(inv_sigma)) {
+                                                double& rstd) {
+  if (is_infinite(rstd)) {
     mean_hi = static_cast<double>(static_cast<T>(mean_hi));
     mean_lo = -1;  // shift = +0
-    inv_sigma = 0;
+    rstd = 0;
     return;
   }
-  const int wanted = exponent_of(__builtin_fabs(inv_sigma));
+  const int wanted = exponent_of(__builtin_fabs(rstd));
   const int room = Range<T>::kBias - 2 - exponent_of(__builtin_fabs(mean_hi));
   const double by = static_cast<double>(power_of_two<T>(wanted < room ? wanted : room));
   scale *= by;
   mean_hi *= by;
   mean_lo *= by;
-  inv_sigma /= by;
-  inv_sigma = inv_sigma > Range<T>::kMax ? Range<T>::kMax : inv_sigma;
+  rstd /= by;
+  rstd = rstd > Range<T>::kMax ? Range<T>::kMax : rstd;
 }
 
 // From the mean and 1 / sigma of scale * x.
 template <class T>
 NORMKERNELS_INLINE void set_standard(const Factors<T>& f, int64_t at, Vec<double> scale,
-                                     Pair<Vec<double>> mean, Vec<double> inv_sigma) {
+                                     Pair<Vec<double>> mean, Vec<double> rstd) {
   constexpr int kHalfOfRange = Range<T>::kBias / 2;
   const unsigned extraordinary =
-      lanes_outside(inv_sigma, Vec<double>::all(power_of_two<double>(-kHalfOfRange)),
+      lanes_outside(rstd, Vec<double>::all(power_of_two<double>(-kHalfOfRange)),
                     Vec<double>::all(power_of_two<double>(kHalfOfRange)));
   if (__builtin_expect(extraordinary != 0, 0)) {
     for (int i = 0; i < Vec<double>::kLanes; ++i) {
       if ((extraordinary >> i & 1) == 0) continue;
-      double s = scale.v[i], hi = mean.hi.v[i], lo = mean.lo.v[i], inverse = inv_sigma.v[i];
+      double s = scale.v[i], hi = mean.hi.v[i], lo = mean.lo.v[i], inverse = rstd.v[i];
       bring_into_range<T>(s, hi, lo, inverse);
-      scale.v[i] = s, mean.hi.v[i] = hi, mean.lo.v[i] = lo, inv_sigma.v[i] = inverse;
+      scale.v[i] = s, mean.hi.v[i] = hi, mean.lo.v[i] = lo, rstd.v[i] = inverse;
     }
   }
   using F = Factors<T>;
@@ -108,13 +108,13 @@ NORMKERNELS_INLINE void set_standard(const Factors<T>& f, int64_t at, Vec<double
   const Vec<double> rest = (mean.hi - centre) + mean.lo;
   f.set(F::kScale, at, scale);
   f.set(F::kCentre, at, centre);
-  f.set(F::kRstd, at, inv_sigma);
-  f.set(F::kShift, at, -rest * inv_sigma);
+  f.set(F::kRstd, at, rstd);
+  f.set(F::kShift, at, -rest * rstd);
 }
 
 // sigma = sqrt(var + epsilon); all three right to half a unit of float64's last place.
 struct Statistics {
-  Vec<double> mean, sigma, inv_sigma;
+  Vec<double> mean, sigma, rstd;
 };
 
 // a / scale, a power of two. Nearly every scale is 1, and a division takes longer than to see that.
@@ -132,9 +132,9 @@ NORMKERNELS_INLINE Statistics set_statistics(const Factors<T>& f, int64_t at,
   const V one = V::all(1), zero = V::zero();
   const Wide<T, V> var = m.count == 0 ? m.m2 : m.m2 / V::all(m.count);
   if constexpr (!kNeedsScale<T>) {
-    const V sigma = sqrt(var + V::all(epsilon)), inv_sigma = one / sigma;
-    set_standard(f, at, scale, m.mean, inv_sigma);
-    return {m.mean.hi, sigma, inv_sigma};
+    const V sigma = sqrt(var + V::all(epsilon)), rstd = one / sigma;
+    set_standard(f, at, scale, m.mean, rstd);
+    return {m.mean.hi, sigma, rstd};
   } else {
     const V root = V::all(sqrt(epsilon)), scaled_epsilon = V::all(epsilon) * scale * scale;
     const Wide<T, V> exact = sqrt(var + scaled_epsilon);
@@ -142,22 +142,22 @@ NORMKERNELS_INLINE Statistics set_statistics(const Factors<T>& f, int64_t at,
     const V nan_if_nan = var.hi - var.hi;
     const Wide<T, V> sigma = {select<double>(fits, exact.hi, root * scale + nan_if_nan),
                               select<double>(fits, exact.lo, zero)};
-    const V inv_sigma = select<double>(equal(sigma.hi, zero), V::all(__builtin_inf()),
-                                       (widened<T>(one) / sigma).hi);
-    set_standard(f, at, scale, m.mean, inv_sigma);
+    const V rstd = select<double>(equal(sigma.hi, zero), V::all(__builtin_inf()),
+                                  (widened<T>(one) / sigma).hi);
+    set_standard(f, at, scale, m.mean, rstd);
     // Scaled down to nothing, epsilon still is the sigma of a constant row.
     const Bits<double> constant = equal(var.hi, zero);
     return {unscaled(m.mean.hi, scale), select<double>(constant, root, unscaled(sigma.hi, scale)),
-            select<double>(constant, one / root, inv_sigma * scale)};
+            select<double>(constant, one / root, rstd * scale)};
   }
 }
 
 // Of lanes `at` on: what their saved means and 1 / sigma say.
 template <class T, class Lanes>
-NORMKERNELS_INLINE void set_saved(const Factors<T>& f, int64_t at, const T* mean,
-                                  Vec<double> inv_sigma, Lanes lanes) {
+NORMKERNELS_INLINE void set_saved(const Factors<T>& f, int64_t at, const T* mean, Vec<double> rstd,
+                                  Lanes lanes) {
   set_standard<T>(f, at, Vec<double>::all(1), {load_widened(mean, lanes), Vec<double>::zero()},
-                  inv_sigma);
+                  rstd);
 }
 
 // ---- Gradient -----------------------------------------------------------------------
@@ -176,8 +176,8 @@ NORMKERNELS_INLINE Vec<double> mean_correction(Vec<double> centre, Vec<double> r
 }
 
 // What dx is multiplied by; 0 for a constant row whose sigma is 0.
-NORMKERNELS_INLINE Vec<double> gradient_factor(Vec<double> inv_sigma, Vec<double> gamma) {
-  return select<double>(is_finite(inv_sigma), inv_sigma * gamma, Vec<double>::zero());
+NORMKERNELS_INLINE Vec<double> gradient_factor(Vec<double> rstd, Vec<double> gamma) {
+  return select<double>(is_finite(rstd), rstd * gamma, Vec<double>::zero());
 }
 
 // Over a row, of g * xhat and g.
@@ -203,6 +203,56 @@ NORMKERNELS_INLINE RowSums set_gradient(const Factors<T>& f, int64_t at,
   f.set(F::kFactor, at, clamped<T>(factor));
   return {sum_gx, sums[1]};
 }
+
+// ---- In registers -------------------------------------------------------------------
+
+// A row's factors in registers. Loops hold one by value: behind a reference they would be loaded
+// again after every store, which might have changed them for all that the compiler knows.
+template <class T>
+struct Standardise {
+  Vec<T> scale, minus_centre, rstd, shift;
+
+  explicit NORMKERNELS_INLINE Standardise(const Standard<T>& s)
+      : scale(Vec<T>::all(s.scale)),
+        minus_centre(-Vec<T>::all(s.centre)),
+        rstd(Vec<T>::all(s.rstd)),
+        shift(Vec<T>::all(s.shift)) {}
+
+  // Of a row of one element per lane; the shift is one of the two that the table has.
+  template <class Lanes>
+  NORMKERNELS_INLINE Standardise(const Factors<T>& f, typename Factors<T>::Field shift_field,
+                                 int64_t i, Lanes lanes)
+      : scale(load(f[Factors<T>::kScale] + i, lanes)),
+        minus_centre(-load(f[Factors<T>::kCentre] + i, lanes)),
+        rstd(load(f[Factors<T>::kRstd] + i, lanes)),
+        shift(load(f[shift_field] + i, lanes)) {}
+
+  NORMKERNELS_INLINE Vec<T> operator()(Vec<T> x) const {
+    return fma(multiply_add(x, scale, minus_centre), rstd, shift);  // x * scale is exact
+  }
+};
+
+// dx of a vector, from g and xhat, which are also what dgamma is made of.
+template <class T>
+struct Gradient {
+  Vec<T> mean_g, mean_gx, factor;
+
+  explicit NORMKERNELS_INLINE Gradient(const RowGradient<T>& row)
+      : mean_g(Vec<T>::all(row.mean_g)),
+        mean_gx(Vec<T>::all(row.mean_gx)),
+        factor(Vec<T>::all(row.factor)) {}
+
+  // Of a row of one element per lane.
+  template <class Lanes>
+  NORMKERNELS_INLINE Gradient(const Factors<T>& f, int64_t i, Lanes lanes)
+      : mean_g(load(f[Factors<T>::kMeanG] + i, lanes)),
+        mean_gx(load(f[Factors<T>::kMeanGx] + i, lanes)),
+        factor(load(f[Factors<T>::kFactor] + i, lanes)) {}
+
+  NORMKERNELS_INLINE Vec<T> operator()(Vec<T> g, Vec<T> xhat) const {
+    return multiply_add(-xhat, mean_gx, g - mean_g) * factor;
+  }
+};
 
 }  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -4,17 +4,13 @@
 // Traffic as in layer norm: the forward reads x once and writes y once, the backward reads dy and x
 // once and writes dx once while a plane fits the cache; a longer plane is read once more.
 #include "isa_table.h"
+#include "norm/blocks.h"
 #include "norm/row_forward.h"
 #include "norm/row_gradient.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
-
-template <class T, class Void>
-NORMKERNELS_INLINE T* optional_at(Void* p, int64_t i) {
-  return p == nullptr ? nullptr : static_cast<T*>(p) + i;
-}
 
 template <class T>
 void instance_norm_forward(const InstanceNormForward& a, const Executor& executor) {
@@ -28,7 +24,7 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
   norm.beta = static_cast<const T*>(a.bias);
   norm.epsilon = a.epsilon;
   norm.mean = static_cast<T*>(a.mean);
-  norm.inv_sigma = static_cast<T*>(a.inv_std);
+  norm.rstd = static_cast<T*>(a.inv_std);
   norm.stream = a.stream;
   normalise_rows(norm, executor);
 }
@@ -43,7 +39,7 @@ template <class T>
 constexpr int64_t kKept = 256 * 1024 / sizeof(T);
 
 size_t instance_norm_backward_workspace(const Images& shape) {
-  return static_cast<size_t>(image_blocks(shape.n) * 2 * shape.c) * sizeof(double);
+  return static_cast<size_t>(blocks_of(shape.n).count * 2 * shape.c) * sizeof(double);
 }
 
 // dx of a plane [n], and y as well when the forward is done at the same time (kForward): in one
@@ -130,17 +126,17 @@ class PlaneWriter {
 };
 
 // The factors of planes of one image, no more than rows_together(spatial), from the caller's
-// statistics or their own; inv_std[planes] as exact as it is known.
+// statistics or their own; rstd[planes] as exact as it is known.
 template <class T>
 void plane_statistics(const InstanceNormBackward& a, int64_t first, int64_t planes,
-                      const Executor& executor, const Factors<T>& factors, double* inv_std) {
+                      const Executor& executor, const Factors<T>& factors, double* rstd) {
   if (a.mean == nullptr) {
     const int64_t cols = a.shape.spatial;
     const Rows<const T> x = {static_cast<const T*>(a.x) + first * cols, cols};
     row_statistics(
         x, planes, cols, a.epsilon, executor, [=](int64_t i) { return Ahead<T>{x[i]}; }, factors,
         optional_at<T>(a.mean_out, first), static_cast<T*>(nullptr),
-        optional_at<T>(a.inv_std_out, first), inv_std);
+        optional_at<T>(a.inv_std_out, first), rstd);
     return;
   }
   const T* mean = static_cast<const T*>(a.mean) + first;
@@ -149,7 +145,7 @@ void plane_statistics(const InstanceNormBackward& a, int64_t first, int64_t plan
       planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> inverse = load_widened(saved + j, lanes);
         set_saved(factors, j, mean + j, inverse, lanes);
-        store(inv_std + j, inverse);
+        store(rstd + j, inverse);
       });
 }
 
@@ -228,9 +224,9 @@ void planes_backward(bool stream, const InstanceNormBackward& a, int64_t first, 
   const auto* scale = static_cast<const T*>(a.scale);
   RowFactors<T> storage;
   const Factors<T> factors = storage.table();
-  double inv_std[kRowsTogether], sums_storage[3 * kRowsTogether];
+  double rstd[kRowsTogether], sums_storage[3 * kRowsTogether];
   const Columns sums = {sums_storage, kRowsTogether};
-  plane_statistics(a, first, planes, executor, factors, inv_std);
+  plane_statistics(a, first, planes, executor, factors, rstd);
   if (cols == 1) {
     single_plane_sums(dy, x, planes, factors, sums);
   } else {
@@ -242,7 +238,7 @@ void planes_backward(bool stream, const InstanceNormBackward& a, int64_t first, 
       [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> gamma =
             scale == nullptr ? Vec<double>::all(1) : load_widened(scale + channel + j, lanes);
-        return gradient_factor(load(inv_std + j, lanes), gamma);
+        return gradient_factor(load(rstd + j, lanes), gamma);
       },
       scale_sums, bias_sums);
   if (cols == 1) return write_single_planes(a, first, planes, factors);
@@ -255,28 +251,28 @@ void planes_backward(bool stream, const InstanceNormBackward& a, int64_t first, 
 template <class T>
 void instance_norm_backward(const InstanceNormBackward& a, const Executor& executor) {
   const int64_t n = a.shape.n, c = a.shape.c;
-  const int64_t blocks = image_blocks(n), images_each = images_per_block(n);
+  const Blocks images = blocks_of(n);
+  const int64_t blocks = images.count;
   double* sums = static_cast<double*>(a.workspace);  // [blocks, 2, c]
   const bool split = split_rows(blocks * c, a.shape.spatial, executor);
   const Executor& within = split ? executor : kSerial;
   // A task is one block of images and some channels: image by image, so that memory is read in
   // order. With as many blocks as threads there is no need to share the channels.
   const int64_t shares = split || blocks >= 2 * executor.threads ? 1 : 4 * executor.threads;
-  const int64_t channels_each = c == 0 ? 1 : (c + shares - 1) / shares;
-  const int64_t groups = (c + channels_each - 1) / channels_each;
+  const int64_t channels_each = parts_of(c, shares), groups = parts_of(c, channels_each);
   const int64_t together = rows_together(a.shape.spatial);
   const bool stream = a.stream && a.shape.spatial >= kLeastStreamed<T>;
   for_each_task(split ? kSerial : executor, blocks * groups, [&](int64_t task) {
     const int64_t block = task / groups, from = task % groups * channels_each;
-    const int64_t to = from + channels_each < c ? from + channels_each : c;
-    const int64_t stop = (block + 1) * images_each < n ? (block + 1) * images_each : n;
+    const int64_t to = part_end(from, channels_each, c);
+    const int64_t stop = part_end(block * images.each, images.each, n);
     double* scale_sums = sums + 2 * block * c;
     double* bias_sums = scale_sums + c;
     for (int64_t k = from; k < to; ++k) scale_sums[k] = bias_sums[k] = 0;
-    for (int64_t image = block * images_each; image < stop; ++image) {
+    for (int64_t image = block * images.each; image < stop; ++image) {
       for (int64_t k = from; k < to; k += together) {
-        planes_backward<T>(stream, a, image * c + k, to - k < together ? to - k : together,
-                           scale_sums + k, bias_sums + k, within);
+        planes_backward<T>(stream, a, image * c + k, smaller(together, to - k), scale_sums + k,
+                           bias_sums + k, within);
       }
     }
     if (stream) stream_fence();

@@ -5,6 +5,7 @@
 // the image fits. Otherwise the forward reads x twice and the backward dy and x twice. Nothing is
 // transposed or copied; per channel a few numbers are kept in the workspace.
 #include "isa_table.h"
+#include "norm/blocks.h"
 #include "norm/column_norm.h"
 #include "norm/row_gradient.h"
 #include "sums/columns.h"
@@ -46,14 +47,14 @@ struct Scratch {
 template <class T>
 size_t instance_norm_forward_workspace(const Images& shape) {
   const Fold fold = fold_of(shape.c, shape.spatial);
-  return static_cast<size_t>(image_blocks(shape.n) * Scratch<T>::doubles(fold)) * sizeof(double);
+  return static_cast<size_t>(blocks_of(shape.n).count * Scratch<T>::doubles(fold)) * sizeof(double);
 }
 
 // Runs f(block, first image, end, executor of the image) over the blocks of images: threads share
 // the blocks, or the pixels of one image where there are too few.
 template <class F>
 NORMKERNELS_INLINE void for_each_image_block(const Images& shape, const Executor& executor, F&& f) {
-  const int64_t blocks = image_blocks(shape.n), each = images_per_block(shape.n);
+  const int64_t blocks = blocks_of(shape.n).count, each = blocks_of(shape.n).each;
   const bool share_blocks = blocks >= executor.threads;
   for_each_task(share_blocks ? executor : kSerial, blocks, [&](int64_t block) {
     const int64_t end = (block + 1) * each < shape.n ? (block + 1) * each : shape.n;
@@ -175,7 +176,7 @@ struct GradientReduction {
 template <class T>
 size_t instance_norm_backward_workspace(const Images& shape) {
   return instance_norm_forward_workspace<T>(shape) +
-         static_cast<size_t>(image_blocks(shape.n) * 2 * shape.c) * sizeof(double);
+         static_cast<size_t>(blocks_of(shape.n).count * 2 * shape.c) * sizeof(double);
 }
 
 template <class T>
@@ -224,7 +225,7 @@ void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
 
 template <class T>
 void instance_norm_backward(const InstanceNormBackward& a, const Executor& executor) {
-  const int64_t c = a.shape.c, blocks = image_blocks(a.shape.n);
+  const int64_t c = a.shape.c, blocks = blocks_of(a.shape.n).count;
   const Fold fold = fold_of(c, a.shape.spatial);
   double* sums =
       static_cast<double*>(a.workspace);  // [blocks, 2, c], then the scratch of each block

@@ -4,6 +4,7 @@
 // Traffic, for a row that fits the cache: the forward reads x once and writes y once, the backward
 // reads dy and x once and writes dx once. Longer rows are read once more, in the sweep that writes.
 #include "isa_table.h"
+#include "norm/blocks.h"
 #include "norm/row_forward.h"
 #include "norm/row_gradient.h"
 #include "table.h"
@@ -35,21 +36,9 @@ void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
 // gathered, in float64, into at most kMaxBlocks blocks, and these added in index order; how many
 // rows a block has depends on the number of rows alone.
 
-constexpr int64_t kGroup = 16;      // additions one after the other in float32, as in lanes.h
-constexpr int64_t kMaxBlocks = 32;  // bounds the workspace; as many threads can share the rows
-constexpr int64_t kStrip = 4096;    // columns that one task takes where threads share a group
+constexpr int64_t kGroup = 16;    // additions one after the other in float32, as in lanes.h
+constexpr int64_t kStrip = 4096;  // columns that one task takes where threads share a group
 static_assert(kGroup <= kRowsTogether, "a group's factors are one table");
-
-struct Blocks {
-  int64_t rows_each, count;
-};
-
-NORMKERNELS_INLINE Blocks blocks_of(int64_t rows) {
-  const int64_t groups = (rows + kGroup - 1) / kGroup;
-  const int64_t groups_each = (groups + kMaxBlocks - 1) / kMaxBlocks;
-  if (groups == 0) return {kGroup, 0};
-  return {groups_each * kGroup, (groups + groups_each - 1) / groups_each};
-}
 
 // The sums of dy xhat and of dy over some rows, [cols] each or null.
 template <class V>
@@ -80,7 +69,7 @@ struct Workspace {
 template <class T>
 size_t layer_norm_backward_workspace(const Matrix& shape) {
   if (shape.rows <= kGroup) return 0;
-  return Workspace<T>{blocks_of(shape.rows).count, shape.cols, nullptr}.bytes();
+  return Workspace<T>{blocks_of(shape.rows, kGroup).count, shape.cols, nullptr}.bytes();
 }
 
 // Rows [0, rows) of a group, from their first column on, as the sweep down the columns sees them.
@@ -176,12 +165,12 @@ template <class T>
 __attribute__((noinline)) void backward_factors(const RowsBackward<T>& a, int64_t first,
                                                 int64_t rows, const Executor& executor,
                                                 const Factors<T>& factors) {
-  double storage[3 * kRowsTogether], inv_sigma[kRowsTogether];
+  double storage[3 * kRowsTogether], rstd[kRowsTogether];
   for_each_vector<double, 1>(
       rows, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> inverse = Vec<double>::all(1) / load_widened(a.sigma + first + j, lanes);
         set_saved(factors, j, a.mean + first + j, inverse, lanes);
-        store(inv_sigma + j, inverse);
+        store(rstd + j, inverse);
       });
   const Columns sums = {storage, kRowsTogether};
   gradient_sums<T>({a.dy.from(first), a.x.from(first), a.gamma}, rows, a.cols, factors, executor,
@@ -189,7 +178,7 @@ __attribute__((noinline)) void backward_factors(const RowsBackward<T>& a, int64_
   set_all_gradients(
       sums, a.cols, rows, factors,
       [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        return gradient_factor(load(inv_sigma + j, lanes), Vec<double>::all(1));
+        return gradient_factor(load(rstd + j, lanes), Vec<double>::all(1));
       },
       nullptr, nullptr);
 }
@@ -202,7 +191,7 @@ template <class T>
 NORMKERNELS_INLINE int64_t group_rows_together(int64_t cols) {
   constexpr int64_t kBytes = 80 * 1024;
   const int64_t rows = kBytes / static_cast<int64_t>(3 * sizeof(T)) / cols;
-  return rows < 1 ? 1 : rows < kGroup ? rows : kGroup;
+  return smaller(larger(rows, 1), kGroup);
 }
 
 // Rows [begin, begin + rows) of a group, of which they are the first ones or not. Threads (if any)
@@ -234,8 +223,8 @@ void rows_backward(const RowsBackward<T>& a, int64_t begin, int64_t rows, bool b
                               begins};
   const bool shares = executor.threads > 1;
   const int64_t strip = shares ? kStrip : a.cols;
-  for_each_task(executor, (a.cols + strip - 1) / strip, [&](int64_t task) {
-    const int64_t end = (task + 1) * strip < a.cols ? (task + 1) * strip : a.cols;
+  for_each_task(executor, parts_of(a.cols, strip), [&](int64_t task) {
+    const int64_t end = part_end(task * strip, strip, a.cols);
     if (a.stream) {
       write_group(Streamed{}, group, task * strip, end);
       if (shares) stream_fence();  // this may be another thread
@@ -264,10 +253,9 @@ void block_backward(const RowsBackward<T>& a, int64_t begin, int64_t end, int64_
   if (!only && a.wants_parameters()) sums = a.workspace.of_group(block);
   const int64_t together = executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols);
   for (int64_t group = begin; group < end; group += kGroup) {
-    const int64_t stop = end - group < kGroup ? end : group + kGroup;
+    const int64_t stop = part_end(group, kGroup, end);
     for (int64_t i = group; i < stop; i += together) {
-      const int64_t rows = stop - i < together ? stop - i : together;
-      rows_backward(a, i, rows, i == group, sums, executor);
+      rows_backward(a, i, smaller(together, stop - i), i == group, sums, executor);
     }
     if (!only && sums.gamma != nullptr) {
       add_group(sums.gamma, 2 * a.cols, group == begin, a.workspace.of_block(block).gamma);
@@ -279,7 +267,7 @@ void block_backward(const RowsBackward<T>& a, int64_t begin, int64_t end, int64_
 template <class T>
 void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
   const int64_t rows = a.shape.rows, cols = a.shape.cols;
-  const Blocks blocks = blocks_of(rows);
+  const Blocks blocks = blocks_of(rows, kGroup);
   RowsBackward<T> all = {};
   all.dy = {static_cast<const T*>(a.dy), cols};
   all.x = {static_cast<const T*>(a.x), cols};
@@ -298,9 +286,9 @@ void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
   all.workspace = {blocks.count, cols, a.workspace};
   const bool share_blocks = blocks.count >= 2 * executor.threads;
   for_each_task(share_blocks ? executor : kSerial, blocks.count, [&](int64_t block) {
-    const int64_t begin = block * blocks.rows_each;
-    block_backward(all, begin, begin + blocks.rows_each < rows ? begin + blocks.rows_each : rows,
-                   block, share_blocks ? kSerial : executor);
+    const int64_t begin = block * blocks.each;
+    block_backward(all, begin, part_end(begin, blocks.each, rows), block,
+                   share_blocks ? kSerial : executor);
   });
   if (rows <= kGroup || !all.wants_parameters()) return;
   const ParameterSums<double> sums = all.workspace.of_block(0);

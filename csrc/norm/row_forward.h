@@ -11,7 +11,8 @@
 #ifndef NORMKERNELS_NORM_ROW_FORWARD_H_
 #define NORMKERNELS_NORM_ROW_FORWARD_H_
 
-#include "norm/row_norm.h"
+#include "norm/parameter.h"
+#include "norm/row_statistics.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
@@ -107,7 +108,7 @@ struct RowNorm {
   int64_t rows, cols, channels;
   const T *gamma, *beta;
   double epsilon;
-  T *mean, *sigma, *inv_sigma;
+  T *mean, *sigma, *rstd;
   bool stream;
 
   template <class BesideRow>
@@ -115,7 +116,7 @@ struct RowNorm {
                                      const BesideRow& beside_row, const Factors<T>& factors) const {
     const auto at = [=](T* p) { return p == nullptr ? p : p + first; };
     row_statistics(x.from(first), count, cols, epsilon, executor, beside_row, factors, at(mean),
-                   at(sigma), at(inv_sigma));
+                   at(sigma), at(rstd));
   }
   NORMKERNELS_INLINE auto ahead_of(int64_t first) const {
     return [=](int64_t i) { return Ahead<T>{x[first + i]}; };
@@ -159,9 +160,9 @@ void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int6
   };
   int64_t rows = 0;
   for (int64_t group = begin; group < end; ++group) {
-    const int64_t first = group * together, left = a.rows - first;
+    const int64_t first = group * together;
     const Factors<T> own = storage[group % 2].table();
-    rows = left < together ? left : together;
+    rows = smaller(together, a.rows - first);
     if (beside && group > begin) {
       if constexpr (kOverlaps<T>) {
         a.statistics(
@@ -183,7 +184,7 @@ template <class T>
 void normalise_singles(const RowNorm<T>& a) {
   const double sigma = sqrt(a.epsilon);
   const Vec<T> sigmas = Vec<T>::all(static_cast<T>(sigma));
-  const Vec<T> inv_sigmas = Vec<T>::all(static_cast<T>(1 / sigma));
+  const Vec<T> rstds = Vec<T>::all(static_cast<T>(1 / sigma));
   const Vec<T> shift = Vec<T>::all(sigma == 0 ? T{0} : T{-0.0});  // signs as longer rows have them
   const Copies<T> copies[2] = {Copies<T>(value_or(a.gamma, 0, T{1})),
                                Copies<T>(value_or(a.beta, 0, T{-0.0}))};
@@ -200,7 +201,7 @@ void normalise_singles(const RowNorm<T>& a) {
           if (a.y.p != nullptr) store(a.y.p + i, fma((x - mean) + shift, gamma, beta), lanes);
           if (a.mean != nullptr) store(a.mean + i, mean, lanes);
           if (a.sigma != nullptr) store(a.sigma + i, sigmas + zero, lanes);
-          if (a.inv_sigma != nullptr) store(a.inv_sigma + i, inv_sigmas + zero, lanes);
+          if (a.rstd != nullptr) store(a.rstd + i, rstds + zero, lanes);
         });
   }
 }
@@ -226,7 +227,7 @@ void normalise_rows(RowNorm<T> a, const Executor& executor) {
   a.stream = a.stream && a.cols >= kLeastStreamed<T>;
   if (split_rows(a.rows, a.cols, executor)) return normalise_long_rows(a, executor);
   const int64_t together = rows_together(a.cols);
-  for_each_share((a.rows + together - 1) / together, executor,
+  for_each_share(parts_of(a.rows, together), executor,
                  [&](int64_t begin, int64_t end) { normalise_groups(a, together, begin, end); });
 }
 

@@ -11,7 +11,8 @@
 #ifndef NORMKERNELS_NORM_ROW_GRADIENT_H_
 #define NORMKERNELS_NORM_ROW_GRADIENT_H_
 
-#include "norm/row_norm.h"
+#include "norm/parameter.h"
+#include "norm/row_statistics.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
@@ -67,7 +68,7 @@ __attribute__((noinline)) void long_row_sums(const GradientRows<T>& row, int64_t
   for_each_span(n, executor, [&](int64_t first, int64_t stop) {
     double sums[3] = {0, 0, 0};
     for (int64_t begin = first; begin < stop; begin += kChunk) {
-      const int64_t count = stop - begin < kChunk ? stop - begin : kChunk;
+      const int64_t count = smaller(kChunk, stop - begin);
       double chunk[3][Vec<double>::kLanes];
       short_row_sums<T, kSumLanes>(row.at(0, begin), 1, count, factors,
                                    {chunk[0], Vec<double>::kLanes});
@@ -111,52 +112,6 @@ NORMKERNELS_INLINE void set_all_gradients(Columns sums, int64_t count, int64_t n
         if (gx == nullptr) return;
         store(gx + j, load(gx + j, lanes) + own.gx, lanes);
         store(g + j, load(g + j, lanes) + own.g, lanes);
-      });
-}
-
-// dx of a vector, from g and xhat, which are also what dgamma is made of.
-template <class T>
-struct Gradient {
-  Vec<T> mean_g, mean_gx, factor;
-
-  explicit NORMKERNELS_INLINE Gradient(const RowGradient<T>& row)
-      : mean_g(Vec<T>::all(row.mean_g)),
-        mean_gx(Vec<T>::all(row.mean_gx)),
-        factor(Vec<T>::all(row.factor)) {}
-
-  // Of a row of one element per lane.
-  template <class Lanes>
-  NORMKERNELS_INLINE Gradient(const Factors<T>& f, int64_t i, Lanes lanes)
-      : mean_g(load(f[Factors<T>::kMeanG] + i, lanes)),
-        mean_gx(load(f[Factors<T>::kMeanGx] + i, lanes)),
-        factor(load(f[Factors<T>::kFactor] + i, lanes)) {}
-
-  NORMKERNELS_INLINE Vec<T> operator()(Vec<T> g, Vec<T> xhat) const {
-    return multiply_add(-xhat, mean_gx, g - mean_g) * factor;
-  }
-};
-
-// Sums over the images of a batch: images are gathered into at most kMaxImageBlocks blocks, each
-// with its float64 sums per channel, and the blocks added in index order. How many images a block
-// has depends on n alone.
-constexpr int64_t kMaxImageBlocks = 32;
-
-NORMKERNELS_INLINE int64_t images_per_block(int64_t n) {
-  return n <= kMaxImageBlocks ? 1 : (n + kMaxImageBlocks - 1) / kMaxImageBlocks;
-}
-NORMKERNELS_INLINE int64_t image_blocks(int64_t n) {
-  return (n + images_per_block(n) - 1) / images_per_block(n);
-}
-
-// out[j] = sum over the blocks b of sums[b * stride + j], in index order; out may be null.
-template <class T>
-void add_blocks(const double* sums, int64_t blocks, int64_t stride, int64_t n, T* out) {
-  if (out == nullptr) return;
-  for_each_vector<double>(
-      n, [=](int64_t j, auto lanes) __attribute__((always_inline)) {
-        Vec<double> total = Vec<double>::zero();
-        for (int64_t b = 0; b < blocks; ++b) total = total + load(sums + b * stride + j, lanes);
-        store_rounded(out + j, total, lanes);
       });
 }
 

@@ -4,58 +4,11 @@
 #ifndef NORMKERNELS_NORM_ROW_STATISTICS_H_
 #define NORMKERNELS_NORM_ROW_STATISTICS_H_
 
-#include "host/parallel.h"
 #include "norm/factors.h"
+#include "norm/rows.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
-
-// Rows of elements that lie next to each other; the rows are `stride` apart.
-template <class T>
-struct Rows {
-  T* p;
-  int64_t stride;
-
-  NORMKERNELS_INLINE T* operator[](int64_t row) const { return p + row * stride; }
-  NORMKERNELS_INLINE Rows from(int64_t row) const { return at(row, 0); }
-  NORMKERNELS_INLINE Rows at(int64_t row, int64_t column) const {
-    return {(*this)[row] + column, stride};
-  }
-};
-
-// ---- Spans: how a row that is too long for one core is shared -----------------------
-
-constexpr int kMaxSpans = 64;
-// 256 KiB of float32: a thread's start-up is small against it.
-constexpr int64_t kMinSpan = 16 * kChunk;
-
-// The chunks of a row are merged in two levels, first within a span, then spans; a span is a number
-// of whole chunks that depends on the length alone. It is the same for one thread as for many.
-NORMKERNELS_INLINE int64_t span_of(int64_t n) {
-  const int64_t share = (n + kMaxSpans - 1) / kMaxSpans;
-  const int64_t chunks = (share + kChunk - 1) / kChunk;
-  return chunks * kChunk < kMinSpan ? kMinSpan : chunks * kChunk;
-}
-NORMKERNELS_INLINE int64_t spans_in(int64_t n) {
-  return n <= kMinSpan ? n > 0 : (n + span_of(n) - 1) / span_of(n);
-}
-
-// Rows on one side, spans of a row on the other: which of them the threads share is a matter of
-// speed alone. A second span has to be half as long as the first to be worth a thread.
-NORMKERNELS_INLINE bool split_rows(int64_t rows, int64_t cols, const Executor& executor) {
-  return executor.threads > 1 && rows < 2 * executor.threads && cols >= kMinSpan + kMinSpan / 2;
-}
-
-// Rows are worked on a few at a time, step by step: a row's sums, mean, square root and division
-// wait for one another, and another row's fill that time. They stay in L1 between the steps.
-constexpr int64_t kRowsTogether = 32;
-// Elements: these, the next ones and what is written fit L1 together.
-constexpr int64_t kTogether = 2048;
-
-NORMKERNELS_INLINE int64_t rows_together(int64_t cols) {
-  const int64_t rows = kTogether / (cols > 0 ? cols : 1);
-  return rows < 1 ? 1 : rows < kRowsTogether ? rows : kRowsTogether;
-}
 
 // The factors of a group of rows.
 template <class T>
@@ -64,24 +17,6 @@ struct RowFactors {
 
   NORMKERNELS_INLINE Factors<T> table() { return {storage, kRowsTogether}; }
 };
-
-// f(begin, end) over [0, n): all of it for one thread, a few tasks each for several.
-template <class F>
-NORMKERNELS_INLINE void for_each_share(int64_t n, const Executor& executor, F&& f) {
-  const int64_t tasks_wanted = executor.threads <= 1 ? 1 : 4 * int64_t{executor.threads};
-  const int64_t each = (n + tasks_wanted - 1) / tasks_wanted;
-  if (n == 0) return;
-  for_each_task(executor, (n + each - 1) / each, [&](int64_t task) {
-    f(task * each, (task + 1) * each < n ? (task + 1) * each : n);
-  });
-}
-
-template <class F>
-NORMKERNELS_INLINE void for_each_row(int64_t rows, const Executor& executor, F&& f) {
-  for_each_share(rows, executor, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) f(i);
-  });
-}
 
 // ---- Statistics of rows -------------------------------------------------------------
 
@@ -104,8 +39,7 @@ __attribute__((noinline)) Moments<T, double> row_moments(const T* x, int64_t n, 
   if (spans <= 1) return range_moments(x, 0, n, scale);
   Moments<T, double> of_span[kMaxSpans];
   for_each_task(executor, spans, [&](int64_t i) {
-    const int64_t end = (i + 1) * span < n ? (i + 1) * span : n;
-    of_span[i] = range_moments(x, i * span, end, scale);
+    of_span[i] = range_moments(x, i * span, part_end(i * span, span, n), scale);
   });
   Moments<T, double> all = of_span[0];
   for (int64_t i = 1; i < spans; ++i) all = merge(all, of_span[i]);
@@ -144,7 +78,7 @@ NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, i
 template <class T>
 NORMKERNELS_INLINE void set_all_statistics(Columns moments, double count, int64_t n, const T* scale,
                                            double epsilon, const Factors<T>& f, T* mean, T* sigma,
-                                           T* inv_sigma, double* exact_inv_sigma = nullptr) {
+                                           T* rstd, double* exact_rstd = nullptr) {
   for_each_vector<double, 1>(
       n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> s =
@@ -153,8 +87,8 @@ NORMKERNELS_INLINE void set_all_statistics(Columns moments, double count, int64_
             set_statistics(f, j, load_moments<T>(moments, j, count, lanes), s, epsilon);
         if (mean != nullptr) store_rounded(mean + j, of.mean, lanes);
         if (sigma != nullptr) store_rounded(sigma + j, of.sigma, lanes);
-        if (inv_sigma != nullptr) store_rounded(inv_sigma + j, of.inv_sigma, lanes);
-        if (exact_inv_sigma != nullptr) store(exact_inv_sigma + j, of.inv_sigma);
+        if (rstd != nullptr) store_rounded(rstd + j, of.rstd, lanes);
+        if (exact_rstd != nullptr) store(exact_rstd + j, of.rstd);
       });
 }
 
@@ -178,13 +112,12 @@ bool scale_extreme(Columns moments, double count, int64_t n, double epsilon, dou
 
 // Factors of `rows` rows, no more than rows_together(n). Reads x once. `executor` shares a
 // single long row. beside_row(i) goes on beside row i, of no more than a chunk. mean, sigma and
-// inv_sigma are [rows] or null.
+// rstd are [rows] or null.
 template <class T, class BesideRow>
 NORMKERNELS_INLINE void row_statistics(const Rows<const T>& x, int64_t rows, int64_t n,
                                        double epsilon, const Executor& executor,
                                        const BesideRow& beside_row, const Factors<T>& factors,
-                                       T* mean, T* sigma, T* inv_sigma,
-                                       double* exact_inv_sigma = nullptr) {
+                                       T* mean, T* sigma, T* rstd, double* exact_rstd = nullptr) {
   double storage[kColumnFields * kRowsTogether];
   const Columns moments = {storage, kRowsTogether};
   if (n > kChunk) {
@@ -204,8 +137,7 @@ NORMKERNELS_INLINE void row_statistics(const Rows<const T>& x, int64_t rows, int
       scale = wanted;
     }
   }
-  set_all_statistics(moments, count, rows, scale, epsilon, factors, mean, sigma, inv_sigma,
-                     exact_inv_sigma);
+  set_all_statistics(moments, count, rows, scale, epsilon, factors, mean, sigma, rstd, exact_rstd);
 }
 
 }  // namespace

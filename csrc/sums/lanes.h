@@ -17,6 +17,7 @@
 #ifndef NORMKERNELS_SUMS_LANES_H_
 #define NORMKERNELS_SUMS_LANES_H_
 
+#include "simd/extents.h"
 #include "simd/loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -71,7 +72,7 @@ NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term) {
 #pragma GCC unroll 64
   for (int k = 0; k < K * kDoubles; ++k) folded[k / kDoubles][k % kDoubles] = Vec<double>::zero();
   for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = n - begin < kBlock ? n : begin + kBlock;
+    const int64_t end = part_end(begin, kBlock, n);
     Vec<T> lanes[K][kVectors];
     for (int first = 0; first < kVectors; first += kLive) {
       Vec<T> acc[kLive][K] = {};

@@ -154,7 +154,7 @@ NORMKERNELS_INLINE Moments<T, double> range_moments(const T* x, int64_t begin, i
                                                     double scale) {
   Moments<T, double> all = {};
   for (int64_t i = begin; i < end; i += kChunk) {
-    all = merge(all, chunk_moments(x + i, end - i < kChunk ? end - i : kChunk, scale));
+    all = merge(all, chunk_moments(x + i, smaller(kChunk, end - i), scale));
   }
   return all;
 }
