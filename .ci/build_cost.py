@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""What the library costs to build, and how large it is: prints a table, fails over a bar.
+
+    .ci/build_cost.py FOLDER                     builds a wheel of this tree in FOLDER
+    .ci/build_cost.py --compile LOG COMMAND...   runs COMMAND, a compiler, and notes its time in LOG
+"""
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_SECONDS = 90.0  # of processor time, for `pip wheel .` with all that it installs to build
+MOST_KERNEL_SECONDS = 8.0  # for one kernel file and instruction set
+MOST_BYTES = 2_000_000  # of the shared library, stripped, with all instruction sets
+
+
+def children_seconds() -> float:
+    """Processor time of this process's children that have ended, and theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def compile_and_note(log: str, command: list[str]) -> int:
+    status = subprocess.run(command).returncode
+    if "-c" in command:
+        line = json.dumps([command[command.index("-o") + 1], children_seconds()])
+        with open(log, "a") as file:
+            file.write(line + "\n")
+    return status
+
+
+def build_wheel(folder: Path) -> tuple[float, dict[str, float]]:
+    """Seconds of everything, and of each object file."""
+    log = folder / "compiled.jsonl"
+    launcher = f"{sys.executable};{Path(__file__).resolve()};--compile;{log}"
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
+    environment = os.environ | {"CMAKE_CXX_COMPILER_LAUNCHER": launcher}
+    before = children_seconds()
+    build = f"--config-settings=build-dir={folder / 'build'}"
+    subprocess.run([*command, build, ROOT], check=True, env=environment)
+    return children_seconds() - before, dict(map(json.loads, log.read_text().splitlines()))
+
+
+def shared_library_bytes(folder: Path) -> int:
+    """Of the library's objects as one stripped shared library."""
+    (archive,) = folder.glob("build/**/libnormkernels.a")
+    library = folder / "libnormkernels.so"
+    whole = ["-Wl,--whole-archive", archive, "-Wl,--no-whole-archive"]
+    subprocess.run(["g++", "-shared", "-s", "-o", library, *whole, "-lpthread"], check=True)
+    return library.stat().st_size
+
+
+def main(folder: Path) -> int:
+    seconds, objects = build_wheel(folder)
+    size = shared_library_bytes(folder)
+    kernels = {name: time for name, time in objects.items() if re.search(r"normkernels_\w+\.dir", name)}
+    for name, time in sorted(kernels.items(), key=lambda item: -item[1]):
+        isa, source = re.search(r"normkernels_(\w+)\.dir/(.*)\.o$", name).groups()
+        (object_file,) = folder.glob(f"build/{name}")
+        text = subprocess.run(["size", object_file], check=True, capture_output=True, text=True).stdout
+        print(f"{time:6.1f} s {int(text.split()[6]) / 1000:7.0f} kB  {isa:9} {source}")
+    worst = max(kernels.values())
+    bars = [
+        ("processor time of a wheel, s", seconds, MOST_SECONDS),
+        ("the slowest kernel file, s", worst, MOST_KERNEL_SECONDS),
+        ("shared library, stripped, bytes", size, MOST_BYTES),
+    ]
+    for what, is_, most in bars:
+        print(f"{what}: {is_:,.0f} of {most:,.0f}{'' if is_ <= most else '  TOO MUCH'}")
+    return 0 if all(is_ <= most for _, is_, most in bars) else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--compile"]:
+        sys.exit(compile_and_note(sys.argv[2], sys.argv[3:]))
+    sys.exit(main(Path(sys.argv[1])))
