@@ -38,7 +38,14 @@ struct Plan {
             turned ? rounded_up(static_cast<uint64_t>(kTurnedTensors * block.c * block.spatial) *
                                 sizeof(T))
                    : 0) {
-    const uint64_t buffers = Buffers<T>::bytes(cut);
+    // Of fewer pixels more may fit into the buffers at a time, so those that are left after whole
+    // blocks can need more.
+    const Images rest = {1, block.c, shape.n % block.spatial};
+    uint64_t buffers = Buffers<T>::bytes(cut);
+    if (turned && rest.spatial > 0) {
+      const uint64_t of_rest = Buffers<T>::bytes(cut_of(rest, size, sizeof(T)));
+      buffers = of_rest > buffers ? of_rest : buffers;
+    }
     const uint64_t lines = Ring<T>::bytes(window);
     slot_bytes = block_bytes + rounded_up(buffers > lines ? buffers : lines);
     const uint64_t elements = static_cast<uint64_t>(shape.n * shape.c * shape.spatial);
