@@ -2,12 +2,12 @@
 // or NaN: with exponents apart, so that what is finite in the end is finite.
 //
 // The vectors that go along the stream take every s for an ordinary number and note the strips
-// where one is not. Those are gone through again, by columns: each s, each power and each term is
+// where one is not. Those are gone through again, by pixels: each s, each power and each term is
 // formed once, so any values cost c * size per pixel.
 #ifndef NORMKERNELS_LRN_EXTRAORDINARY_H_
 #define NORMKERNELS_LRN_EXTRAORDINARY_H_
 
-#include "lrn/columns.h"
+#include "lrn/pixels.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
@@ -31,10 +31,11 @@ struct OrdinaryRange {
   NORMKERNELS_INLINE unsigned outside(Vec<T> s, int lanes) const {
     return lanes_outside(s, least, most) & ((1u << lanes) - 1);
   }
-  NORMKERNELS_INLINE unsigned outside(const RowOf<T>& s) const {
+  // Of a row.
+  unsigned outside(const T* s) const {
     unsigned bits = 0;
-    for (int k = 0; k < kColumns / Vec<T>::kLanes; ++k) {
-      bits |= lanes_outside(s.v[k], least, most) << (k * Vec<T>::kLanes);
+    for (int i = 0; i < kPixels; i += Vec<T>::kLanes) {
+      bits |= lanes_outside(load(s + i), least, most) << i;
     }
     return bits;
   }
@@ -44,24 +45,26 @@ struct OrdinaryRange {
 
 // y = x P, and s, of those elements that are out of the ordinary.
 template <class T>
-__attribute__((noinline)) void mend_outputs(const LocalResponseNorm& a, const Window& w,
-                                            const OrdinaryRange<T>& range, const Columns& columns,
-                                            void* memory) {
-  const Ring<T> ring(w, memory);
-  Brackets<T> brackets(a, w, columns, ring);
+void mend_outputs(const LocalResponseNorm& a, const Window& w, const OrdinaryRange<T>& range,
+                  const Pixels& pixels, void* memory) {
+  const LastLines<T> lines(w, memory);
+  PixelScales<T> scales(a, w, pixels, lines);
   for (int64_t channel = 0; channel < w.c; ++channel) {
-    const Row s = brackets.scale(channel);
-    const unsigned outside = range.outside(from_double<T>(s)) & columns.mask();
+    T rounded[kPixels], y[kPixels];
+    double s[kPixels];
+    scales.scale(channel, rounded, s);
+    const unsigned outside = range.outside(rounded) & pixels.mask();
     if (outside == 0) continue;
-    Scaled scaled[kRowVectors], power[kRowVectors];
-    brackets.scaled(channel, s, scaled);
-    negative_power(scaled, a.beta, power);
-    const Row x = load_row(ring[channel].x);
-    const Row y = Row::from([&](int k) { return (Scaled::of(x.v[k]) * power[k]).value(); });
-    columns.write<T>(a.y, channel, y, outside);
-    if (a.scale == nullptr) continue;
-    columns.write<T>(a.scale, channel, Row::from([&](int k) { return scaled[k].value(); }),
-                     outside);
+    ScaledRow scaled, power;
+    scales.scaled(channel, s, scaled);
+    negative_power(pixels, scaled, a.beta, power);
+    for_each_row_vector<double>(pixels, [&](int i) {
+      const Vec<double> x = load_widened(lines[channel].x + i, Full{});
+      store_rounded(y + i, (Scaled::of(x) * power.at(i)).value(), Full{});
+      store_rounded(rounded + i, scaled.at(i).value(), Full{});
+    });
+    pixels.write(static_cast<T*>(a.y), channel, y, outside);
+    if (a.scale != nullptr) pixels.write(static_cast<T*>(a.scale), channel, rounded, outside);
   }
 }
 
@@ -80,44 +83,38 @@ NORMKERNELS_INLINE Vec<T> gradient(Vec<T> x, T factor, Vec<T> sum, Vec<T> direct
 }
 
 // s^-beta of ordinary s, as the vectors along the stream have it.
-template <class T, int N>
-NORMKERNELS_INLINE Group<T, N> ordinary_power(Group<T, N> s, double beta) {
-  return with_power(
-      beta, [&](auto power) __attribute__((always_inline)) {
-        constexpr Power P = decltype(power)::value;
-        if constexpr (P == Power::kGeneral) {
-          return from_double<T>(
-              general_power<T>(Reduced<N * kDoublesPer<T>>::of(to_double(s)), -beta));
-        } else {
-          return Group<T, N>::all(1) / root_power<P>(s);
-        }
-      });
+template <class T>
+NORMKERNELS_INLINE Vec<T> ordinary_power(Vec<T> s, double beta) {
+  const Power p = power_for(beta);
+  const Group<T, 1> base = {{s}};
+  if (p == Power::kGeneral) return general_power(base, -beta).v[0];
+  return Vec<T>::all(1) / root_power(p, base).v[0];
 }
 
-// dx of columns with elements out of the ordinary. Theirs is dy P + factor x (sum of dy x P / s),
+// dx of pixels with elements out of the ordinary. Theirs is dy P + factor x (sum of dy x P / s),
 // where x times the sum is an ordinary number but the terms by themselves need not be. Their
 // neighbours take their terms, rounded to T, among ordinary ones.
 template <class T>
-class Gradients {
+class PixelGradients {
  public:
-  Gradients(const LocalResponseNorm& a, const Window& w, const OrdinaryRange<T>& range,
-            const Columns& columns, void* memory)
+  PixelGradients(const LocalResponseNorm& a, const Window& w, const OrdinaryRange<T>& range,
+                 const Pixels& pixels, void* memory)
       : a_(a),
         w_(w),
         range_(range),
-        columns_(columns),
-        ring_(w, memory),
-        brackets_(a, w, columns, ring_),
+        pixels_(pixels),
+        lines_(w, memory),
+        scales_(a, w, pixels, lines_),
         factor_(Scaled::of(-2) * Scaled::of(a.beta) *
                 Scaled::of(a.alpha / static_cast<double>(a.size))) {}
 
-  __attribute__((noinline)) void mend() {
+  void mend() {
     int64_t first = w_.c, last = -1;
-    brackets_.start(0);
+    scales_.start(0);
     for (int64_t channel = 0; channel < w_.c; ++channel) {
-      const unsigned outside =
-          range_.outside(scale(channel, from_double<T>(brackets_.scale(channel))));
-      if ((outside & columns_.mask()) == 0) continue;
+      T s[kPixels];
+      double unrounded[kPixels];
+      if (scale(channel, s, unrounded) == 0) continue;
       first = channel < first ? channel : first;
       last = channel;
     }
@@ -126,7 +123,7 @@ class Gradients {
     const int64_t from = first > w_.before ? first - w_.before : 0;
     const int64_t to = last + w_.after < w_.c ? last + w_.after + 1 : w_.c;
     int64_t weighed = from > w_.after ? from - w_.after : 0;
-    brackets_.start(weighed);
+    scales_.start(weighed);
     for (int64_t channel = from; channel < to; ++channel) {
       for (; weighed < w_.c && weighed <= channel + w_.before; ++weighed) weigh(weighed);
       write(channel);
@@ -134,91 +131,88 @@ class Gradients {
   }
 
  private:
-  // s as the vectors along the stream have it: what the caller saved, if so.
-  NORMKERNELS_INLINE RowOf<T> scale(int64_t channel, const RowOf<T>& s) const {
-    return a_.scale_in == nullptr ? s : from_double<T>(columns_.read<T>(a_.scale_in, channel));
+  // s as the vectors along the stream have it: what the caller saved, if so. And s itself, before
+  // it is rounded. A bit for each element that is out of the ordinary.
+  __attribute__((noinline)) unsigned scale(int64_t channel, T* s, double* unrounded) {
+    scales_.scale(channel, s, unrounded);
+    if (a_.scale_in != nullptr) pixels_.read(static_cast<const T*>(a_.scale_in), channel, s);
+    return range_.outside(s) & pixels_.mask();
   }
 
   __attribute__((noinline)) void weigh(int64_t channel) {
-    const Row bracket = brackets_.scale(channel);
-    const RowOf<T> s = scale(channel, from_double<T>(bracket));
-    const Line<T> line = ring_[channel];
-    *line.outside = range_.outside(s) & columns_.mask();
-    const Row x = load_row(line.x), dy = columns_.read<T>(a_.dy, channel);
-    weigh_ordinary(channel, s, from_double<T>(x), from_double<T>(dy));
-    weigh_scaled(channel, bracket, x, dy);
+    Line<T>& line = lines_[channel];
+    T s[kPixels], dy[kPixels], y[kPixels];
+    double unrounded[kPixels];
+    line.outside = scale(channel, s, unrounded);
+    pixels_.read(static_cast<const T*>(a_.dy), channel, dy);
+    if (a_.y_in != nullptr) pixels_.read(static_cast<const T*>(a_.y_in), channel, y);
+    for_each_row_vector<T>(pixels_, [&](int i) {
+      const Vec<T> bracket = load(s + i), g = load(dy + i);
+      const Vec<T> power = ordinary_power(bracket, a_.beta);
+      const Vec<T> output = a_.y_in == nullptr ? load(line.x + i) * power : load(y + i);
+      store(line.direct + i, g * power);
+      store(line.shared + i, g * output / bracket);
+    });
+    weigh_scaled(channel, unrounded, dy);
   }
 
-  NORMKERNELS_INLINE void weigh_ordinary(int64_t channel, const RowOf<T>& s, const RowOf<T>& x,
-                                         const RowOf<T>& dy) const {
-    const RowOf<T> power = ordinary_power(s, a_.beta);
-    const RowOf<T> y =
-        a_.y_in == nullptr ? x * power : from_double<T>(columns_.read<T>(a_.y_in, channel));
-    store_row(ring_[channel].direct, dy * power);
-    store_row(ring_[channel].shared, dy * y / s);
-  }
-
-  NORMKERNELS_INLINE void weigh_scaled(int64_t channel, const Row& bracket, const Row& x,
-                                       const Row& dy) const {
-    Scaled s[kRowVectors], power[kRowVectors];
-    brackets_.scaled(channel, bracket, s);
-    negative_power(s, a_.beta, power);
-    const Line<T> line = ring_[channel];
-    double values[kColumns];
-    for (int k = 0; k < kRowVectors; ++k) {
-      const int i = k * Vec<double>::kLanes;
-      const Scaled direct = Scaled::of(dy.v[k]) * power[k];
-      const Scaled shared = Scaled::of(x.v[k]) * direct * s[k].inverse();
-      store(line.direct_m + i, direct.m);
-      store(line.direct_e + i, direct.e);
-      store(line.shared_m + i, shared.m);
-      store(line.shared_e + i, shared.e);
-      store(values + i, shared.value());
-    }
-    for_each_lane(*line.outside,
-                  [&](int lane) { line.shared[lane] = static_cast<T>(values[lane]); });
+  void weigh_scaled(int64_t channel, const double* unrounded, const T* dy) const {
+    Line<T>& line = lines_[channel];
+    ScaledRow s, power;
+    T rounded[kPixels];
+    scales_.scaled(channel, unrounded, s);
+    negative_power(pixels_, s, a_.beta, power);
+    for_each_row_vector<double>(pixels_, [&](int i) {
+      const Scaled direct = Scaled::of(load_widened(dy + i, Full{})) * power.at(i);
+      const Scaled x = Scaled::of(load_widened(line.x + i, Full{}));
+      const Scaled shared = x * direct * s.at(i).inverse();
+      line.scaled_direct.put(i, direct);
+      line.scaled_shared.put(i, shared);
+      store_rounded(rounded + i, shared.value(), Full{});
+    });
+    for_each_lane(line.outside, [&](int lane) { line.shared[lane] = rounded[lane]; });
   }
 
   __attribute__((noinline)) void write(int64_t channel) const {
-    const Line<T> line = ring_[channel];
+    const Line<T>& line = lines_[channel];
     const int64_t first = channel - w_.after, c = w_.c;
-    const RowOf<T> x = from_double<T>(load_row(line.x)), own = load_row(line.direct);
-    const RowOf<T> dx = RowOf<T>::from([&](int k) {
-      if (k * Vec<T>::kLanes >= columns_.vectors() * Vec<double>::kLanes) return Vec<T>::zero();
-      const Vec<T> sum = window_sum<Vec<T>>(RuntimeSize{w_.size()}, [&](int64_t i) {
-        if (first + i < 0 || first + i >= c) return Vec<T>::zero();
-        return load(ring_[first + i].shared + k * Vec<T>::kLanes);
-      });
-      return gradient(x.v[k], minus_factor<T>(a_), sum, own.v[k]);
+    const T factor = minus_factor<T>(a_);
+    T dx[kPixels];
+    for_each_row_vector<T>(pixels_, [&](int i) {
+      Vec<T> sum[1];
+      window_sums(
+          w_.size(), sum, [&](int64_t k, int) __attribute__((always_inline)) {
+            if (first + k < 0 || first + k >= c) return Vec<T>::zero();
+            return load(lines_[first + k].shared + i);
+          });
+      store(dx + i, gradient(load(line.x + i), factor, sum[0], load(line.direct + i)));
     });
-    columns_.write<T>(a_.dx, channel, to_double(dx), columns_.mask() & ~*line.outside);
-    if (*line.outside != 0) write_scaled(channel);
+    if (line.outside != 0) replace_scaled(channel, dx);
+    pixels_.write(static_cast<T*>(a_.dx), channel, dx, pixels_.mask());
   }
 
-  void write_scaled(int64_t channel) const {
-    const Line<T> line = ring_[channel];
+  void replace_scaled(int64_t channel, T* dx) const {
+    const Line<T>& line = lines_[channel];
     const int64_t from = channel > w_.after ? channel - w_.after : 0;
     const int64_t to = channel + w_.before < w_.c ? channel + w_.before + 1 : w_.c;
-    Scaled sum[kRowVectors];
-    for (Scaled& s : sum) s = {Vec<double>::zero(), Vec<double>::zero()};
-    add_lines(
-        columns_, sum, from, to, [&](int64_t j, int i) __attribute__((always_inline)) {
-          return Scaled{load(ring_[j].shared_m + i), load(ring_[j].shared_e + i)};
-        });
-    const Row dx = Row::from([&](int k) {
-      const int i = k * Vec<double>::kLanes;
-      const Scaled direct = {load(line.direct_m + i), load(line.direct_e + i)};
-      return (direct + factor_ * Scaled::of(load(line.x + i)) * sum[k]).value();
+    ScaledRow sum = {};
+    T rounded[kPixels];
+    add_channels(pixels_, from, to, sum,
+                 [&](int64_t j, int i) { return lines_[j].scaled_shared.at(i); });
+    for_each_row_vector<double>(pixels_, [&](int i) {
+      const Scaled x = Scaled::of(load_widened(line.x + i, Full{}));
+      const Scaled output = line.scaled_direct.at(i) + factor_ * x * sum.at(i);
+      store_rounded(rounded + i, output.value(), Full{});
     });
-    columns_.write<T>(a_.dx, channel, dx, *line.outside);
+    for_each_lane(line.outside, [&](int lane) { dx[lane] = rounded[lane]; });
   }
 
   const LocalResponseNorm& a_;
   const Window& w_;
-  const OrdinaryRange<T> range_;
-  const Columns& columns_;
-  const Ring<T> ring_;
-  Brackets<T> brackets_;
+  const OrdinaryRange<T>& range_;
+  const Pixels& pixels_;
+  const LastLines<T> lines_;
+  PixelScales<T> scales_;
   const Scaled factor_;
 };
 
@@ -237,16 +231,16 @@ class Extraordinary {
 
   NORMKERNELS_INLINE bool none() const { return bits_ == 0; }
 
-  // f(columns) for all columns of these strips.
+  // f(pixels) for all pixels of these strips.
   template <class F>
-  void for_each_columns(const Cut& cut, const Window& w, F&& f) const {
+  void for_each_pixels(const Strips& strips, const Window& w, F&& f) const {
     for (int bit = 0; bit < 64; ++bit) {
       if ((bits_ >> bit & 1) == 0) continue;
       const int begin = bit;
       while (bit < 63 && (bits_ >> (bit + 1) & 1) != 0) ++bit;
-      const int64_t last = cut.pixel_of(strip_at(bit + 1));
-      for (int64_t pixel = cut.pixel_of(strip_at(begin)); pixel < last; pixel += kColumns) {
-        f(Columns(w, pixel, pixel + kColumns < last ? pixel + kColumns : last));
+      const int64_t last = strips.pixel_of(strip_at(bit + 1));
+      for (int64_t pixel = strips.pixel_of(strip_at(begin)); pixel < last; pixel += kPixels) {
+        f(Pixels(w, pixel, pixel + kPixels < last ? pixel + kPixels : last));
       }
     }
   }
@@ -262,20 +256,21 @@ class Extraordinary {
   uint64_t bits_ = 0;
 };
 
-// What was noted in a task, by functions that the many instances of the strips' loops share.
+// What was noted in a task.
 template <class T>
 __attribute__((noinline)) void mend_forward(const Extraordinary& noted, const LocalResponseNorm& a,
-                                            const Cut& cut, const Window& w,
+                                            const Strips& strips, const Window& w,
                                             const OrdinaryRange<T>& range, void* memory) {
-  noted.for_each_columns(
-      cut, w, [&](const Columns& columns) { mend_outputs(a, w, range, columns, memory); });
+  noted.for_each_pixels(strips, w,
+                        [&](const Pixels& pixels) { mend_outputs(a, w, range, pixels, memory); });
 }
 template <class T>
 __attribute__((noinline)) void mend_backward(const Extraordinary& noted, const LocalResponseNorm& a,
-                                             const Cut& cut, const Window& w,
+                                             const Strips& strips, const Window& w,
                                              const OrdinaryRange<T>& range, void* memory) {
-  noted.for_each_columns(
-      cut, w, [&](const Columns& columns) { Gradients<T>(a, w, range, columns, memory).mend(); });
+  noted.for_each_pixels(strips, w, [&](const Pixels& pixels) {
+    PixelGradients<T>(a, w, range, pixels, memory).mend();
+  });
 }
 
 }  // namespace

@@ -21,27 +21,6 @@ NORMKERNELS_INLINE Power power_for(double beta) {
                         : Power::kGeneral;
 }
 
-template <Power P>
-struct PowerConstant {
-  static constexpr Power value = P;
-};
-
-template <class F>
-NORMKERNELS_INLINE auto with_power(double beta, F&& f) {
-  switch (power_for(beta)) {
-    case Power::kZero:
-      return f(PowerConstant<Power::kZero>{});
-    case Power::kHalf:
-      return f(PowerConstant<Power::kHalf>{});
-    case Power::kThreeQuarters:
-      return f(PowerConstant<Power::kThreeQuarters>{});
-    case Power::kOne:
-      return f(PowerConstant<Power::kOne>{});
-    default:
-      return f(PowerConstant<Power::kGeneral>{});
-  }
-}
-
 // Taylor series of atanh, times 2 / ln 2: log2((1 + z) / (1 - z)) = c z + sum_k kLog2[k] z^(2k+3),
 // |z| <= 0.172.
 constexpr double kLog2High = 0x1.71547652b82fep+1, kLog2Low = 0x1.777d0ffda0d24p-55;
@@ -63,45 +42,56 @@ template <class T, int N>
 struct Group {
   Vec<T> v[N];
 
-  template <class F>
-  static NORMKERNELS_INLINE Group from(F&& f) {
-    Group r;
-    unroll<N>([&](auto i) __attribute__((always_inline)) {
-      r.v[decltype(i)::value] = f(decltype(i)::value);
-    });
-    return r;
-  }
   static NORMKERNELS_INLINE Group all(T a) {
-    return from([=](int) __attribute__((always_inline)) { return Vec<T>::all(a); });
+    Group r;
+    for (int i = 0; i < N; ++i) r.v[i] = Vec<T>::all(a);
+    return r;
   }
 
   friend NORMKERNELS_INLINE Group operator+(Group a, Group b) {
-    return from([&](int i) __attribute__((always_inline)) { return a.v[i] + b.v[i]; });
+    for (int i = 0; i < N; ++i) a.v[i] = a.v[i] + b.v[i];
+    return a;
   }
   friend NORMKERNELS_INLINE Group operator-(Group a, Group b) {
-    return from([&](int i) __attribute__((always_inline)) { return a.v[i] - b.v[i]; });
+    for (int i = 0; i < N; ++i) a.v[i] = a.v[i] - b.v[i];
+    return a;
   }
   friend NORMKERNELS_INLINE Group operator*(Group a, Group b) {
-    return from([&](int i) __attribute__((always_inline)) { return a.v[i] * b.v[i]; });
+    for (int i = 0; i < N; ++i) a.v[i] = a.v[i] * b.v[i];
+    return a;
   }
   friend NORMKERNELS_INLINE Group operator/(Group a, Group b) {
-    return from([&](int i) __attribute__((always_inline)) { return a.v[i] / b.v[i]; });
+    for (int i = 0; i < N; ++i) a.v[i] = a.v[i] / b.v[i];
+    return a;
   }
   friend NORMKERNELS_INLINE Group operator-(Group a) {
-    return from([&](int i) __attribute__((always_inline)) { return -a.v[i]; });
+    for (int i = 0; i < N; ++i) a.v[i] = -a.v[i];
+    return a;
   }
   friend NORMKERNELS_INLINE Group multiply_add(Group a, Group b, Group c) {
-    return from([&](int i) __attribute__((always_inline)) {
-      return multiply_add(a.v[i], b.v[i], c.v[i]);
-    });
+    for (int i = 0; i < N; ++i) a.v[i] = multiply_add(a.v[i], b.v[i], c.v[i]);
+    return a;
   }
   friend NORMKERNELS_INLINE Group fma(Group a, Group b, Group c) {
-    return from([&](int i) __attribute__((always_inline)) { return fma(a.v[i], b.v[i], c.v[i]); });
+    for (int i = 0; i < N; ++i) a.v[i] = fma(a.v[i], b.v[i], c.v[i]);
+    return a;
   }
   friend NORMKERNELS_INLINE Group sqrt(Group a) {
-    return from([&](int i) __attribute__((always_inline)) { return sqrt(a.v[i]); });
+    for (int i = 0; i < N; ++i) a.v[i] = sqrt(a.v[i]);
+    return a;
   }
 };
+
+template <int N, class T, class Lanes = Full>
+NORMKERNELS_INLINE Group<T, N> load_group(const T* p, Lanes lanes = {}) {
+  Group<T, N> r;
+  for (int i = 0; i < N; ++i) r.v[i] = load(p + i * Vec<T>::kLanes, lanes);
+  return r;
+}
+template <class T, int N, class Lanes = Full>
+NORMKERNELS_INLINE void store_group(T* p, const Group<T, N>& a, Lanes lanes = {}) {
+  for (int i = 0; i < N; ++i) store(p + i * Vec<T>::kLanes, a.v[i], lanes);
+}
 
 // The same elements as float64, in as many more vectors as that takes, and back: each rounded.
 template <class T>
@@ -112,31 +102,31 @@ NORMKERNELS_INLINE Group<double, N * kDoublesPer<T>> to_double(Group<T, N> a) {
     return a;
   } else {
     Group<double, 2 * N> r;
-    unroll<N>([&](auto index) __attribute__((always_inline)) {
-      constexpr int i = decltype(index)::value;
+    for (int i = 0; i < N; ++i) {
       Vec<double> low, high;
       widen(a.v[i], low, high);
       r.v[2 * i] = low;
       r.v[2 * i + 1] = high;
-    });
+    }
     return r;
   }
 }
 template <class T, int N>
 NORMKERNELS_INLINE Group<T, N / kDoublesPer<T>> from_double(Group<double, N> a) {
-  return Group<T, N / kDoublesPer<T>>::from([&](int i) __attribute__((always_inline)) {
-    if constexpr (sizeof(T) == sizeof(double)) {
-      return a.v[i];
-    } else {
-      return narrow(a.v[2 * i], a.v[2 * i + 1]);
-    }
-  });
+  if constexpr (sizeof(T) == sizeof(double)) {
+    return a;
+  } else {
+    Group<T, N / 2> r;
+    for (int i = 0; i < N / 2; ++i) r.v[i] = narrow(a.v[2 * i], a.v[2 * i + 1]);
+    return r;
+  }
 }
 
 // c[0] + x c[1] + ... + x^(M-1) c[M-1].
 template <int M, int N>
 NORMKERNELS_INLINE Group<double, N> polynomial(const double* c, Group<double, N> x) {
   Group<double, N> sum = Group<double, N>::all(c[M - 1]);
+  // As a loop that GCC unrolls, general powers took 2 to 3 % longer.
   unroll<M - 1>([&](auto k) __attribute__((always_inline)) {
     sum = multiply_add(sum, x, Group<double, N>::all(c[M - 2 - decltype(k)::value]));
   });
@@ -170,16 +160,16 @@ struct Reduced {
     constexpr uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kOffset = uint64_t{1024} << 52;
     Word biased[N];
     Reduced r;
-    r.m = Numbers::from([&](int i) __attribute__((always_inline)) {
+    for (int i = 0; i < N; ++i) {
       const Word bits = bit_cast<Word>(s.v[i]);
       // e + 1024, which is positive: the shift of a signed number is no AVX2 instruction.
       biased[i] = {(bits.v - kRootHalf + kOffset) >> 52};
-      return bit_cast<Vec<double>>(Word{bits.v - ((biased[i].v - 1024) << 52)});
-    });
-    r.e = Numbers::from([&](int i) __attribute__((always_inline)) {
-            return bit_cast<Vec<double>>(biased[i] | Word::all(0x4330000000000000));
-          }) -
-          Numbers::all(0x1p52 + 1024);
+      r.m.v[i] = bit_cast<Vec<double>>(Word{bits.v - ((biased[i].v - 1024) << 52)});
+    }
+    for (int i = 0; i < N; ++i) {
+      r.e.v[i] = bit_cast<Vec<double>>(biased[i] | Word::all(0x4330000000000000));
+    }
+    r.e = r.e - Numbers::all(0x1p52 + 1024);
     const Numbers one = Numbers::all(1);
     r.z = (r.m - one) / (r.m + one);
     return r;
@@ -214,38 +204,37 @@ NORMKERNELS_INLINE Group<double, N> exp2(Group<double, N> hi, Group<double, N> l
   const Numbers rounder = Numbers::all(0x1.8p52);
   const Numbers shifted = hi + rounder;
   const Numbers f = (hi - (shifted - rounder)) + lo;
-  const Numbers power = Numbers::from([&](int i) __attribute__((always_inline)) {
-    return bit_cast<Vec<double>>(
-        Vec<uint64_t>{(bit_cast<Vec<uint64_t>>(shifted.v[i]).v + 1023) << 52});
-  });
+  Numbers power;
+  for (int i = 0; i < N; ++i) {
+    const Vec<uint64_t> bits = bit_cast<Vec<uint64_t>>(shifted.v[i]);
+    power.v[i] = bit_cast<Vec<double>>(Vec<uint64_t>{(bits.v + 1023) << 52});
+  }
   return polynomial<Digits<T>::kExpTerms>(kExp2, f) * power;
 }
 
-template <class T, int N>
-NORMKERNELS_INLINE Group<double, N> general_power(const Reduced<N>& s, double minus_beta) {
-  Group<double, N> hi, lo;
-  log2<T>(s, hi, lo);
+// s^minus_beta, where that and s are ordinary numbers.
+template <class T, int M>
+NORMKERNELS_INLINE Group<T, M> general_power(Group<T, M> s, double minus_beta) {
+  constexpr int N = M * kDoublesPer<T>;
+  Group<double, N> hi, lo = Group<double, N>::all(0);
+  log2<T>(Reduced<N>::of(to_double(s)), hi, lo);
   const Group<double, N> b = Group<double, N>::all(minus_beta);
   const Group<double, N> p = b * hi;
-  if constexpr (Digits<T>::kExtended) return exp2<T>(p, multiply_add(b, lo, fma(b, hi, -p)));
-  return exp2<T>(p, Group<double, N>::all(0));
+  if constexpr (Digits<T>::kExtended) lo = multiply_add(b, lo, fma(b, hi, -p));
+  return from_double<T>(exp2<T>(p, lo));
 }
 
 // s^beta where square roots make it. Besides what beta makes of the error of s, x s^-beta has at
 // most 4.5 u of relative error: a root, half of that again, another root, the product and the
 // quotient.
-template <Power P, class T, int N>
-NORMKERNELS_INLINE Group<T, N> root_power(Group<T, N> s) {
-  if constexpr (P == Power::kHalf) {
-    return sqrt(s);
-  } else if constexpr (P == Power::kThreeQuarters) {
+template <class T, int N>
+NORMKERNELS_INLINE Group<T, N> root_power(Power p, Group<T, N> s) {
+  if (p == Power::kThreeQuarters) {
     const Group<T, N> root = sqrt(s);
     return root * sqrt(root);
-  } else if constexpr (P == Power::kOne) {
-    return s;
-  } else {
-    return Group<T, N>::all(1);
   }
+  if (p == Power::kHalf) return sqrt(s);
+  return p == Power::kOne ? s : Group<T, N>::all(1);
 }
 
 }  // namespace

@@ -86,11 +86,9 @@ struct Scaled {
 template <int N>
 NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&power)[N]) {
   using Numbers = Group<double, N>;
-  Numbers log_hi, log_lo, fraction, low, whole;
-  log2<double>(Reduced<N>::of(Numbers::from([&](int k) __attribute__((always_inline)) {
-                 return absolute(s[k].m);
-               })),
-               log_hi, log_lo);
+  Numbers base, log_hi, log_lo, fraction, low, whole;
+  for (int k = 0; k < N; ++k) base.v[k] = absolute(s[k].m);
+  log2<double>(Reduced<N>::of(base), log_hi, log_lo);
   // Exponents that nothing brings back. Where m is 2 but for a digit or e is -1, the products with
   // a huge beta cancel.
   const double huge = __builtin_fabs(beta) > 5e5 ? 2 * __builtin_fabs(beta) : 1e6;
@@ -99,8 +97,7 @@ NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&
     return less(Vec<double>::all(huge), p) | less(Vec<double>::all(4e6), sum);
   };
   Bits<double> over[N], under[N];
-  unroll<N>([&](auto index) __attribute__((always_inline)) {
-    constexpr int k = decltype(index)::value;
+  for (int k = 0; k < N; ++k) {
     const Vec<double> hi = log_hi.v[k], lo = log_lo.v[k];
     const Vec<double> p = b * s[k].e, p_low = fma(b, s[k].e, -p);
     const Vec<double> q = b * hi, q_low = fma(b, hi, -q) + b * lo;
@@ -112,14 +109,13 @@ NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&
     const Vec<double> rest_low =
         (rest - (fraction.v[k] - q)) + (q - (fraction.v[k] - (fraction.v[k] - q)));
     low.v[k] = rest_low + (p_low + q_low);
-  });
+  }
   const Numbers m = exp2<double>(fraction, low);
-  unroll<N>([&](auto index) __attribute__((always_inline)) {
-    constexpr int k = decltype(index)::value;
+  for (int k = 0; k < N; ++k) {
     const Vec<double> zero = Vec<double>::zero();
     const Scaled usual = Scaled::normal({m.v[k], whole.v[k]});
     power[k] = select(over[k], {infinity, zero}, select(under[k], {zero, zero}, usual));
-  });
+  }
 }
 
 // s^-beta of each of N vectors, for any s: 0 to a positive power is 0, a negative s has one if beta

@@ -1,4 +1,8 @@
 // The steps of a piece: y, the terms of the gradient's sum, dx.
+//
+// What differs between calls is chosen once per piece. Instances are made of what the inner loops
+// gain from, and of nothing else: the usual sizes of windows, a power by roots or not. Which root
+// it is, and what is stored besides, is a branch that always goes the same way.
 #ifndef NORMKERNELS_LRN_STEPS_H_
 #define NORMKERNELS_LRN_STEPS_H_
 
@@ -7,201 +11,240 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// s and its power, of the elements i and on of a piece: the roots from the windows on, so that the
-// divider works while the windows of the next vectors are added up.
-template <Power P, class T, class Size>
-struct Powers {
-  static constexpr int kAtOnce = 1;
-  struct Buffers {};
+// Vectors side by side, which share the loop over their windows: with one, float64 took 10 to 20 %
+// longer and float32 4 %; the sums of more do not fit into 16 registers.
+constexpr int kAtOnce = 2;
 
+// Of a tensor that does not stay in L2.
+constexpr int64_t kLargeBytes = int64_t{2} << 20;
+
+// ---- Where s and its power come from ------------------------------------------------
+
+// From the squares of windows: the roots right away, so that the divider works while the windows of
+// the next vectors are added up.
+template <class T, int Size>
+struct FromWindows {
   ScaleOf<T> scale_of;
-  const double* windows;
-  int64_t step;
-  Size size;
-  const T* scale_in;
-
-  Powers(Buffers&, const ScaleOf<T>& of, const double* squares, int64_t distance, Size window,
-         const T* in, int64_t, double)
-      : scale_of(of), windows(squares), step(distance), size(window), scale_in(in) {}
-
-  template <int N, class Lanes>
-  NORMKERNELS_INLINE Group<T, N> scale(int64_t i, Lanes lanes) const {
-    return Group<T, N>::from([=](int k) __attribute__((always_inline)) {
-      const int64_t at = i + k * Vec<T>::kLanes;
-      return scale_in != nullptr ? load(scale_in + at, lanes)
-                                 : scale_of.of_windows(windows + at, step, size);
-    });
-  }
-  template <int N>
-  NORMKERNELS_INLINE Group<T, N> negative_power(int64_t, Group<T, N> s) const {
-    return Group<T, N>::all(1) / root_power<P>(s);
-  }
-  template <int N>
-  NORMKERNELS_INLINE Group<T, N> times_negative_power(Group<T, N> x, int64_t, Group<T, N> s) const {
-    return x / root_power<P>(s);
-  }
-};
-
-// A general power is a long chain of dependent operations that begins with a division. So the piece
-// is gone through twice: up to the division, which overlaps the sums, then the rest, some vectors
-// side by side.
-template <class T, class Size>
-struct Powers<Power::kGeneral, T, Size> {
-  static constexpr int kAtOnce = 4;
-  struct Buffers {
-    alignas(64) T scale[kPieceElements];
-    alignas(64) double m[kPieceElements], e[kPieceElements], z[kPieceElements];
-  };
-  static constexpr int kHalves = kDoublesPer<T>;
-
-  const T* scales;
-  const double *ms, *es, *zs;
-  double minus_beta;
-
-  Powers(Buffers& buffers, const ScaleOf<T>& of, const double* windows, int64_t step, Size size,
-         const T* scale_in, int64_t n, double beta)
-      : scales(buffers.scale), ms(buffers.m), es(buffers.e), zs(buffers.z), minus_beta(-beta) {
-    T* const scale = buffers.scale;
-    double *const m = buffers.m, *const e = buffers.e, *const z = buffers.z;
-    const ScaleOf<T> scale_of = of;
-    const auto fill = [=](int64_t i, Vec<T> s) __attribute__((always_inline)) {
-      store(scale + i, s);
-      const auto reduced = Reduced<kHalves>::of(to_double(Group<T, 1>{{s}}));
-      unroll<kHalves>([&](auto index) __attribute__((always_inline)) {
-        constexpr int k = decltype(index)::value;
-        const int64_t at = i + k * Vec<double>::kLanes;
-        if constexpr (Digits<T>::kExtended) store(m + at, reduced.m.v[k]);
-        store(e + at, reduced.e.v[k]);
-        store(z + at, reduced.z.v[k]);
-      });
-    };
-    if (scale_in != nullptr) {
-      for_each_vector<T, 1>(
-          n, [=](int64_t i, auto lanes)
-                 __attribute__((always_inline)) { fill(i, load(scale_in + i, lanes)); });
-      return;
-    }
-    with_size(
-        size.value, [=](auto constant) __attribute__((always_inline)) {
-          for (int64_t i = 0; i < n; i += Vec<T>::kLanes) {
-            fill(i, scale_of.of_windows(windows + i, step, constant));
-          }
-        });
-  }
+  WindowRows<double, Size> squares;
+  Power p;
 
   template <int N, class Lanes>
   NORMKERNELS_INLINE Group<T, N> scale(int64_t i, Lanes) const {
-    return Group<T, N>::from([=](int k) __attribute__((always_inline)) {
-      return load(scales + i + k * Vec<T>::kLanes);
-    });
+    return scale_of.template of_windows<N>(squares, i);
   }
   template <int N>
-  NORMKERNELS_INLINE Group<T, N> negative_power(int64_t i, Group<T, N>) const {
-    const auto loaded = [=](const double* p) __attribute__((always_inline)) {
-      return Group<double, kHalves * N>::from([=](int k) __attribute__((always_inline)) {
-        return load(p + i + k * Vec<double>::kLanes);
-      });
-    };
-    Reduced<kHalves* N> s = {loaded(es), loaded(es), loaded(zs)};
-    if constexpr (Digits<T>::kExtended) s.m = loaded(ms);
-    return from_double<T>(general_power<T>(s, minus_beta));
+  NORMKERNELS_INLINE Group<T, N> power(int64_t, Group<T, N> s) const {
+    return Group<T, N>::all(1) / root_power(p, s);
   }
   template <int N>
-  NORMKERNELS_INLINE Group<T, N> times_negative_power(Group<T, N> x, int64_t i,
-                                                      Group<T, N> s) const {
-    return x * negative_power(i, s);
+  NORMKERNELS_INLINE Group<T, N> times_power(Group<T, N> x, int64_t, Group<T, N> s) const {
+    return x / root_power(p, s);
   }
 };
 
-// y, and s. Whether every s was an ordinary number.
-template <Power P, class T, class Size>
-NORMKERNELS_INLINE bool write_forward(const LocalResponseNorm& a, const Piece& piece, Size size,
-                                      int64_t step, const ScaleOf<T>& scale,
-                                      const OrdinaryRange<T>& ordinary, const double* windows) {
-  // In registers, which a store cannot have changed.
-  const OrdinaryRange<T> range = ordinary;
-  const int64_t at = piece.at;
-  const T* x = static_cast<const T*>(a.x) + at;
-  T* y = static_cast<T*>(a.y) + at;
-  T* scale_out = a.scale != nullptr ? static_cast<T*>(a.scale) + at : nullptr;
-  using Source = Powers<P, T, Size>;
-  typename Source::Buffers buffers;
-  const Source powers(buffers, scale, windows, step, size, nullptr, piece.n, a.beta);
-  unsigned outside = 0;
-  unsigned* const seen = &outside;
-  for_each_group<T, Source::kAtOnce>(
-      piece.n, [=](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
-        constexpr int N = decltype(count)::value, W = Vec<T>::kLanes;
-        using Vectors = Group<T, N>;
-        const Vectors s = powers.template scale<N>(i, lanes);
-        const Vectors v = Vectors::from([=](int k) __attribute__((always_inline)) {
-          return load(x + i + k * W, lanes);
-        });
-        const Vectors output = powers.times_negative_power(v, i, s);
-        unroll<N>([&](auto index) __attribute__((always_inline)) {
-          constexpr int k = decltype(index)::value;
-          store(y + i + k * W, output.v[k], lanes);
-          if (scale_out != nullptr) store(scale_out + i + k * W, s.v[k], lanes);
-          *seen |= range.outside(s.v[k], lanes);
-        });
-      });
-  return outside == 0;
-}
+// From memory; the power too, unless roots make it.
+template <class T>
+struct FromMemory {
+  const T *scales, *powers;
+  Power p;
 
-// direct = dy P, terms = dy x P / s = dy y / s. Whether every s was an ordinary number.
-template <Power P, class T, class Size>
-NORMKERNELS_INLINE bool fill_terms(const LocalResponseNorm& a, const Piece& piece, Size size,
-                                   int64_t step, const ScaleOf<T>& scale,
-                                   const OrdinaryRange<T>& ordinary, const double* windows,
-                                   T* direct, T* terms) {
-  const OrdinaryRange<T> range = ordinary;
-  const int64_t at = piece.at;
-  const T* x = static_cast<const T*>(a.x) + at;
-  const T* dy = static_cast<const T*>(a.dy) + at;
-  const T* y = a.y_in != nullptr ? static_cast<const T*>(a.y_in) + at : nullptr;
-  const T* scale_in = a.scale_in != nullptr ? static_cast<const T*>(a.scale_in) + at : nullptr;
-  using Source = Powers<P, T, Size>;
-  typename Source::Buffers buffers;
-  const Source powers(buffers, scale, windows, step, size, scale_in, piece.n, a.beta);
-  unsigned outside = 0;
-  unsigned* const seen = &outside;
-  for_each_group<T, Source::kAtOnce>(
-      piece.n, [=](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
-        constexpr int N = decltype(count)::value, W = Vec<T>::kLanes;
-        using Vectors = Group<T, N>;
-        const auto loaded = [=](const T* p) __attribute__((always_inline)) {
-          return Vectors::from([=](int k) __attribute__((always_inline)) {
-            return load(p + i + k * W, lanes);
+  template <int N, class Lanes>
+  NORMKERNELS_INLINE Group<T, N> scale(int64_t i, Lanes lanes) const {
+    return load_group<N>(scales + i, lanes);
+  }
+  template <int N>
+  NORMKERNELS_INLINE Group<T, N> power(int64_t i, Group<T, N> s) const {
+    return powers == nullptr ? Group<T, N>::all(1) / root_power(p, s) : load_group<N>(powers + i);
+  }
+  template <int N>
+  NORMKERNELS_INLINE Group<T, N> times_power(Group<T, N> x, int64_t i, Group<T, N>) const {
+    return x * load_group<N>(powers + i);
+  }
+};
+
+// ---- The steps ----------------------------------------------------------------------
+
+// For the strips of a task. A piece is n elements from `at` on; its windows begin at `windows` in a
+// buffer and are `step` apart.
+template <class T>
+class Steps {
+ public:
+  Steps(const LocalResponseNorm& a, const Window& w, int64_t step)
+      : x_(static_cast<const T*>(a.x)),
+        dy_(static_cast<const T*>(a.dy)),
+        y_in_(static_cast<const T*>(a.y_in)),
+        scale_in_(static_cast<const T*>(a.scale_in)),
+        y_(static_cast<T*>(a.y)),
+        scale_(static_cast<T*>(a.scale)),
+        dx_(static_cast<T*>(a.dx)),
+        step_(step),
+        size_(w.size()),
+        scale_of_(a),
+        beta_(a.beta),
+        power_(power_for(a.beta)),
+        range_(a.beta),
+        minus_factor_(minus_factor<T>(a)),
+        is_large_(a.shape.n * a.shape.c * a.shape.spatial >= kLargeBytes / int64_t{sizeof(T)}) {}
+
+  // Asks for the lines of y of a piece some pieces before they are written, all at once: out of the
+  // caches, where channels are whole pages apart, that saves 10 to 15 %; in them it costs 3 to 5.
+  NORMKERNELS_INLINE void prefetch_outputs(int64_t at, int64_t n) const {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    for (int64_t i = 0; i < n && is_large_; i += kLine) prefetch_to_write(y_ + at + i);
+  }
+
+  // y, and s. Whether every s was an ordinary number.
+  NORMKERNELS_INLINE bool write_outputs(int64_t at, int64_t n, const double* windows) const {
+    if (power_ == Power::kGeneral) return outputs_of_general(at, n, windows);
+    return with_usual_size<T>(
+        size_, [&](auto size) __attribute__((always_inline)) {
+          return outputs_of_roots<decltype(size)::value>(at, n, windows);
+        });
+  }
+
+  // direct = dy P, terms = dy x P / s = dy y / s. Whether every s was an ordinary number.
+  NORMKERNELS_INLINE bool write_terms(int64_t at, int64_t n, const double* windows, T* direct,
+                                      T* terms) const {
+    if (power_ == Power::kGeneral) return terms_of_general(at, n, windows, direct, terms);
+    if (scale_in_ != nullptr) return terms_of_saved(at, n, direct, terms);
+    return with_usual_size<T>(
+        size_, [&](auto size) __attribute__((always_inline)) {
+          return terms_of_roots<decltype(size)::value>(at, n, windows, direct, terms);
+        });
+  }
+
+  // dx = direct + factor x (window sum of terms).
+  NORMKERNELS_INLINE void write_gradient(int64_t at, int64_t n, const T* direct,
+                                         const T* windows) const {
+    with_usual_size<T>(
+        size_, [&](auto size) __attribute__((always_inline)) {
+          gradient_of_terms<decltype(size)::value>(at, n, direct, windows);
+        });
+  }
+
+ private:
+  // None of these is inlined, or the walk through the strips would be as large as all of them.
+
+  template <int Size>
+  __attribute__((noinline)) bool outputs_of_roots(int64_t at, int64_t n,
+                                                  const double* windows) const {
+    return outputs(at, n, FromWindows<T, Size>{scale_of_, {windows, step_, size_}, power_});
+  }
+  __attribute__((noinline)) bool outputs_of_general(int64_t at, int64_t n,
+                                                    const double* windows) const {
+    alignas(64) T scales[kPieceElements], powers[kPieceElements];
+    fill_powers(at, n, windows, scales, powers);
+    return outputs(at, n, FromMemory<T>{scales, powers, power_});
+  }
+
+  template <int Size>
+  __attribute__((noinline)) bool terms_of_roots(int64_t at, int64_t n, const double* windows,
+                                                T* direct, T* terms) const {
+    return all_terms(at, n, FromWindows<T, Size>{scale_of_, {windows, step_, size_}, power_},
+                     direct, terms);
+  }
+  __attribute__((noinline)) bool terms_of_saved(int64_t at, int64_t n, T* direct, T* terms) const {
+    return all_terms(at, n, FromMemory<T>{scale_in_ + at, nullptr, power_}, direct, terms);
+  }
+  __attribute__((noinline)) bool terms_of_general(int64_t at, int64_t n, const double* windows,
+                                                  T* direct, T* terms) const {
+    alignas(64) T scales[kPieceElements], powers[kPieceElements];
+    fill_powers(at, n, windows, scales, powers);
+    return all_terms(at, n, FromMemory<T>{scales, powers, power_}, direct, terms);
+  }
+
+  template <class Source>
+  NORMKERNELS_INLINE bool outputs(int64_t at, int64_t n, const Source source) const {
+    // In registers, which a store cannot have changed.
+    const OrdinaryRange<T> range = range_;
+    const T* const x = x_ + at;
+    T *const y = y_ + at, *const scale = scale_ != nullptr ? scale_ + at : nullptr;
+    unsigned outside = 0;
+    for_each_group<T, kAtOnce>(
+        n, [&](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
+          constexpr int N = decltype(count)::value;
+          const Group<T, N> s = source.template scale<N>(i, lanes);
+          const Group<T, N> output = source.times_power(load_group<N>(x + i, lanes), i, s);
+          store_group(y + i, output, lanes);
+          if (scale != nullptr) store_group(scale + i, s, lanes);
+          for (int k = 0; k < N; ++k) outside |= range.outside(s.v[k], lanes);
+        });
+    return outside == 0;
+  }
+
+  template <class Source>
+  NORMKERNELS_INLINE bool all_terms(int64_t at, int64_t n, const Source source, T* direct,
+                                    T* terms) const {
+    const OrdinaryRange<T> range = range_;
+    const T *const x = x_ + at, *const dy = dy_ + at;
+    const T* const y = y_in_ != nullptr ? y_in_ + at : nullptr;
+    unsigned outside = 0;
+    for_each_group<T, kAtOnce>(
+        n, [&](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
+          constexpr int N = decltype(count)::value;
+          const Group<T, N> s = source.template scale<N>(i, lanes);
+          const Group<T, N> power = source.power(i, s), g = load_group<N>(dy + i, lanes);
+          const Group<T, N> output =
+              y == nullptr ? load_group<N>(x + i, lanes) * power : load_group<N>(y + i, lanes);
+          store_group(direct + i, g * power);
+          store_group(terms + i, g * output / s);
+          for (int k = 0; k < N; ++k) outside |= range.outside(s.v[k], lanes);
+        });
+    return outside == 0;
+  }
+
+  template <int Size>
+  __attribute__((noinline)) void gradient_of_terms(int64_t at, int64_t n, const T* direct,
+                                                   const T* windows) const {
+    const WindowRows<T, Size> terms(windows, step_, size_);
+    const T factor = minus_factor_;
+    const T* const x = x_ + at;
+    T* const dx = dx_ + at;
+    for_each_group<T, 2 * kAtOnce>(
+        n, [&](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
+          constexpr int N = decltype(count)::value;
+          Vec<T> sum[N];
+          window_sums(terms, i, sum);
+          const Group<T, N> v = load_group<N>(x + i, lanes), own = load_group<N>(direct + i);
+          Group<T, N> output;
+          for (int k = 0; k < N; ++k) output.v[k] = gradient(v.v[k], factor, sum[k], own.v[k]);
+          store_group(dx + i, output, lanes);
+        });
+  }
+
+  // s, and s^-beta by logarithms. That is a long chain of dependent operations, so more vectors go
+  // through it side by side than sums are formed of; what is beyond the piece is nobody's.
+  __attribute__((noinline)) void fill_powers(int64_t at, int64_t n, const double* windows,
+                                             T* scales, T* powers) const {
+    if (scale_in_ != nullptr) {
+      memcpy(scales, scale_in_ + at, sizeof(T) * static_cast<size_t>(n));
+    } else {
+      const ScaleOf<T> scale_of = scale_of_;
+      const WindowRows<double, 0> squares(windows, step_, size_);
+      for_each_whole_group<T, kAtOnce>(
+          n, [=](int64_t i, auto count) __attribute__((always_inline)) {
+            store_group(scales + i,
+                        scale_of.template of_windows<decltype(count)::value>(squares, i));
           });
-        };
-        const Vectors s = powers.template scale<N>(i, lanes);
-        const Vectors power = powers.negative_power(i, s), g = loaded(dy);
-        const Vectors output = y == nullptr ? loaded(x) * power : loaded(y);
-        const Vectors own = g * power, shared = g * output / s;
-        unroll<N>([&](auto index) __attribute__((always_inline)) {
-          constexpr int k = decltype(index)::value;
-          store(direct + i + k * W, own.v[k]);
-          store(terms + i + k * W, shared.v[k]);
-          *seen |= range.outside(s.v[k], lanes);
+    }
+    const double beta = beta_;
+    for_each_whole_group<T, 2 * kAtOnce>(
+        n, [=](int64_t i, auto count) __attribute__((always_inline)) {
+          store_group(powers + i,
+                      general_power(load_group<decltype(count)::value>(scales + i), -beta));
         });
-      });
-  return outside == 0;
-}
+  }
 
-// dx = direct + factor x (window sum of terms), the first window beginning at `windows`.
-template <class T, class Size>
-NORMKERNELS_INLINE void write_gradient(const LocalResponseNorm& a, const Piece& piece, Size size,
-                                       int64_t step, T factor, const T* direct, const T* windows) {
-  const T* x = static_cast<const T*>(a.x) + piece.at;
-  T* dx = static_cast<T*>(a.dx) + piece.at;
-  for_each_vector<T>(
-      piece.n, [=](int64_t i, auto lanes) __attribute__((always_inline)) {
-        const Vec<T> sum = window_sum<Vec<T>>(
-            size, [=](int64_t k)
-                      __attribute__((always_inline)) { return load(windows + i + k * step); });
-        store(dx + i, gradient(load(x + i, lanes), factor, sum, load(direct + i)), lanes);
-      });
-}
+  const T *x_, *dy_, *y_in_, *scale_in_;
+  T *y_, *scale_, *dx_;
+  int64_t step_, size_;
+  ScaleOf<T> scale_of_;
+  double beta_;
+  Power power_;
+  OrdinaryRange<T> range_;
+  T minus_factor_;
+  bool is_large_;
+};
 
 }  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -4,7 +4,7 @@
 #ifndef NORMKERNELS_LRN_TURN_H_
 #define NORMKERNELS_LRN_TURN_H_
 
-#include "lrn/stream.h"
+#include "lrn/strips.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {

@@ -16,24 +16,24 @@ constexpr int64_t kMaxSlots = 64;
 // bytes of their slot.
 constexpr int64_t kTaskElements = 8192;
 
-// How the work on a tensor that has elements is laid out. The number of threads is not known here.
+// How the work on a tensor is laid out. The number of threads is not known here.
 template <class T>
-struct Plan {
+struct WorkLayout {
   Images shape;  // channels first
   bool turned;
   Images block;  // what goes through the buffers at a time: all of it, or what is turned
   Window window;
-  Cut cut;               // of a block
+  Strips strips;         // of a block
   uint64_t block_bytes;  // of a slot, for what is turned
   uint64_t slot_bytes;
   int64_t slots;
 
-  Plan(const Images& tensor, bool channels_last, int64_t size)
+  WorkLayout(const Images& tensor, bool channels_last, int64_t size)
       : shape(channels_first(tensor, channels_last)),
         turned(should_turn(shape)),
         block(turned ? turned_shape(shape) : shape),
         window(window_of(block, size)),
-        cut(cut_of(block, size, sizeof(T))),
+        strips(strips_of(block, size, sizeof(T))),
         block_bytes(
             turned ? rounded_up(static_cast<uint64_t>(kTurnedTensors * block.c * block.spatial) *
                                 sizeof(T))
@@ -41,12 +41,12 @@ struct Plan {
     // Of fewer pixels more may fit into the buffers at a time, so those that are left after whole
     // blocks can need more.
     const Images rest = {1, block.c, shape.n % block.spatial};
-    uint64_t buffers = Buffers<T>::bytes(cut);
+    uint64_t buffers = Buffers<T>::bytes(strips);
     if (turned && rest.spatial > 0) {
-      const uint64_t of_rest = Buffers<T>::bytes(cut_of(rest, size, sizeof(T)));
+      const uint64_t of_rest = Buffers<T>::bytes(strips_of(rest, size, sizeof(T)));
       buffers = of_rest > buffers ? of_rest : buffers;
     }
-    const uint64_t lines = Ring<T>::bytes(window);
+    const uint64_t lines = LastLines<T>::bytes(window);
     slot_bytes = block_bytes + rounded_up(buffers > lines ? buffers : lines);
     const uint64_t elements = static_cast<uint64_t>(shape.n * shape.c * shape.spatial);
     const uint64_t least = slot_bytes / (4 * sizeof(T));
@@ -57,7 +57,7 @@ struct Plan {
 
   // What tasks are made of: strips, or blocks of pixels.
   int64_t units() const {
-    return turned ? (shape.n + block.spatial - 1) / block.spatial : cut.strips;
+    return turned ? (shape.n + block.spatial - 1) / block.spatial : strips.count;
   }
   uint64_t bytes() const { return static_cast<uint64_t>(slots) * slot_bytes; }
 
@@ -90,18 +90,18 @@ class Slots {
 
 // f(first unit, last unit, memory) for all units, memory being a slot's.
 template <class T, class F>
-NORMKERNELS_INLINE void for_each_span(const Plan<T>& plan, void* workspace,
+NORMKERNELS_INLINE void for_each_span(const WorkLayout<T>& layout, void* workspace,
                                       const Executor& executor, F&& f) {
-  const int64_t units = plan.units(), wanted = 8 * int64_t{executor.threads};
+  const int64_t units = layout.units(), wanted = 8 * int64_t{executor.threads};
   if (executor.threads <= 1) return f(0, units, static_cast<char*>(workspace));
-  const int64_t tasks = wanted < plan.slots ? wanted : plan.slots;
+  const int64_t tasks = wanted < layout.slots ? wanted : layout.slots;
   const int64_t each = (units + tasks - 1) / tasks;
   Slots slots;
   for_each_task(executor, (units + each - 1) / each, [&](int64_t task) {
     const int64_t first = task * each;
     const int slot = slots.take();
     f(first, first + each < units ? first + each : units,
-      static_cast<char*>(workspace) + static_cast<uint64_t>(slot) * plan.slot_bytes);
+      static_cast<char*>(workspace) + static_cast<uint64_t>(slot) * layout.slot_bytes);
     slots.give_back(slot);
   });
 }

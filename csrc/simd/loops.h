@@ -73,6 +73,15 @@ NORMKERNELS_INLINE void for_each_group(int64_t n, F&& f) {
   if (i < n) f(i, Index<1>{}, static_cast<int>(n - i));
 }
 
+// The same of buffers that go on for a vector: f(i, Index<N>), then f(i, Index<1>).
+template <class T, int N, class F>
+NORMKERNELS_INLINE void for_each_whole_group(int64_t n, F&& f) {
+  constexpr int W = Vec<T>::kLanes;
+  int64_t i = 0;
+  for (; i + N * W <= n; i += N * W) f(i, Index<N>{});
+  for (; i < n; i += W) f(i, Index<1>{});
+}
+
 // f(column, vectors, lanes) over the columns [from, width): blocks of several vectors, then of half
 // as many, ..., then the tail.
 template <class T, int Vectors, class F>

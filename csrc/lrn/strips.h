@@ -11,11 +11,10 @@
 // (squares, terms, output) is as many pieces ahead of the one that follows as that one's windows
 // reach, so x is still in L1 when it is read again, however far apart the channels are. When the
 // buffers are full, what is still needed of them moves to their beginning.
-#ifndef NORMKERNELS_LRN_STREAM_H_
-#define NORMKERNELS_LRN_STREAM_H_
+#ifndef NORMKERNELS_LRN_STRIPS_H_
+#define NORMKERNELS_LRN_STRIPS_H_
 
 #include "simd/loops.h"
-#include "sums/wide.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -32,7 +31,7 @@ struct Window {
 };
 
 NORMKERNELS_INLINE Window window_of(const Images& shape, int64_t size) {
-  const int64_t most = shape.c > 0 ? shape.c - 1 : 0;
+  const int64_t most = shape.c - 1;
   const int64_t before = (size - 1) / 2, after = size - 1 - before;
   return {before < most ? before : most, after < most ? after : most, shape.c, shape.spatial};
 }
@@ -55,28 +54,27 @@ NORMKERNELS_INLINE int64_t aligned(int64_t elements) {
   return (elements + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// How a tensor is cut into strips and pieces. Which is a matter of speed alone: every element's
-// window is summed by itself.
-struct Cut {
+// How a tensor is cut into strips, and these into pieces. Which is a matter of speed alone: every
+// element's window is summed by itself.
+struct Strips {
   Images shape;  // channels first
-  int64_t strips;
+  int64_t count;
   int64_t pixels;   // of a strip; the last of an image may have fewer
   int64_t border;   // elements of zeros between strips, at least
   bool contiguous;  // whether a strip is, or else its channels are pieces
   int64_t piece;
   int64_t capacity;  // of the buffers
 
-  NORMKERNELS_INLINE int64_t strips_per_image() const {
+  NORMKERNELS_INLINE int64_t per_image() const {
     return contiguous ? 1 : (shape.spatial + pixels - 1) / pixels;
   }
   // The number of a strip's first pixel, of all pixels of all images.
   NORMKERNELS_INLINE int64_t pixel_of(int64_t strip) const {
-    return strip / strips_per_image() * shape.spatial + strip % strips_per_image() * pixels;
+    return strip / per_image() * shape.spatial + strip % per_image() * pixels;
   }
 };
 
-// Of a tensor with elements.
-NORMKERNELS_INLINE Cut cut_of(const Images& shape, int64_t size, int64_t bytes) {
+NORMKERNELS_INLINE Strips strips_of(const Images& shape, int64_t size, int64_t bytes) {
   const int64_t reach = window_of(shape, size).reach();
   int64_t pixels = shape.spatial <= kPieceElements ? shape.spatial : 512 / bytes;
   for (;;) {
@@ -87,16 +85,16 @@ NORMKERNELS_INLINE Cut cut_of(const Images& shape, int64_t size, int64_t bytes) 
     const int64_t needed = 5 * aligned(border) + 3 * aligned(piece) + 2 * kAheadElements + 256;
     const bool fits = needed <= kBufferElements;
     if (fits || pixels <= kAlignment) {
-      Cut cut = {shape, 0, pixels, border, contiguous, piece, 0};
-      cut.strips = shape.n * cut.strips_per_image();
+      Strips strips = {shape, 0, pixels, border, contiguous, piece, 0};
+      strips.count = shape.n * strips.per_image();
       // A small tensor goes through without anything being moved: all strips, the last without the
       // border of another, and the borders of the first and last.
       const int64_t last = (all + piece - 1) / piece * piece;
       const int64_t whole =
-          (cut.strips - 1) * aligned(all + border) + last + 2 * aligned(border) + kSpareElements;
+          (strips.count - 1) * aligned(all + border) + last + 2 * aligned(border) + kSpareElements;
       const int64_t most = fits ? kBufferElements : 2 * needed;
-      cut.capacity = whole < most ? whole : most;
-      return cut;
+      strips.capacity = whole < most ? whole : most;
+      return strips;
     }
     pixels = pixels > 2 * kAlignment ? aligned(pixels / 2) : kAlignment;
   }
@@ -110,19 +108,19 @@ class Piece {
   int64_t n;
 
   // The first of a strip.
-  NORMKERNELS_INLINE Piece(const Cut& cut, int64_t strip)
-      : offset(aligned(cut.border)), cut_(cut), strip_(strip) {
-    const int64_t per_image = cut.strips_per_image();
-    image_ = strip / per_image * (cut.shape.c * cut.shape.spatial);
-    column_ = strip % per_image * cut.pixels;
+  NORMKERNELS_INLINE Piece(const Strips& strips, int64_t strip)
+      : offset(aligned(strips.border)), strips_(strips), strip_(strip) {
+    const int64_t per_image = strips.per_image();
+    image_ = strip / per_image * (strips.shape.c * strips.shape.spatial);
+    column_ = strip % per_image * strips.pixels;
     begin_strip();
   }
 
   NORMKERNELS_INLINE int64_t strip() const { return strip_; }
   NORMKERNELS_INLINE int64_t end() const { return offset + n; }
   NORMKERNELS_INLINE int64_t strip_end() const { return strip_end_; }
-  NORMKERNELS_INLINE int64_t next_strip() const { return aligned(strip_end_ + cut_.border); }
-  NORMKERNELS_INLINE bool ends_strip() const { return offset + cut_.piece >= strip_end_; }
+  NORMKERNELS_INLINE int64_t next_strip() const { return aligned(strip_end_ + strips_.border); }
+  NORMKERNELS_INLINE bool ends_strip() const { return offset + strips_.piece >= strip_end_; }
   NORMKERNELS_INLINE void slide(int64_t by) {
     offset -= by;
     strip_end_ -= by;
@@ -132,78 +130,31 @@ class Piece {
     if (ends_strip()) {
       offset = next_strip();
       ++strip_;
-      column_ += cut_.pixels;
-      if (column_ >= cut_.shape.spatial) {
+      column_ += strips_.pixels;
+      if (column_ >= strips_.shape.spatial) {
         column_ = 0;
-        image_ += cut_.shape.c * cut_.shape.spatial;
+        image_ += strips_.shape.c * strips_.shape.spatial;
       }
       begin_strip();
       return;
     }
-    offset += cut_.piece;
-    at += cut_.contiguous ? cut_.piece : cut_.shape.spatial;
-    if (cut_.contiguous && strip_end_ - offset < n) n = strip_end_ - offset;
+    offset += strips_.piece;
+    at += strips_.contiguous ? strips_.piece : strips_.shape.spatial;
+    if (strips_.contiguous && strip_end_ - offset < n) n = strip_end_ - offset;
   }
 
  private:
   NORMKERNELS_INLINE void begin_strip() {
     at = image_ + column_;
-    strip_end_ = offset + cut_.shape.c * cut_.pixels;
-    const int64_t left = cut_.shape.spatial - column_;
-    n = cut_.piece < left || cut_.contiguous ? cut_.piece : left;
+    strip_end_ = offset + strips_.shape.c * strips_.pixels;
+    const int64_t left = strips_.shape.spatial - column_;
+    n = strips_.piece < left || strips_.contiguous ? strips_.piece : left;
   }
 
-  const Cut& cut_;
+  const Strips& strips_;
   int64_t strip_, image_, column_;
   int64_t strip_end_;
 };
-
-template <class Sum, class V>
-NORMKERNELS_INLINE Sum sum_of_one(V a) {
-  if constexpr (sizeof(Sum) == sizeof(V)) {
-    return a;
-  } else {
-    return accumulated(Sum{}, a);
-  }
-}
-
-// The sum of `size` elements load(0), load(1), ...: the even ones and the odd ones, then both. Each
-// window is added up by itself. A running sum would be cheaper by an addition, but a large value
-// that leaves it would take its neighbours' digits along, and an infinite one leave NaN.
-template <class Sum, class Size, class Load>
-NORMKERNELS_INLINE Sum window_sum(Size size, Load&& load) {
-  Sum even = sum_of_one<Sum>(load(0));
-  if (size.value == 1) return even;
-  Sum odd = sum_of_one<Sum>(load(1));
-  for (int64_t k = 2; k < size.value; k += 2) {
-    even = accumulated(even, load(k));
-    if (k + 1 < size.value) odd = accumulated(odd, load(k + 1));
-  }
-  return even + odd;
-}
-
-struct RuntimeSize {
-  int64_t value;
-};
-
-// f with the usual sizes as constants, which unrolls their loops.
-template <class F>
-NORMKERNELS_INLINE void with_size(int64_t size, F&& f) {
-  switch (size) {
-    case 3:
-      return f(Index<3>{});
-    case 5:
-      return f(Index<5>{});
-    case 7:
-      return f(Index<7>{});
-    case 9:
-      return f(Index<9>{});
-    case 11:
-      return f(Index<11>{});
-    default:
-      return f(RuntimeSize{size});
-  }
-}
 
 // Zeros in [from, to) and perhaps a vector more.
 template <class T>
@@ -217,13 +168,13 @@ struct Buffers {
   double* squares;
   T *direct, *terms;
 
-  Buffers(const Cut& cut, void* memory)
+  Buffers(const Strips& strips, void* memory)
       : squares(static_cast<double*>(memory)),
-        direct(reinterpret_cast<T*>(squares + cut.capacity)),
-        terms(direct + cut.capacity) {}
+        direct(reinterpret_cast<T*>(squares + strips.capacity)),
+        terms(direct + strips.capacity) {}
 
-  static uint64_t bytes(const Cut& cut) {
-    return static_cast<uint64_t>(cut.capacity) * (sizeof(double) + 2 * sizeof(T));
+  static uint64_t bytes(const Strips& strips) {
+    return static_cast<uint64_t>(strips.capacity) * (sizeof(double) + 2 * sizeof(T));
   }
 };
 
@@ -236,4 +187,4 @@ NORMKERNELS_INLINE void slide_down(T* p, int64_t from, int64_t to) {
 }  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
-#endif  // NORMKERNELS_LRN_STREAM_H_
+#endif  // NORMKERNELS_LRN_STRIPS_H_
