@@ -1,5 +1,7 @@
 #include "api/call.h"
 
+#include <algorithm>
+
 #include "host/float_environment.h"
 #include "host/loaded_libraries.h"
 #include "host/thread_count.h"
@@ -37,11 +39,6 @@ void run_callers(void* context, int64_t tasks, Task task, void* argument) {
   given.run(given.context, tasks, Errand::run, &errand);
 }
 
-template <class T>
-void fill_with(T* p, int64_t n, double value) {
-  for (int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(value);
-}
-
 }  // namespace
 
 void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
@@ -71,7 +68,7 @@ Executor Call::executor(int32_t position, const normkernels_executor* given,
   if (given != nullptr) {
     require(given->struct_size == sizeof(normkernels_executor) && given->num_threads >= 0,
             NORMKERNELS_BAD_EXECUTOR, position);
-    threads = given->num_threads < kMaxThreads ? given->num_threads : kMaxThreads;
+    threads = std::min(given->num_threads, kMaxThreads);
   }
   if (threads == 0) require(has_default_threads(), NORMKERNELS_BAD_NUM_THREADS, 0);
   const int64_t bytes = elements_moved * element_bytes(), worth = bytes / kBytesPerThread;
@@ -79,15 +76,14 @@ Executor Call::executor(int32_t position, const normkernels_executor* given,
   const bool own = given == nullptr || given->run == nullptr;
   if (own && in_openmp_region()) return serial;
   if (threads == 0) threads = default_threads();
-  if (threads > worth) threads = static_cast<int32_t>(worth);
+  threads = static_cast<int32_t>(std::min<int64_t>(threads, worth));
   if (!own) {
     // Beside an executor's, and from inside its tasks, others run serially: the processors are its.
     under_way_.begin(kMaxThreads);
     return {threads, run_callers, const_cast<normkernels_executor*>(given)};
   }
   if (threads > 1) {
-    const int32_t left = threads - under_way_.begin(1);
-    threads = left > 1 ? left : 1;
+    threads = std::max(threads - under_way_.begin(1), 1);
   }
   share_ = {threads, bytes >= kBytesWorthWaking};
   return {threads, run_own, &share_};
@@ -97,9 +93,9 @@ normkernels_status Call::fill(std::initializer_list<Fill> outputs) const {
   for (const Fill& output : outputs) {
     if (output.p == nullptr) continue;
     if (dtype_ == NORMKERNELS_F64) {
-      fill_with(static_cast<double*>(output.p), output.n, output.value);
+      std::fill_n(static_cast<double*>(output.p), output.n, output.value);
     } else {
-      fill_with(static_cast<float*>(output.p), output.n, output.value);
+      std::fill_n(static_cast<float*>(output.p), output.n, static_cast<float>(output.value));
     }
   }
   return NORMKERNELS_OK;

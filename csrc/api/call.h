@@ -49,33 +49,42 @@ class Call {
     return ok() ? product(extents...) : 0;
   }
 
-  void epsilon(int32_t position, double epsilon) {
+  // What follows returns the argument that it checks: the kernel's, in one line with its position.
+  double epsilon(int32_t position, double epsilon) {
     require(epsilon >= 0 && epsilon - epsilon == 0, NORMKERNELS_BAD_EPSILON, position);
+    return epsilon;
   }
-  void finite(int32_t position, double value) {
+  double finite(int32_t position, double value) {
     require(value - value == 0, NORMKERNELS_BAD_SCALAR, position);
+    return value;
   }
-  void at_least_one(int32_t position, int64_t size) {
+  int64_t at_least_one(int32_t position, int64_t size) {
     require(size >= 1, NORMKERNELS_BAD_SIZE, position);
+    return size;
   }
 
   // Arrays of n elements. Outputs after all inputs: each is compared with every array before it.
-  void input(int32_t position, const void* p, int64_t n) { add(position, p, n, false, kNone); }
-  void optional_input(int32_t position, const void* p, int64_t n) {
-    if (p != nullptr) add(position, p, n, false, kNone);
+  const void* input(int32_t position, const void* p, int64_t n) {
+    add(position, p, n, false, kNone);
+    return p;
+  }
+  const void* optional_input(int32_t position, const void* p, int64_t n) {
+    return p == nullptr ? p : input(position, p, n);
   }
   // `in_place`: positions of the inputs that the output may be.
-  void output(int32_t position, const void* p, int64_t n, int32_t in_place = kNone,
-              int32_t or_in_place = kNone) {
+  void* output(int32_t position, void* p, int64_t n, int32_t in_place = kNone,
+               int32_t or_in_place = kNone) {
     add(position, p, n, true, in_place, or_in_place);
+    return p;
   }
-  void optional_output(int32_t position, const void* p, int64_t n) {
-    if (p != nullptr) add(position, p, n, true, kNone);
+  void* optional_output(int32_t position, void* p, int64_t n) {
+    return p == nullptr ? p : output(position, p, n);
   }
-  void workspace(int32_t position, const void* p, size_t bytes) {
+  void* workspace(int32_t position, void* p, size_t bytes) {
     require(bytes == 0 || reinterpret_cast<uintptr_t>(p) % kWorkspaceAlignment == 0,
             NORMKERNELS_MISALIGNED, position);
     add(position, p, static_cast<int64_t>(bytes) / element_bytes(), true, kNone);
+    return p;
   }
 
   // The executor for so much memory traffic, or work that takes as long: few bytes are not worth a

@@ -4,6 +4,8 @@
 using normkernels::Call;
 using normkernels::Executor;
 using normkernels::instance_norm_kernels;
+using normkernels::InstanceNormBackward;
+using normkernels::InstanceNormForward;
 using normkernels::Kernels;
 using normkernels::workspace_bytes;
 
@@ -28,34 +30,25 @@ normkernels_status normkernels_instance_norm_forward(
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  call.input(6, x, all);
-  call.optional_input(7, scale, c);
-  call.optional_input(8, bias, c);
-  call.epsilon(9, epsilon);
-  call.output(10, y, all, 6);
-  call.optional_output(11, mean, planes);
-  call.optional_output(12, inv_std, planes);
-  if (call.ok()) {
-    call.workspace(13, workspace,
-                   normkernels_instance_norm_forward_workspace_bytes(dtype, order, n, c, spatial));
-  }
+  InstanceNormForward a = {};
+  a.shape = {n, c, spatial};
+  a.x = call.input(6, x, all);
+  a.scale = call.optional_input(7, scale, c);
+  a.bias = call.optional_input(8, bias, c);
+  a.epsilon = call.epsilon(9, epsilon);
+  a.y = call.output(10, y, all, 6);
+  a.mean = call.optional_output(11, mean, planes);
+  a.inv_std = call.optional_output(12, inv_std, planes);
+  a.workspace = call.workspace(
+      13, workspace,
+      normkernels_instance_norm_forward_workspace_bytes(dtype, order, n, c, spatial));
+  a.stream = call.stream(y, all, x);
   const Executor threads = call.executor(14, executor, 2 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0)
     return call.fill({{mean, planes, 0}, {inv_std, planes, 1 / __builtin_sqrt(epsilon)}});
-  instance_norm_kernels(kernels, order, spatial)
-      ->forward({{n, c, spatial},
-                 x,
-                 scale,
-                 bias,
-                 epsilon,
-                 y,
-                 mean,
-                 inv_std,
-                 workspace,
-                 call.stream(y, all, x)},
-                threads);
+  instance_norm_kernels(kernels, order, spatial)->forward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -79,45 +72,30 @@ normkernels_status normkernels_instance_norm_backward(
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
+  InstanceNormBackward a = {};
+  a.shape = {n, c, spatial};
+  a.dy = call.input(6, dy, all);
+  a.x = call.input(7, x, all);
+  a.scale = call.optional_input(8, scale, c);
   const bool saved = mean != nullptr || inv_std != nullptr;
-  call.input(6, dy, all);
-  call.input(7, x, all);
-  call.optional_input(8, scale, c);
   if (saved) {
-    call.input(9, mean, planes);
-    call.input(10, inv_std, planes);
+    a.mean = call.input(9, mean, planes);
+    a.inv_std = call.input(10, inv_std, planes);
   } else {
-    call.epsilon(11, epsilon);
+    a.epsilon = call.epsilon(11, epsilon);
   }
-  call.output(12, dx, all, 6, 7);
-  call.optional_output(13, dscale, c);
-  call.optional_output(14, dbias, c);
-  if (call.ok()) {
-    call.workspace(15, workspace,
-                   normkernels_instance_norm_backward_workspace_bytes(dtype, order, n, c, spatial));
-  }
+  a.dx = call.output(12, dx, all, 6, 7);
+  a.dscale = call.optional_output(13, dscale, c);
+  a.dbias = call.optional_output(14, dbias, c);
+  a.workspace = call.workspace(
+      15, workspace,
+      normkernels_instance_norm_backward_workspace_bytes(dtype, order, n, c, spatial));
+  a.stream = call.stream(dx, all, x, dy);
   const Executor threads = call.executor(16, executor, 3 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return call.fill({{dscale, c, 0}, {dbias, c, 0}});
-  instance_norm_kernels(kernels, order, spatial)
-      ->backward({{n, c, spatial},
-                  dy,
-                  x,
-                  scale,
-                  nullptr,
-                  mean,
-                  inv_std,
-                  epsilon,
-                  nullptr,
-                  nullptr,
-                  nullptr,
-                  dx,
-                  dscale,
-                  dbias,
-                  workspace,
-                  call.stream(dx, all, x, dy)},
-                 threads);
+  instance_norm_kernels(kernels, order, spatial)->backward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -130,47 +108,32 @@ normkernels_status normkernels_instance_norm_with_gradient(
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  call.input(6, x, all);
-  call.optional_input(7, scale, c);
-  call.optional_input(8, bias, c);
-  call.input(9, dy, all);
-  call.epsilon(10, epsilon);
-  call.output(11, y, all, 6);
-  call.optional_output(12, mean, planes);
-  call.optional_output(13, inv_std, planes);
-  call.output(14, dx, all, 9);
-  call.optional_output(15, dscale, c);
-  call.optional_output(16, dbias, c);
-  if (call.ok()) {
-    call.workspace(17, workspace,
-                   normkernels_instance_norm_backward_workspace_bytes(dtype, order, n, c, spatial));
-  }
+  InstanceNormBackward a = {};
+  a.shape = {n, c, spatial};
+  a.x = call.input(6, x, all);
+  a.scale = call.optional_input(7, scale, c);
+  a.bias = call.optional_input(8, bias, c);
+  a.dy = call.input(9, dy, all);
+  a.epsilon = call.epsilon(10, epsilon);
+  a.y = call.output(11, y, all, 6);
+  a.mean_out = call.optional_output(12, mean, planes);
+  a.inv_std_out = call.optional_output(13, inv_std, planes);
+  a.dx = call.output(14, dx, all, 9);
+  a.dscale = call.optional_output(15, dscale, c);
+  a.dbias = call.optional_output(16, dbias, c);
+  a.workspace = call.workspace(
+      17, workspace,
+      normkernels_instance_norm_backward_workspace_bytes(dtype, order, n, c, spatial));
+  a.stream = call.stream(dx, all, x, dy);
   const Executor threads = call.executor(18, executor, 4 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  if (all == 0)
-    return call.fill({{mean, planes, 0},
-                      {inv_std, planes, 1 / __builtin_sqrt(epsilon)},
-                      {dscale, c, 0},
-                      {dbias, c, 0}});
-  instance_norm_kernels(kernels, order, spatial)
-      ->backward({{n, c, spatial},
-                  dy,
-                  x,
-                  scale,
-                  bias,
-                  nullptr,
-                  nullptr,
-                  epsilon,
-                  y,
-                  mean,
-                  inv_std,
-                  dx,
-                  dscale,
-                  dbias,
-                  workspace,
-                  call.stream(dx, all, x, dy)},
-                 threads);
+  if (all == 0) {
+    const double inv_std_of_none = 1 / __builtin_sqrt(epsilon);
+    return call.fill(
+        {{mean, planes, 0}, {inv_std, planes, inv_std_of_none}, {dscale, c, 0}, {dbias, c, 0}});
+  }
+  instance_norm_kernels(kernels, order, spatial)->backward(a, threads);
   return NORMKERNELS_OK;
 }
 

@@ -4,6 +4,8 @@
 using normkernels::Call;
 using normkernels::Executor;
 using normkernels::Kernels;
+using normkernels::LayerNormBackward;
+using normkernels::LayerNormForward;
 using normkernels::workspace_bytes;
 
 extern "C" {
@@ -15,19 +17,21 @@ normkernels_status normkernels_layer_norm_forward(normkernels_dtype dtype, int64
                                                   const normkernels_executor* executor) {
   Call call(dtype);
   const int64_t n = call.elements(2, rows, cols);
-  call.input(4, x, n);
-  call.optional_input(5, gamma, cols);
-  call.optional_input(6, beta, cols);
-  call.epsilon(7, epsilon);
-  call.output(8, y, n, 4);
-  call.optional_output(9, mean, rows);
-  call.optional_output(10, sigma, rows);
+  LayerNormForward a = {};
+  a.shape = {rows, cols};
+  a.x = call.input(4, x, n);
+  a.gamma = call.optional_input(5, gamma, cols);
+  a.beta = call.optional_input(6, beta, cols);
+  a.epsilon = call.epsilon(7, epsilon);
+  a.y = call.output(8, y, n, 4);
+  a.mean = call.optional_output(9, mean, rows);
+  a.sigma = call.optional_output(10, sigma, rows);
+  a.stream = call.stream(y, n, x);
   const Executor threads = call.executor(11, executor, 2 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (n == 0) return call.fill({{mean, rows, 0}, {sigma, rows, __builtin_sqrt(epsilon)}});
-  kernels->layer_norm->forward(
-      {{rows, cols}, x, gamma, beta, epsilon, y, mean, sigma, call.stream(y, n, x)}, threads);
+  kernels->layer_norm->forward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -48,35 +52,27 @@ normkernels_status normkernels_layer_norm_backward(normkernels_dtype dtype, int6
                                                    const normkernels_executor* executor) {
   Call call(dtype);
   const int64_t n = call.elements(2, rows, cols);
-  call.input(4, dy, n);
-  call.input(5, x, n);
-  call.input(6, mean, rows);
-  call.input(7, sigma, rows);
-  call.optional_input(8, gamma, cols);
-  call.output(9, dx, n, 4, 5);
-  call.optional_output(10, dgamma, cols);
-  call.optional_output(11, dbeta, cols);
+  LayerNormBackward a = {};
+  a.shape = {rows, cols};
+  a.dy = call.input(4, dy, n);
+  a.x = call.input(5, x, n);
+  a.mean = call.input(6, mean, rows);
+  a.sigma = call.input(7, sigma, rows);
+  a.gamma = call.optional_input(8, gamma, cols);
+  a.dx = call.output(9, dx, n, 4, 5);
+  a.dgamma = call.optional_output(10, dgamma, cols);
+  a.dbeta = call.optional_output(11, dbeta, cols);
   const bool parameters = dgamma != nullptr || dbeta != nullptr;
-  if (parameters && call.ok()) {
-    call.workspace(12, workspace,
-                   normkernels_layer_norm_backward_workspace_bytes(dtype, rows, cols));
+  if (parameters) {
+    a.workspace = call.workspace(
+        12, workspace, normkernels_layer_norm_backward_workspace_bytes(dtype, rows, cols));
   }
+  a.stream = call.stream(dx, n, x, dy);
   const Executor threads = call.executor(13, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (n == 0) return call.fill({{dgamma, cols, 0}, {dbeta, cols, 0}});
-  kernels->layer_norm->backward({{rows, cols},
-                                 dy,
-                                 x,
-                                 mean,
-                                 sigma,
-                                 gamma,
-                                 dx,
-                                 dgamma,
-                                 dbeta,
-                                 workspace,
-                                 call.stream(dx, n, x, dy)},
-                                threads);
+  kernels->layer_norm->backward(a, threads);
   return NORMKERNELS_OK;
 }
 

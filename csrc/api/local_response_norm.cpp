@@ -4,6 +4,7 @@
 using normkernels::Call;
 using normkernels::Executor;
 using normkernels::Kernels;
+using normkernels::LocalResponseNorm;
 using normkernels::workspace_bytes;
 
 namespace {
@@ -34,37 +35,24 @@ normkernels_status normkernels_local_response_norm_forward(
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
-  call.input(6, x, all);
-  call.at_least_one(7, size);
-  call.finite(8, alpha);
-  call.finite(9, beta);
-  call.finite(10, bias);
-  call.output(11, y, all);
-  call.optional_output(12, scale, all);
-  if (call.ok()) {
-    call.workspace(
-        13, workspace,
-        normkernels_local_response_norm_workspace_bytes(dtype, order, n, c, spatial, size));
-  }
+  LocalResponseNorm a = {};
+  a.shape = {n, c, spatial};
+  a.channels_last = order == NORMKERNELS_NHWC;
+  a.x = call.input(6, x, all);
+  a.size = call.at_least_one(7, size);
+  a.alpha = call.finite(8, alpha);
+  a.beta = call.finite(9, beta);
+  a.bias = call.finite(10, bias);
+  a.y = call.output(11, y, all);
+  a.scale = call.optional_output(12, scale, all);
+  a.workspace = call.workspace(
+      13, workspace,
+      normkernels_local_response_norm_workspace_bytes(dtype, order, n, c, spatial, size));
   const Executor threads = call.executor(14, executor, kLrnCost * 2 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return NORMKERNELS_OK;
-  kernels->local_response_norm->forward({{n, c, spatial},
-                                         order == NORMKERNELS_NHWC,
-                                         size,
-                                         alpha,
-                                         beta,
-                                         bias,
-                                         nullptr,
-                                         x,
-                                         nullptr,
-                                         nullptr,
-                                         y,
-                                         scale,
-                                         nullptr,
-                                         workspace},
-                                        threads);
+  kernels->local_response_norm->forward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -75,39 +63,26 @@ normkernels_status normkernels_local_response_norm_backward(
   Call call(dtype);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
-  call.input(6, dy, all);
-  call.input(7, x, all);
-  call.optional_input(8, y, all);
-  call.optional_input(9, scale, all);
-  call.at_least_one(10, size);
-  call.finite(11, alpha);
-  call.finite(12, beta);
-  call.finite(13, bias);
-  call.output(14, dx, all);
-  if (call.ok()) {
-    call.workspace(
-        15, workspace,
-        normkernels_local_response_norm_workspace_bytes(dtype, order, n, c, spatial, size));
-  }
+  LocalResponseNorm a = {};
+  a.shape = {n, c, spatial};
+  a.channels_last = order == NORMKERNELS_NHWC;
+  a.dy = call.input(6, dy, all);
+  a.x = call.input(7, x, all);
+  a.y_in = call.optional_input(8, y, all);
+  a.scale_in = call.optional_input(9, scale, all);
+  a.size = call.at_least_one(10, size);
+  a.alpha = call.finite(11, alpha);
+  a.beta = call.finite(12, beta);
+  a.bias = call.finite(13, bias);
+  a.dx = call.output(14, dx, all);
+  a.workspace = call.workspace(
+      15, workspace,
+      normkernels_local_response_norm_workspace_bytes(dtype, order, n, c, spatial, size));
   const Executor threads = call.executor(16, executor, kLrnCost * 3 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return NORMKERNELS_OK;
-  kernels->local_response_norm->backward({{n, c, spatial},
-                                          order == NORMKERNELS_NHWC,
-                                          size,
-                                          alpha,
-                                          beta,
-                                          bias,
-                                          dy,
-                                          x,
-                                          y,
-                                          scale,
-                                          nullptr,
-                                          nullptr,
-                                          dx,
-                                          workspace},
-                                         threads);
+  kernels->local_response_norm->backward(a, threads);
   return NORMKERNELS_OK;
 }
 

@@ -1,9 +1,20 @@
 // The C functions for the steps of the originals: check every argument, then call the kernel.
 #include "api/call.h"
 
+using normkernels::ApplyBackward;
+using normkernels::ApplyForward;
 using normkernels::Call;
 using normkernels::Executor;
+using normkernels::GammaBeta;
+using normkernels::InstanceNormApplyBackward;
+using normkernels::InstanceNormForward;
+using normkernels::InstanceNormFusedParams;
+using normkernels::InstanceNormGammaBeta;
+using normkernels::InternalGradients;
+using normkernels::InternalGradientsChannelsLast;
 using normkernels::Kernels;
+using normkernels::LayerNormFusedParams;
+using normkernels::SigmaAndFusedParams;
 
 extern "C" {
 
@@ -11,17 +22,18 @@ normkernels_status normkernels_compute_sigma_and_fused_params(
     normkernels_dtype dtype, int64_t rows, double epsilon, const void* mean, const void* var,
     void* sigma, void* scale, void* bias, const normkernels_executor* executor) {
   Call call(dtype);
-  call.elements(2, rows);
-  call.epsilon(3, epsilon);
-  call.input(4, mean, rows);
-  call.input(5, var, rows);
-  call.output(6, sigma, rows, 5);
-  call.output(7, scale, rows);
-  call.output(8, bias, rows);
+  SigmaAndFusedParams a = {};
+  a.rows = call.elements(2, rows);
+  a.epsilon = call.epsilon(3, epsilon);
+  a.mean = call.input(4, mean, rows);
+  a.var = call.input(5, var, rows);
+  a.sigma = call.output(6, sigma, rows, 5);
+  a.scale = call.output(7, scale, rows);
+  a.bias = call.output(8, bias, rows);
   const Executor threads = call.executor(9, executor, rows);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  kernels->steps->sigma_and_fused_params({rows, epsilon, mean, var, sigma, scale, bias}, threads);
+  kernels->steps->sigma_and_fused_params(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -31,17 +43,19 @@ normkernels_status normkernels_layer_norm_apply(normkernels_dtype dtype, int64_t
                                                 const normkernels_executor* executor) {
   Call call(dtype);
   const int64_t n = call.elements(2, rows, cols);
-  call.input(4, x, n);
-  call.input(5, scale, rows);
-  call.input(6, bias, rows);
-  call.optional_input(7, gamma, cols);
-  call.optional_input(8, beta, cols);
-  call.output(9, y, n, 4);
+  ApplyForward a = {};
+  a.shape = {rows, cols};
+  a.x = call.input(4, x, n);
+  a.scale = call.input(5, scale, rows);
+  a.bias = call.input(6, bias, rows);
+  a.gamma = call.optional_input(7, gamma, cols);
+  a.beta = call.optional_input(8, beta, cols);
+  a.y = call.output(9, y, n, 4);
   const Executor threads = call.executor(10, executor, 2 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (n == 0) return NORMKERNELS_OK;
-  kernels->steps->apply_forward({{rows, cols}, x, scale, bias, gamma, beta, y}, threads);
+  kernels->steps->apply_forward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -52,17 +66,19 @@ normkernels_status normkernels_layer_norm_internal_gradients(normkernels_dtype d
                                                              const normkernels_executor* executor) {
   Call call(dtype);
   const int64_t n = call.elements(2, rows, cols);
-  call.input(4, dy, n);
-  call.input(5, x, n);
-  call.optional_input(6, gamma, cols);
-  call.optional_output(7, dyx, n);
-  call.output(8, ds, rows);
-  call.output(9, db, rows);
+  InternalGradients a = {};
+  a.shape = {rows, cols};
+  a.dy = call.input(4, dy, n);
+  a.x = call.input(5, x, n);
+  a.gamma = call.optional_input(6, gamma, cols);
+  a.dyx = call.optional_output(7, dyx, n);
+  a.ds = call.output(8, ds, rows);
+  a.db = call.output(9, db, rows);
   const Executor threads = call.executor(10, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (n == 0) return call.fill({{ds, rows, 0}, {db, rows, 0}});
-  kernels->steps->internal_gradients({{rows, cols}, dy, x, gamma, dyx, ds, db}, threads);
+  kernels->steps->internal_gradients(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -74,19 +90,20 @@ normkernels_status normkernels_layer_norm_fused_params(normkernels_dtype dtype, 
                                                        const normkernels_executor* executor) {
   Call call(dtype);
   call.elements(2, rows, cols);
-  call.input(4, mean, rows);
-  call.input(5, sigma, rows);
-  call.input(6, ds, rows);
-  call.input(7, db, rows);
-  call.output(8, rstd, rows);
-  call.output(9, x_scale, rows);
-  call.output(10, bias, rows);
-  call.optional_output(11, g_scale, rows);
+  LayerNormFusedParams a = {};
+  a.shape = {rows, cols};
+  a.mean = call.input(4, mean, rows);
+  a.sigma = call.input(5, sigma, rows);
+  a.ds = call.input(6, ds, rows);
+  a.db = call.input(7, db, rows);
+  a.rstd = call.output(8, rstd, rows);
+  a.x_scale = call.output(9, x_scale, rows);
+  a.bias = call.output(10, bias, rows);
+  a.g_scale = call.optional_output(11, g_scale, rows);
   const Executor threads = call.executor(12, executor, rows);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  kernels->steps->layer_norm_fused_params(
-      {{rows, cols}, mean, sigma, ds, db, rstd, x_scale, bias, g_scale}, threads);
+  kernels->steps->layer_norm_fused_params(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -98,19 +115,20 @@ normkernels_status normkernels_layer_norm_backward_apply(normkernels_dtype dtype
                                                          const normkernels_executor* executor) {
   Call call(dtype);
   const int64_t n = call.elements(2, rows, cols);
-  call.input(4, dy, n);
-  call.input(5, x, n);
-  call.optional_input(6, gamma, cols);
-  call.input(7, dy_scale, rows);
-  call.input(8, x_scale, rows);
-  call.input(9, bias, rows);
-  call.output(10, dx, n, 4, 5);
+  ApplyBackward a = {};
+  a.shape = {rows, cols};
+  a.dy = call.input(4, dy, n);
+  a.x = call.input(5, x, n);
+  a.gamma = call.optional_input(6, gamma, cols);
+  a.dy_scale = call.input(7, dy_scale, rows);
+  a.x_scale = call.input(8, x_scale, rows);
+  a.bias = call.input(9, bias, rows);
+  a.dx = call.output(10, dx, n, 4, 5);
   const Executor threads = call.executor(11, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (n == 0) return NORMKERNELS_OK;
-  kernels->steps->apply_backward({{rows, cols}, dy, x, gamma, dy_scale, x_scale, bias, dx},
-                                 threads);
+  kernels->steps->apply_backward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -120,17 +138,19 @@ normkernels_status normkernels_layer_norm_gamma_beta_backward(
     const normkernels_executor* executor) {
   Call call(dtype);
   const int64_t n = call.elements(2, rows, cols);
-  call.input(4, dyx, n);
-  call.input(5, dy, n);
-  call.input(6, rstd, rows);
-  call.input(7, g_scale, rows);
-  call.output(8, dgamma, cols);
-  call.output(9, dbeta, cols);
+  GammaBeta a = {};
+  a.shape = {rows, cols};
+  a.dyx = call.input(4, dyx, n);
+  a.dy = call.input(5, dy, n);
+  a.rstd = call.input(6, rstd, rows);
+  a.g_scale = call.input(7, g_scale, rows);
+  a.dgamma = call.output(8, dgamma, cols);
+  a.dbeta = call.output(9, dbeta, cols);
   const Executor threads = call.executor(10, executor, 2 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (n == 0) return call.fill({{dgamma, cols, 0}, {dbeta, cols, 0}});
-  kernels->steps->gamma_beta({{rows, cols}, dyx, dy, rstd, g_scale, dgamma, dbeta}, threads);
+  kernels->steps->gamma_beta(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -143,22 +163,20 @@ normkernels_status normkernels_instance_norm_moments(normkernels_dtype dtype,
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  call.input(6, x, all);
-  call.epsilon(7, epsilon);
-  call.output(8, mean, planes);
-  call.output(9, rstd, planes);
-  if (call.ok()) {
-    call.workspace(10, workspace,
-                   normkernels_instance_norm_forward_workspace_bytes(dtype, order, n, c, spatial));
-  }
+  InstanceNormForward a = {};
+  a.shape = {n, c, spatial};
+  a.x = call.input(6, x, all);
+  a.epsilon = call.epsilon(7, epsilon);
+  a.mean = call.output(8, mean, planes);
+  a.inv_std = call.output(9, rstd, planes);
+  a.workspace = call.workspace(
+      10, workspace,
+      normkernels_instance_norm_forward_workspace_bytes(dtype, order, n, c, spatial));
   const Executor threads = call.executor(11, executor, all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return call.fill({{mean, planes, 0}, {rstd, planes, 1 / __builtin_sqrt(epsilon)}});
-  instance_norm_kernels(kernels, order, spatial)
-      ->forward(
-          {{n, c, spatial}, x, nullptr, nullptr, epsilon, nullptr, mean, rstd, workspace, false},
-          threads);
+  instance_norm_kernels(kernels, order, spatial)->forward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -169,16 +187,19 @@ normkernels_status normkernels_instance_norm_fused_params(normkernels_dtype dtyp
                                                           const normkernels_executor* executor) {
   Call call(dtype);
   const int64_t planes = call.elements(2, n, c);
-  call.input(4, mean, planes);
-  call.input(5, rstd, planes);
-  call.input(6, gamma, c);
-  call.input(7, beta, c);
-  call.output(8, scale, planes);
-  call.output(9, bias, planes);
+  InstanceNormFusedParams a = {};
+  a.n = n;
+  a.c = c;
+  a.mean = call.input(4, mean, planes);
+  a.rstd = call.input(5, rstd, planes);
+  a.gamma = call.input(6, gamma, c);
+  a.beta = call.input(7, beta, c);
+  a.scale = call.output(8, scale, planes);
+  a.bias = call.output(9, bias, planes);
   const Executor threads = call.executor(10, executor, planes);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  kernels->steps->instance_norm_fused_params({n, c, mean, rstd, gamma, beta, scale, bias}, threads);
+  kernels->steps->instance_norm_fused_params(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -191,16 +212,18 @@ normkernels_status normkernels_instance_norm_apply(normkernels_dtype dtype, norm
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  call.input(6, x, all);
-  call.input(7, scale, planes);
-  call.input(8, bias, planes);
-  call.output(9, y, all, 6);
+  ApplyForward a = {};
+  a.x = call.input(6, x, all);
+  a.scale = call.input(7, scale, planes);
+  a.bias = call.input(8, bias, planes);
+  a.y = call.output(9, y, all, 6);
   const Executor threads = call.executor(10, executor, 2 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return NORMKERNELS_OK;
   if (order == NORMKERNELS_NCHW) {
-    kernels->steps->apply_forward({{n * c, spatial}, x, scale, bias, nullptr, nullptr, y}, threads);
+    a.shape = {n * c, spatial};
+    kernels->steps->apply_forward(a, threads);
     return NORMKERNELS_OK;
   }
   // In NHWC the pixels of an image are rows, and its channels' factors what gamma and beta are in
@@ -208,14 +231,13 @@ normkernels_status normkernels_instance_norm_apply(normkernels_dtype dtype, norm
   const int64_t bytes = dtype == NORMKERNELS_F64 ? 8 : 4;
   const auto at = [&](const void* p, int64_t i) { return static_cast<const char*>(p) + i * bytes; };
   for (int64_t i = 0; i < n; ++i) {
-    kernels->steps->apply_forward({{spatial, c},
-                                   at(x, i * spatial * c),
-                                   nullptr,
-                                   nullptr,
-                                   at(scale, i * c),
-                                   at(bias, i * c),
-                                   static_cast<char*>(y) + i * spatial * c * bytes},
-                                  threads);
+    ApplyForward image = {};
+    image.shape = {spatial, c};
+    image.x = at(x, i * spatial * c);
+    image.gamma = at(scale, i * c);
+    image.beta = at(bias, i * c);
+    image.y = static_cast<char*>(y) + i * spatial * c * bytes;
+    kernels->steps->apply_forward(image, threads);
   }
   return NORMKERNELS_OK;
 }
@@ -236,10 +258,21 @@ normkernels_status normkernels_instance_norm_internal_gradients(
   if (kernels == nullptr) return call.status();
   if (all == 0) return call.fill({{ds, planes, 0}, {db, planes, 0}});
   if (order == NORMKERNELS_NCHW) {
-    kernels->steps->internal_gradients({{n * c, spatial}, dy, x, nullptr, nullptr, ds, db},
-                                       threads);
+    InternalGradients a = {};
+    a.shape = {n * c, spatial};
+    a.dy = dy;
+    a.x = x;
+    a.ds = ds;
+    a.db = db;
+    kernels->steps->internal_gradients(a, threads);
   } else {
-    kernels->steps->internal_gradients_channels_last({{n, c, spatial}, dy, x, ds, db}, threads);
+    InternalGradientsChannelsLast a = {};
+    a.shape = {n, c, spatial};
+    a.dy = dy;
+    a.x = x;
+    a.ds = ds;
+    a.db = db;
+    kernels->steps->internal_gradients_channels_last(a, threads);
   }
   return NORMKERNELS_OK;
 }
@@ -252,20 +285,22 @@ normkernels_status normkernels_instance_norm_backward_apply(
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  call.input(6, dy, all);
-  call.input(7, x, all);
-  call.input(8, mean, planes);
-  call.input(9, rstd, planes);
-  call.input(10, gamma, c);
-  call.input(11, ds, planes);
-  call.input(12, db, planes);
-  call.output(13, dx, all, 6, 7);
+  InstanceNormApplyBackward a = {};
+  a.shape = {n, c, spatial};
+  a.channels_last = order == NORMKERNELS_NHWC;
+  a.dy = call.input(6, dy, all);
+  a.x = call.input(7, x, all);
+  a.mean = call.input(8, mean, planes);
+  a.rstd = call.input(9, rstd, planes);
+  a.gamma = call.input(10, gamma, c);
+  a.ds = call.input(11, ds, planes);
+  a.db = call.input(12, db, planes);
+  a.dx = call.output(13, dx, all, 6, 7);
   const Executor threads = call.executor(14, executor, 3 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return NORMKERNELS_OK;
-  kernels->steps->instance_norm_apply_backward(
-      {{n, c, spatial}, order == NORMKERNELS_NHWC, dy, x, mean, rstd, gamma, ds, db, dx}, threads);
+  kernels->steps->instance_norm_apply_backward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -274,16 +309,19 @@ normkernels_status normkernels_instance_norm_gamma_beta_backward(
     const void* rstd, void* dgamma, void* dbeta, const normkernels_executor* executor) {
   Call call(dtype);
   const int64_t planes = call.elements(2, n, c);
-  call.input(4, ds, planes);
-  call.input(5, db, planes);
-  call.input(6, mean, planes);
-  call.input(7, rstd, planes);
-  call.output(8, dgamma, c);
-  call.output(9, dbeta, c);
+  InstanceNormGammaBeta a = {};
+  a.n = n;
+  a.c = c;
+  a.ds = call.input(4, ds, planes);
+  a.db = call.input(5, db, planes);
+  a.mean = call.input(6, mean, planes);
+  a.rstd = call.input(7, rstd, planes);
+  a.dgamma = call.output(8, dgamma, c);
+  a.dbeta = call.output(9, dbeta, c);
   const Executor threads = call.executor(10, executor, 2 * planes);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  kernels->steps->instance_norm_gamma_beta({n, c, ds, db, mean, rstd, dgamma, dbeta}, threads);
+  kernels->steps->instance_norm_gamma_beta(a, threads);
   return NORMKERNELS_OK;
 }
 
