@@ -1,33 +1,114 @@
-// Every function of the C interface that takes an executor, as one list, and what each of its
-// parameters is.
+// Every function of the C interface that takes an executor, as one list. What its parameters are is
+// read from normkernels.h, so that no test has a list of them that could differ.
 #ifndef NORMKERNELS_TESTS_FUNCTIONS_H_
 #define NORMKERNELS_TESTS_FUNCTIONS_H_
 
+#include <doctest/doctest.h>
 #include <normkernels/normkernels.h>
 
+#include <algorithm>
 #include <cstddef>
-#include <string_view>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
+#include <vector>
 
-// One letter for each parameter:
-//   d dtype   o order   e extent   i input   n input or NULL   w output   z output or NULL
-//   s workspace   x executor   k window size   f finite scalar   p epsilon (finite, >= 0)
-//   q epsilon that is not always read
-template <class... Args>
-struct Function {
-  const char* name;
-  normkernels_status (*call)(Args...);
-  std::string_view parameters;
-  std::string_view may_alias;        // pairs of positions as letters (a is the first parameter)
-  std::size_t (*workspace_bytes)();  // of extents of 3
+enum class Kind {
+  dtype,
+  order,
+  extent,
+  size,  // of a window
+  epsilon,
+  scalar,
+  input,
+  output,
+  workspace,
+  executor
+};
+
+struct Parameter {
+  std::string name;
+  Kind kind;
+  bool optional;  // may be NULL; of an epsilon, that it is not always read
 };
 
 template <class... Args>
-Function<Args...> function(
-    const char* name, normkernels_status (*call)(Args...), std::string_view parameters,
-    std::string_view may_alias = "",
-    std::size_t (*workspace_bytes)() = [] { return std::size_t{0}; }) {
-  return {name, call, parameters, may_alias, workspace_bytes};
+struct Function {
+  std::string name;
+  normkernels_status (*call)(Args...);
+  std::vector<Parameter> parameters;
+  std::vector<std::string> may_alias;  // "y=x": the output y may be the input x
+  std::size_t (*workspace_bytes)();    // of extents of 3
+
+  // Whether it is a workspace of no bytes.
+  bool is_unused(const Parameter& p) const {
+    return p.kind == Kind::workspace && workspace_bytes() == 0;
+  }
+};
+
+inline std::vector<std::string> words(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
 }
+
+// A parameter from its declaration, such as "const void* x".
+inline Parameter parameter(const std::string& declaration) {
+  const std::size_t space = declaration.find_last_of(" \n");
+  const std::string name = declaration.substr(space + 1);
+  std::string type;
+  for (const std::string& word : words(declaration.substr(0, space))) type += word;
+  const auto kind = [&] {
+    if (type == "normkernels_dtype") return Kind::dtype;
+    if (type == "normkernels_order") return Kind::order;
+    if (type == "int64_t") return name == "size" ? Kind::size : Kind::extent;
+    if (type == "double") return name == "epsilon" ? Kind::epsilon : Kind::scalar;
+    if (type == "constvoid*") return Kind::input;
+    if (type == "void*") return name == "workspace" ? Kind::workspace : Kind::output;
+    REQUIRE(type == "constnormkernels_executor*");
+    return Kind::executor;
+  };
+  return {name, kind(), false};
+}
+
+// The parameters of a function, in the order of its declaration.
+inline std::vector<Parameter> declared(const std::string& function) {
+  std::ifstream file(NORMKERNELS_HEADER);
+  const std::string header(std::istreambuf_iterator<char>(file), {});
+  const std::string opening = "normkernels_" + function + "(";
+  const std::size_t found = header.rfind(opening);  // the comment at the top has examples
+  REQUIRE(found != std::string::npos);
+  const std::size_t begin = found + opening.size();
+  std::istringstream list(header.substr(begin, header.find(')', begin) - begin));
+  std::vector<Parameter> parameters;
+  for (std::string one; std::getline(list, one, ',');) parameters.push_back(parameter(one));
+  return parameters;
+}
+
+// `optional` and `may_alias` are lists of words, as in Parameter and Function.
+template <class... Args>
+Function<Args...> function(
+    const std::string& name, normkernels_status (*call)(Args...), const std::string& optional,
+    const std::string& may_alias = "",
+    std::size_t (*workspace_bytes)() = [] { return std::size_t{0}; }) {
+  CAPTURE(name);
+  std::vector<Parameter> parameters = declared(name);
+  REQUIRE(parameters.size() == sizeof...(Args));
+  const auto named = [&](const std::string& wanted) {
+    CAPTURE(wanted);
+    const auto found = std::find_if(parameters.begin(), parameters.end(),
+                                    [&](const Parameter& p) { return p.name == wanted; });
+    REQUIRE(found != parameters.end());
+    return found;
+  };
+  for (const std::string& word : words(optional)) named(word)->optional = true;
+  for (const std::string& pair : words(may_alias)) {
+    REQUIRE(named(pair.substr(0, pair.find('=')))->kind == Kind::output);
+    REQUIRE(named(pair.substr(pair.find('=') + 1))->kind == Kind::input);
+  }
+  return {name, call, parameters, words(may_alias), workspace_bytes};
+}
+
 inline std::size_t instance_norm_forward_bytes() {
   return normkernels_instance_norm_forward_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3,
                                                            3);
@@ -43,38 +124,38 @@ inline std::size_t local_response_norm_bytes() {
 
 template <class F>
 void for_each_function(F&& f) {
-  f(function("layer_norm_forward", normkernels_layer_norm_forward, "deeinnpwzzx", "hd"));
-  f(function("layer_norm_backward", normkernels_layer_norm_backward, "deeiiiinwzzsx", "id ie"));
-  f(function("instance_norm_forward", normkernels_instance_norm_forward, "doeeeinnpwzzsx", "jf",
-             instance_norm_forward_bytes));
-  f(function("instance_norm_backward", normkernels_instance_norm_backward, "doeeeiinnnqwzzsx",
-             "lf lg", instance_norm_backward_bytes));
+  f(function("layer_norm_forward", normkernels_layer_norm_forward, "gamma beta mean sigma", "y=x"));
+  f(function("layer_norm_backward", normkernels_layer_norm_backward, "gamma dgamma dbeta",
+             "dx=dy dx=x"));
+  f(function("instance_norm_forward", normkernels_instance_norm_forward, "scale bias mean inv_std",
+             "y=x", instance_norm_forward_bytes));
+  f(function("instance_norm_backward", normkernels_instance_norm_backward,
+             "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
+             instance_norm_backward_bytes));
   f(function("instance_norm_with_gradient", normkernels_instance_norm_with_gradient,
-             "doeeeinnipwzzwzzsx", "kf ni", instance_norm_backward_bytes));
-  f(function("local_response_norm_forward", normkernels_local_response_norm_forward,
-             "doeeeikfffwzsx", "", local_response_norm_bytes));
-  f(function("local_response_norm_backward", normkernels_local_response_norm_backward,
-             "doeeeiinnkfffwsx", "", local_response_norm_bytes));
-  f(function("compute_sigma_and_fused_params", normkernels_compute_sigma_and_fused_params,
-             "depiiwwwx", "fe"));
-  f(function("layer_norm_apply", normkernels_layer_norm_apply, "deeiiinnwx", "id"));
+             "scale bias mean inv_std dscale dbias", "y=x dx=dy", instance_norm_backward_bytes));
+  f(function("local_response_norm_forward", normkernels_local_response_norm_forward, "scale", "",
+             local_response_norm_bytes));
+  f(function("local_response_norm_backward", normkernels_local_response_norm_backward, "y scale",
+             "", local_response_norm_bytes));
+  f(function("compute_sigma_and_fused_params", normkernels_compute_sigma_and_fused_params, "",
+             "sigma=var"));
+  f(function("layer_norm_apply", normkernels_layer_norm_apply, "gamma beta", "y=x"));
   f(function("layer_norm_internal_gradients", normkernels_layer_norm_internal_gradients,
-             "deeiinzwwx"));
-  f(function("layer_norm_fused_params", normkernels_layer_norm_fused_params, "deeiiiiwwwzx"));
-  f(function("layer_norm_backward_apply", normkernels_layer_norm_backward_apply, "deeiiniiiwx",
-             "jd je"));
-  f(function("layer_norm_gamma_beta_backward", normkernels_layer_norm_gamma_beta_backward,
-             "deeiiiiwwx"));
-  f(function("instance_norm_moments", normkernels_instance_norm_moments, "doeeeipwwsx", "",
+             "gamma dyx"));
+  f(function("layer_norm_fused_params", normkernels_layer_norm_fused_params, "g_scale"));
+  f(function("layer_norm_backward_apply", normkernels_layer_norm_backward_apply, "gamma",
+             "dx=dy dx=x"));
+  f(function("layer_norm_gamma_beta_backward", normkernels_layer_norm_gamma_beta_backward, ""));
+  f(function("instance_norm_moments", normkernels_instance_norm_moments, "", "",
              instance_norm_forward_bytes));
-  f(function("instance_norm_fused_params", normkernels_instance_norm_fused_params, "deeiiiiwwx"));
-  f(function("instance_norm_apply", normkernels_instance_norm_apply, "doeeeiiiwx", "if"));
-  f(function("instance_norm_internal_gradients", normkernels_instance_norm_internal_gradients,
-             "doeeeiiwwx"));
-  f(function("instance_norm_backward_apply", normkernels_instance_norm_backward_apply,
-             "doeeeiiiiiiiwx", "mf mg"));
+  f(function("instance_norm_fused_params", normkernels_instance_norm_fused_params, ""));
+  f(function("instance_norm_apply", normkernels_instance_norm_apply, "", "y=x"));
+  f(function("instance_norm_internal_gradients", normkernels_instance_norm_internal_gradients, ""));
+  f(function("instance_norm_backward_apply", normkernels_instance_norm_backward_apply, "",
+             "dx=dy dx=x"));
   f(function("instance_norm_gamma_beta_backward", normkernels_instance_norm_gamma_beta_backward,
-             "deeiiiiwwx"));
+             ""));
 }
 
 #endif  // NORMKERNELS_TESTS_FUNCTIONS_H_

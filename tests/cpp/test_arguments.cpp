@@ -1,6 +1,7 @@
 // Every function of the C interface with every one of its arguments spoilt in every way.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -38,8 +39,7 @@ class Checker {
   }
 
   void run() {
-    CAPTURE(std::string(f_.name));
-    REQUIRE(f_.parameters.size() == sizeof...(Args));
+    CAPTURE(f_.name);
     fill(std::index_sequence_for<Args...>{});
     CHECK(call() == NORMKERNELS_OK);
     before_ = memory_;
@@ -59,15 +59,15 @@ class Checker {
   void set() {
     auto& argument = std::get<I>(arguments_);
     using T = std::decay_t<decltype(argument)>;
-    const char kind = f_.parameters[I];
+    const Kind kind = f_.parameters[I].kind;
     if constexpr (std::is_same_v<T, const normkernels_executor*>) {
       argument = nullptr;
     } else if constexpr (std::is_pointer_v<T>) {
       argument = memory_.slots[I].data();
     } else if constexpr (std::is_same_v<T, double>) {
-      argument = kind == 'p' ? 1e-5 : 0.75;
+      argument = kind == Kind::epsilon ? 1e-5 : 0.75;
     } else {
-      argument = static_cast<T>(kind == 'e' || kind == 'k' ? 3 : 1);
+      argument = static_cast<T>(kind == Kind::extent || kind == Kind::size ? 3 : 1);
     }
   }
 
@@ -78,10 +78,11 @@ class Checker {
 
   template <std::size_t I>
   void spoil() {
-    const char kind = f_.parameters[I];
+    const Parameter& parameter = f_.parameters[I];
+    const Kind kind = parameter.kind;
     const auto position = static_cast<normkernels_status>(I + 1);
     using T = std::tuple_element_t<I, std::tuple<Args...>>;
-    CAPTURE(position);
+    CAPTURE(parameter.name);
     if constexpr (std::is_same_v<T, const normkernels_executor*>) {
       normkernels_executor executor = {sizeof(normkernels_executor), 0, nullptr, nullptr};
       executor.struct_size = 4;
@@ -91,41 +92,41 @@ class Checker {
       executor.num_threads = 2;
       accept<I>(&executor);
     } else if constexpr (std::is_pointer_v<T>) {
-      const bool optional =
-          kind == 'n' || kind == 'z' || (kind == 's' && f_.workspace_bytes() == 0);
-      if (optional) {
+      const bool unused = f_.is_unused(parameter);
+      if (parameter.optional || unused) {
         accept_null<I>();
       } else {
         expect<I>(nullptr, NORMKERNELS_NULL_POINTER + position);
       }
-      if (kind == 'w' || kind == 'z') overlap<I>(std::index_sequence_for<Args...>{});
-      if (kind != 's' || !optional) misplace<I>();
-    } else if (kind == 'd') {
+      if (kind == Kind::output) overlap<I>(std::index_sequence_for<Args...>{});
+      if (!unused) misplace<I>();
+    } else if (kind == Kind::dtype) {
       for (const int bad : {0, 3, -1, 100}) expect<I>(T(bad), NORMKERNELS_BAD_DTYPE + position);
       accept<I>(T(NORMKERNELS_F64));
-    } else if (kind == 'o') {
+    } else if (kind == Kind::order) {
       for (const int bad : {0, 3, -1, 100}) expect<I>(T(bad), NORMKERNELS_BAD_ORDER + position);
       accept<I>(T(NORMKERNELS_NHWC));
-    } else if (kind == 'e') {
+    } else if (kind == Kind::extent) {
       expect<I>(T(-1), NORMKERNELS_BAD_EXTENT + position);
       expect<I>(static_cast<T>(-huge), NORMKERNELS_BAD_EXTENT + position);
       std::get<I>(arguments_) = static_cast<T>(huge);
       CHECK(normkernels_status_kind(refused()) == NORMKERNELS_BAD_EXTENT);
       set<I>();
       accept<I>(T(0));
-    } else if (kind == 'k') {
+    } else if (kind == Kind::size) {
       expect<I>(T(0), NORMKERNELS_BAD_SIZE + position);
       expect<I>(T(-1), NORMKERNELS_BAD_SIZE + position);
       accept<I>(T(1));
       accept<I>(static_cast<T>(huge));
-    } else if (kind == 'q') {
+    } else if (parameter.optional) {
       accept<I>(static_cast<T>(std::nan("")));
     } else {
-      const normkernels_status bad = kind == 'p' ? NORMKERNELS_BAD_EPSILON : NORMKERNELS_BAD_SCALAR;
+      const bool epsilon = kind == Kind::epsilon;
+      const normkernels_status bad = epsilon ? NORMKERNELS_BAD_EPSILON : NORMKERNELS_BAD_SCALAR;
       expect<I>(static_cast<T>(std::nan("")), bad + position);
       expect<I>(static_cast<T>(HUGE_VAL), bad + position);
       expect<I>(static_cast<T>(-HUGE_VAL), bad + position);
-      if (kind == 'p') expect<I>(static_cast<T>(-1e-9), bad + position);
+      if (epsilon) expect<I>(static_cast<T>(-1e-9), bad + position);
       accept<I>(T(0));
     }
   }
@@ -135,7 +136,7 @@ class Checker {
   void misplace() {
     constexpr auto position = static_cast<normkernels_status>(I + 1);
     unsigned char* const own = memory_.slots[I].data();
-    const bool is_workspace = f_.parameters[I] == 's';
+    const bool is_workspace = f_.parameters[I].kind == Kind::workspace;
     expect<I>(own + 1, NORMKERNELS_MISALIGNED + position);
     expect<I>(own + sizeof(float) / 2, NORMKERNELS_MISALIGNED + position);
     if (is_workspace) expect<I>(own + sizeof(double), NORMKERNELS_MISALIGNED + position);
@@ -154,13 +155,12 @@ class Checker {
     using T = std::tuple_element_t<J, std::tuple<Args...>>;
     if constexpr (I != J && std::is_pointer_v<T> &&
                   !std::is_same_v<T, const normkernels_executor*>) {
-      if (f_.parameters[J] == 's' && f_.workspace_bytes() == 0) return;
-      const char pair[] = {static_cast<char>('a' + I), static_cast<char>('a' + J)};
-      bool allowed = false;
-      for (std::size_t at = 0; at + 1 < f_.may_alias.size(); at += 3) {
-        allowed = allowed || f_.may_alias.substr(at, 2) == std::string_view(pair, 2);
-      }
-      CAPTURE(J + 1);
+      const Parameter& other_parameter = f_.parameters[J];
+      if (f_.is_unused(other_parameter)) return;
+      const std::string pair = f_.parameters[I].name + "=" + other_parameter.name;
+      const auto& pairs = f_.may_alias;
+      const bool allowed = std::find(pairs.begin(), pairs.end(), pair) != pairs.end();
+      CAPTURE(pair);
       auto* const other = memory_.slots[J].data();
       if (allowed) {
         accept<I>(other);
@@ -200,7 +200,8 @@ class Checker {
   // mean and inv_std of the instance norm's backward are given or left out together.
   template <std::size_t I>
   void accept_null() {
-    if (std::string_view(f_.name) == "instance_norm_backward" && (I == 8 || I == 9)) {
+    const std::string& name = f_.parameters[I].name;
+    if (f_.name == "instance_norm_backward" && (name == "mean" || name == "inv_std")) {
       expect<I>(nullptr, NORMKERNELS_NULL_POINTER + static_cast<normkernels_status>(I + 1));
       return;
     }
