@@ -1,12 +1,10 @@
 """How the functions take their arguments: as Python's own do, to the word, and keeping none."""
 
-import ast
 import gc
 import inspect
 import pickle
 import sys
 import threading
-from pathlib import Path
 
 import normkernels as nk
 import numpy as np
@@ -41,29 +39,6 @@ def at_run_time(keywords):
 
 
 # ---- Signatures
-
-
-def stubbed(name):
-    """The parameters of every overload in the stubs: names, kinds and defaults."""
-    file = "helpers.pyi" if name.startswith("helpers.") else "__init__.pyi"
-    tree = ast.parse(Path(nk.__file__).with_name("_core").joinpath(file).read_text())
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == name.removeprefix("helpers."):
-            node.returns, node.decorator_list = None, []
-            for argument in (*node.args.args, *node.args.kwonlyargs):
-                argument.annotation = None
-            scope = {}
-            exec(ast.unparse(node), scope)
-            yield inspect.signature(scope[node.name])
-
-
-@each_function
-def test_signatures_are_those_of_the_stubs(name):
-    signature = inspect.signature(FUNCTIONS[name])
-    stubs = list(stubbed(name))
-    assert signature in stubs
-    assert all(list(stub.parameters) == list(signature.parameters) for stub in stubs)
-    assert FUNCTIONS[name].__doc__
 
 
 @each_function

@@ -10,25 +10,9 @@ import normkernels as nk
 import pytest
 from embedding import ROOT, cmake_build, run, static_library, symbols, write_consumer
 
-HEADER = ROOT / "csrc/include/normkernels/normkernels.h"
-WRAPPER = ROOT / "csrc/include/normkernels/normkernels.hpp"
 ABI = (ROOT / "tests/abi.txt").read_text().split()
 
 # ---- What is in it -------------------------------------------------------------------------------
-
-
-def declarations(header):
-    """Function name -> names of its parameters, as normkernels.h declares them."""
-    text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
-    found = re.findall(r"NORMKERNELS_API[\w\s*]+?\b(normkernels_\w+)\(([^;]*)\);", text)
-    return {
-        name: [p.split()[-1].lstrip("*") for p in parameters.split(",")]
-        for name, parameters in found
-    }
-
-
-def test_the_header_declares_what_abi_txt_lists():
-    assert sorted(declarations(HEADER)) == ABI
 
 
 def test_the_shared_library_exports_the_c_functions_and_nothing_else(subproject):
@@ -42,21 +26,6 @@ def test_the_python_module_exports_its_entry_alone():
     own = {name for name in exported if not name.startswith("_Z")}
     assert own == {"PyInit__core", "normkernels_python_module"}
     assert not [name for name in exported if "normkernels" in name and name not in own]
-
-
-def test_the_wrapper_names_the_parameters_of_the_header():
-    calls = re.findall(
-        r'detail::check\(\s*normkernels_(\w+)\(.*?"(\w+)",\s*((?:"[^"]*"\s*)+)\)',
-        WRAPPER.read_text(),
-        flags=re.S,
-    )
-    declared = declarations(HEADER)
-    operators = {name for name, parameters in declared.items() if "executor" in parameters}
-    assert operators <= {f"normkernels_{function}" for function, _, _ in calls}
-    for function, name, parameters in calls:
-        assert name in {function, function.removeprefix("normkernels_")}
-        names = "".join(re.findall(r'"([^"]*)"', parameters)).split()
-        assert names == declared[f"normkernels_{function}"]
 
 
 FORBIDDEN = re.compile(

@@ -216,7 +216,16 @@ def test_a_build_for_one_instruction_set_says_where_it_cannot_run(isa, subprojec
     csrc = subproject / "normkernels/csrc/CMakeFiles"
     have = f"-DNORMKERNELS_HAVE_{isa.name.upper()}=1"
     include = [include_directory(), f"-I{ROOT / 'csrc'}"]
-    run("g++", "-std=c++17", have, *include, "-c", ROOT / "csrc/host/isa.cpp", "-o", tmp_path / "isa.o")
+    run(
+        "g++",
+        "-std=c++17",
+        have,
+        *include,
+        "-c",
+        ROOT / "csrc/host/isa.cpp",
+        "-o",
+        tmp_path / "isa.o",
+    )
     objects = [
         *(path for path in csrc.glob("normkernels.dir/**/*.o") if path.name != "isa.cpp.o"),
         *csrc.glob(f"normkernels_{isa.name}.dir/**/*.o"),

@@ -1,0 +1,190 @@
+"""The parameters of every function wherever Python lists them: normkernels.h is the list.
+
+The names in the bindings are read as text and compared with it; with the bindings' signatures, the
+docstrings and the stubs."""
+
+import ast
+import inspect
+import re
+import types
+from pathlib import Path
+from typing import NamedTuple
+
+import normkernels as nk
+import pytest
+from declarations import (
+    DECLARED,
+    EXTENTS,
+    OPERATORS,
+    ROOT,
+    Definition,
+    arguments_of,
+    assert_none,
+    definitions,
+    differences,
+    documented,
+    split,
+)
+from normkernels import _core, _types
+
+# ---- python/bind_*.cpp
+
+
+class Bound(NamedTuple):
+    definition: Definition
+    function: types.BuiltinFunctionType
+
+
+def bound():
+    """The functions of the bindings that run a C function, with what they are in Python."""
+    for path in sorted((ROOT / "python").glob("bind_*.cpp")):
+        text = path.read_text()
+        docs = path.with_name(path.name.replace("bind_", "docs_")).with_suffix(".h").read_text()
+        added = dict(re.findall(r"add<(\w+)>\((\w+, \w+)\);", text))
+        for definition in definitions(path, r"\w+"):
+            if definition.name not in added:
+                continue
+            module, doc = split(added[definition.name])
+            name = re.search(rf'{doc} = R"\((\w+)\(', docs)[1]
+            yield Bound(definition, getattr({"module": _core}.get(module, _core.helpers), name))
+
+
+BOUND = list(bound())
+each_bound = pytest.mark.parametrize("bound", BOUND, ids=lambda b: b.definition.name)
+SAID_OTHERWISE = {"executor": "num_threads"}
+OUT = {"out": "out", "out.first()": "out[0]", "out.second()": "out[1]"}
+
+
+def run_of(bound):
+    """The C function that a binding runs, the names it has for the parameters, what it passes."""
+    body = bound.definition.body
+    function = re.search(r"return (normkernels_\w+)\(", body)[1]
+    names = re.findall(r'"([^"]*)"', re.search(r"names\[\] = {(.*?)};", body, flags=re.S)[1])
+    return function, names, next(arguments_of(function, body))
+
+
+def python_name(argument, declared, body):
+    """The name in Python of what a binding passes, such as "scale" of `scales.data`."""
+    made = r"\b(\w+) = call\.(\w+)\((?:call\.input\()?([\w.]+(?:\(\))?)"
+    views = {
+        view: view if method.startswith("create") else OUT.get(source, source)
+        for view, method, source in re.findall(made, body)
+    }
+    if argument in {"executor.get()", "call.dtype()", "in.order", "nullptr"}:
+        return SAID_OTHERWISE.get(declared, declared)
+    view = argument.split(".")[0]
+    return views.get(view, view)
+
+
+def may_be_called(declared, name, kind, signature):
+    """Whether a parameter of C that is `declared` may have this name in Python."""
+    if declared in EXTENTS:
+        return name in signature
+    if kind == "void*":
+        return name == declared or (name in OUT.values() and "out" in signature)
+    return name == SAID_OTHERWISE.get(declared, declared) and name in {"dtype", *signature}
+
+
+@each_bound
+def test_names_of_the_bindings(bound):
+    function, names, passed = run_of(bound)
+    where, declared = f"{bound.definition.where}: names of {function}", DECLARED[function]
+    signature = inspect.signature(bound.function).parameters
+    assert len(names) == len(passed) == len(declared.names), f"{where}: {', '.join(names)}"
+    listed = list(zip(names, passed, declared.types.items(), strict=True))
+    assert_none(
+        f"{where}: parameter {position}, {parameter}, is called {name}"
+        for position, (name, _, (parameter, kind)) in enumerate(listed, start=1)
+        if not may_be_called(parameter, name, kind, signature)
+    )
+    assert_none(
+        f"{where}: parameter {position}, {parameter}, is called {name}, passed is {argument}"
+        for position, (name, argument, (parameter, _)) in enumerate(listed, start=1)
+        if name != python_name(argument, parameter, bound.definition.body)
+    )
+
+
+@each_bound
+def test_what_out_may_be_is_what_the_manual_says(bound):
+    function, names, _ = run_of(bound)
+    called = re.findall(r'call\.output\((out[^,]*), in\.x(?:, "([^"]*)")?\)', bound.definition.body)
+    for out, alias in called:
+        output = DECLARED[function].names[names.index(OUT[out])]
+        manual = {name for one, name in documented(function).alias if one == output}
+        assert set(alias.split(" or ")) - {""} == manual, f"{bound.definition.where}: {OUT[out]}"
+
+
+@each_bound
+def test_bindings_take_what_their_signatures_say(bound):
+    signature = ["num_threads" if p == "executor" else p for p in bound.definition.parameters]
+    expected = ["call", *inspect.signature(bound.function).parameters]
+    assert_none(differences(bound.definition.where, signature, expected))
+
+
+@each_bound
+def test_bindings_return_the_fields_of_their_types(bound):
+    for type_name, *outputs in arguments_of("named", bound.definition.body):
+        fields = list(getattr(_types, type_name)._fields)
+        assert_none(differences(f"{bound.definition.where}: {type_name}", outputs, fields))
+
+
+def test_the_bindings_run_every_operator():
+    assert sorted(run_of(bound)[0] for bound in BOUND) == sorted(OPERATORS)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "python").glob("bind_*.cpp")), ids=lambda p: p.name)
+def test_workspaces_that_the_bindings_ask_for(path):
+    text = path.read_text()
+    for function in re.findall(r"normkernels_\w+_workspace_bytes", text):
+        for passed in arguments_of(function, text):
+            names = [re.sub(r"^(call|in|x)\.|\.get|\(\)", "", argument) for argument in passed]
+            assert_none(differences(f"{path.name}: {function}", names, DECLARED[function].names))
+
+
+# ---- Docstrings and stubs
+
+
+@each_bound
+def test_docstrings_list_every_parameter_once(bound):
+    function = bound.function
+    paragraphs = inspect.getdoc(function).split("\n\n")
+    (end,) = (i for i, text in enumerate(paragraphs) if text.startswith("Returns "))
+    entries = re.findall(r"^((?:\w+, )*\w+)(?:  +\S.*)?$", paragraphs[end - 1], flags=re.M)
+    where, listed = f"{function.__module__}.{function.__name__}.__doc__", split(",".join(entries))
+    for name in {*listed, *inspect.signature(function).parameters}:
+        count = listed.count(name)
+        assert count == (name in inspect.signature(function).parameters), (
+            f"{where}: {name} is listed {count} times"
+        )
+    for type_name, fields in re.findall(r"\b([A-Z]\w+)\(([\w, ]+)\)", paragraphs[end]):
+        declared = list(getattr(_types, type_name)._fields)
+        assert_none(differences(f"{where}: {type_name}", split(fields), declared))
+
+
+STUBS = {"__init__.pyi": _core, "helpers.pyi": _core.helpers}
+
+
+def stubs(file):
+    """The signatures in a stub, of every overload: name -> names, kinds and defaults."""
+    overloads = {}
+    tree = ast.parse(Path(nk.__file__).with_name("_core").joinpath(file).read_text())
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            node.returns, node.decorator_list = None, []
+            for argument in (*node.args.args, *node.args.kwonlyargs):
+                argument.annotation = None
+            scope = {}
+            exec(ast.unparse(node), scope)
+            overloads.setdefault(node.name, []).append(inspect.signature(scope[node.name]))
+    return overloads
+
+
+@pytest.mark.parametrize("file", STUBS)
+def test_stubs_have_the_functions_and_their_signatures(file):
+    module, stubbed = STUBS[file], stubs(file)
+    assert sorted(stubbed) == sorted(n for n, f in vars(module).items() if inspect.isbuiltin(f))
+    for name, overloads in stubbed.items():
+        signature = inspect.signature(getattr(module, name))
+        assert signature in overloads, f"{file}: {name}: none is {signature}"
+        for stub in overloads:
+            assert_none(differences(f"{file}: {name}", list(stub.parameters), signature.parameters))
