@@ -96,13 +96,21 @@ def documented(function):
     return Documented(null & set(DECLARED[function].names), alias)
 
 
-def differences(where, given, declared):
+def differences(where, given, expected):
     """What two lists of names differ in, one line for each position."""
-    if len(given) != len(declared):
-        yield f"{where}: {len(given)} parameters ({', '.join(given)}), declared are {len(declared)}"
-    for position, (name, expected) in enumerate(zip(given, declared, strict=False), start=1):
-        if name != expected:
-            yield f"{where}: parameter {position} is {name}, declared is {expected}"
+    if len(given) != len(expected):
+        yield f"{where}: {len(given)} names, not {len(expected)}: {', '.join(given)}"
+    for position, (name, other) in enumerate(zip(given, expected, strict=False), start=1):
+        if name != other:
+            yield f"{where}: parameter {position} is {name}, not {other}"
+
+
+def unequal(where, given, declared):
+    """What two sets differ in, one line for each element."""
+    for element in sorted(given - declared):
+        yield f"{where}: {element}, which {HEADER.name} does not say"
+    for element in sorted(declared - given):
+        yield f"{where}: not {element}, which {HEADER.name} says"
 
 
 def assert_none(problems):

@@ -24,6 +24,7 @@ from declarations import (
     differences,
     documented,
     split,
+    unequal,
 )
 from normkernels import _core, _types
 
@@ -88,19 +89,19 @@ def may_be_called(declared, name, kind, signature):
 @each_bound
 def test_names_of_the_bindings(bound):
     function, names, passed = run_of(bound)
-    where, declared = f"{bound.definition.where}: names of {function}", DECLARED[function]
+    where, declared = f"{bound.definition.where}: names for {function}", DECLARED[function].types
     signature = inspect.signature(bound.function).parameters
-    assert len(names) == len(passed) == len(declared.names), f"{where}: {', '.join(names)}"
-    listed = list(zip(names, passed, declared.types.items(), strict=True))
+    expected = [
+        python_name(argument, parameter, bound.definition.body)
+        for argument, parameter in zip(passed, declared, strict=True)
+    ]
+    assert_none(differences(where, names, expected))
     assert_none(
         f"{where}: parameter {position}, {parameter}, is called {name}"
-        for position, (name, _, (parameter, kind)) in enumerate(listed, start=1)
+        for position, (name, (parameter, kind)) in enumerate(
+            zip(names, declared.items(), strict=True), start=1
+        )
         if not may_be_called(parameter, name, kind, signature)
-    )
-    assert_none(
-        f"{where}: parameter {position}, {parameter}, is called {name}, passed is {argument}"
-        for position, (name, argument, (parameter, _)) in enumerate(listed, start=1)
-        if name != python_name(argument, parameter, bound.definition.body)
     )
 
 
@@ -111,7 +112,8 @@ def test_what_out_may_be_is_what_the_manual_says(bound):
     for out, alias in called:
         output = DECLARED[function].names[names.index(OUT[out])]
         manual = {name for one, name in documented(function).alias if one == output}
-        assert set(alias.split(" or ")) - {""} == manual, f"{bound.definition.where}: {OUT[out]}"
+        where = f"{bound.definition.where}: {OUT[out]} may be"
+        assert_none(unequal(where, set(alias.split(" or ")) - {""}, manual))
 
 
 @each_bound
@@ -151,11 +153,12 @@ def test_docstrings_list_every_parameter_once(bound):
     (end,) = (i for i, text in enumerate(paragraphs) if text.startswith("Returns "))
     entries = re.findall(r"^((?:\w+, )*\w+)(?:  +\S.*)?$", paragraphs[end - 1], flags=re.M)
     where, listed = f"{function.__module__}.{function.__name__}.__doc__", split(",".join(entries))
-    for name in {*listed, *inspect.signature(function).parameters}:
-        count = listed.count(name)
-        assert count == (name in inspect.signature(function).parameters), (
-            f"{where}: {name} is listed {count} times"
-        )
+    signature = inspect.signature(function).parameters
+    assert_none(
+        f"{where}: {name} is listed {listed.count(name)} times"
+        for name in {*listed, *signature}
+        if listed.count(name) != (name in signature)
+    )
     for type_name, fields in re.findall(r"\b([A-Z]\w+)\(([\w, ]+)\)", paragraphs[end]):
         declared = list(getattr(_types, type_name)._fields)
         assert_none(differences(f"{where}: {type_name}", split(fields), declared))
@@ -185,6 +188,6 @@ def test_stubs_have_the_functions_and_their_signatures(file):
     assert sorted(stubbed) == sorted(n for n, f in vars(module).items() if inspect.isbuiltin(f))
     for name, overloads in stubbed.items():
         signature = inspect.signature(getattr(module, name))
-        assert signature in overloads, f"{file}: {name}: none is {signature}"
         for stub in overloads:
             assert_none(differences(f"{file}: {name}", list(stub.parameters), signature.parameters))
+        assert signature in overloads, f"{file}: {name}: none is {signature}"
