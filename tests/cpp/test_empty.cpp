@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
 #include <tuple>
@@ -119,6 +120,56 @@ class Random {
   bool f64_ = false;
 };
 
+// A call by names: every array is absent but those outputs that it is given.
+template <class T>
+struct Sparse {
+  std::string function;
+  std::vector<std::int64_t> extents;
+  normkernels_order order = NORMKERNELS_NCHW;
+  double epsilon = 0.1;
+  std::map<std::string, std::array<T, 7>> outputs = {};
+
+  normkernels_status call() {
+    normkernels_status status = -1;
+    for_each_function([&](const auto& one) {
+      if (one.name == function) status = call(one);
+    });
+    return status;
+  }
+
+ private:
+  template <class... Args>
+  normkernels_status call(const Function<Args...>& one) {
+    return call(one, std::index_sequence_for<Args...>{});
+  }
+
+  template <class... Args, std::size_t... I>
+  normkernels_status call(const Function<Args...>& one, std::index_sequence<I...>) {
+    const std::int64_t* extent = extents.data();
+    const std::tuple<Args...> arguments = {value<Args>(one.parameters[I], extent)...};
+    REQUIRE(extent == extents.data() + extents.size());
+    return std::apply(one.call, arguments);
+  }
+
+  template <class Argument>
+  Argument value(const Parameter& parameter, const std::int64_t*& extent) {
+    if constexpr (std::is_same_v<Argument, void*>) {
+      const auto found = outputs.find(parameter.name);
+      return found == outputs.end() ? nullptr : found->second.data();
+    } else if constexpr (std::is_pointer_v<Argument>) {
+      return nullptr;
+    } else if constexpr (std::is_same_v<Argument, double>) {
+      return parameter.kind == Kind::epsilon ? epsilon : 0.75;
+    } else if (parameter.kind == Kind::dtype) {
+      return sizeof(T) == 4 ? NORMKERNELS_F32 : NORMKERNELS_F64;
+    } else if (parameter.kind == Kind::order) {
+      return static_cast<Argument>(order);
+    } else {
+      return static_cast<Argument>(parameter.kind == Kind::size ? most : *extent++);
+    }
+  }
+};
+
 }  // namespace
 
 TEST_CASE("extents from all over are computed with or refused") {
@@ -180,77 +231,61 @@ TEST_CASE("workspaces of extents from all over") {
 }
 
 TEST_CASE("a call without elements returns at once, whatever its other extents") {
-  const auto layer_norm = [](std::int64_t rows, std::int64_t cols, float* mean) {
-    return normkernels_layer_norm_forward(NORMKERNELS_F32, rows, cols, nullptr, nullptr, nullptr, 0,
-                                          nullptr, mean, nullptr, nullptr);
-  };
-  CHECK(layer_norm(most, 0, nullptr) == NORMKERNELS_OK);
-  CHECK(layer_norm(0, most, nullptr) == NORMKERNELS_OK);
-  float mean[1] = {7};
-  CHECK(layer_norm(0, most, mean) == NORMKERNELS_OK);
-  CHECK(layer_norm(most, 0, mean) == NORMKERNELS_BAD_EXTENT + 9);
-  CHECK(mean[0] == 7);
+  CHECK(Sparse<float>{"layer_norm_forward", {most, 0}}.call() == NORMKERNELS_OK);
+  CHECK(Sparse<float>{"layer_norm_forward", {0, most}}.call() == NORMKERNELS_OK);
   for (const normkernels_order order : {NORMKERNELS_NCHW, NORMKERNELS_NHWC}) {
-    const std::int64_t shapes[][3] = {{0, most, most}, {most, 0, most}, {most, most, 0}};
-    for (const auto& [n, c, spatial] : shapes) {
-      CHECK(normkernels_instance_norm_forward(NORMKERNELS_F64, order, n, c, spatial, nullptr,
-                                              nullptr, nullptr, 0, nullptr, nullptr, nullptr,
-                                              nullptr, nullptr) == NORMKERNELS_OK);
-      CHECK(normkernels_local_response_norm_forward(NORMKERNELS_F64, order, n, c, spatial, nullptr,
-                                                    most, 1, 0.75, 1, nullptr, nullptr, nullptr,
-                                                    nullptr) == NORMKERNELS_OK);
+    const std::vector<std::int64_t> shapes[] = {{0, most, most}, {most, 0, most}, {most, most, 0}};
+    for (const auto& shape : shapes) {
+      for (const char* function : {"instance_norm_forward", "local_response_norm_forward"})
+        CHECK(Sparse<double>{function, shape, order}.call() == NORMKERNELS_OK);
     }
   }
 }
 
-TEST_CASE_TEMPLATE("what is written without elements", T, float, double) {
-  const normkernels_dtype dtype = sizeof(T) == 4 ? NORMKERNELS_F32 : NORMKERNELS_F64;
-  const double epsilon = 0.1;
-  T a[7], b[7], c[7], d[7];
-  // The first 6 elements of an array are `value`, and no more.
-  const auto is = [](T(&array)[7], double value) {
-    for (int i = 0; i < 6; ++i) CHECK(array[i] == static_cast<T>(value));
-    CHECK(array[6] == 9);
-    std::fill(array, array + 7, T(9));
-  };
-  for (T* array : {a, b, c, d}) std::fill(array, array + 7, T(9));
+TEST_CASE("statistics that would not fit in memory are refused though there are no elements") {
+  Sparse<float> layer = {"layer_norm_forward", {0, most}};
+  layer.outputs["mean"] = {7};
+  CHECK(layer.call() == NORMKERNELS_OK);
+  layer.extents = {most, 0};
+  CHECK(layer.call() == NORMKERNELS_BAD_EXTENT + 9);
+  CHECK(layer.outputs["mean"][0] == 7);
+}
 
-  CHECK(normkernels_layer_norm_forward(dtype, 6, 0, nullptr, nullptr, nullptr, epsilon, nullptr, a,
-                                       b, nullptr) == NORMKERNELS_OK);
-  is(a, 0);
-  is(b, std::sqrt(epsilon));
-  CHECK(normkernels_layer_norm_backward(dtype, 0, 6, nullptr, nullptr, nullptr, nullptr, nullptr,
-                                        nullptr, a, b, nullptr, nullptr) == NORMKERNELS_OK);
-  is(a, 0);
-  is(b, 0);
-  CHECK(normkernels_layer_norm_internal_gradients(dtype, 6, 0, nullptr, nullptr, nullptr, nullptr,
-                                                  a, b, nullptr) == NORMKERNELS_OK);
-  is(a, 0);
-  is(b, 0);
-  CHECK(normkernels_layer_norm_gamma_beta_backward(dtype, 0, 6, nullptr, nullptr, nullptr, nullptr,
-                                                   a, b, nullptr) == NORMKERNELS_OK);
-  is(a, 0);
-  is(b, 0);
-  for (const normkernels_order order : {NORMKERNELS_NCHW, NORMKERNELS_NHWC}) {
-    CHECK(normkernels_instance_norm_with_gradient(dtype, order, 1, 6, 0, nullptr, nullptr, nullptr,
-                                                  nullptr, epsilon, nullptr, a, b, nullptr, c, d,
-                                                  nullptr, nullptr) == NORMKERNELS_OK);
-    is(a, 0);
-    is(b, 1 / std::sqrt(epsilon));
-    is(c, 0);
-    is(d, 0);
-    CHECK(normkernels_instance_norm_moments(dtype, order, 2, 3, 0, nullptr, 0, a, b, nullptr,
-                                            nullptr) == NORMKERNELS_OK);
-    is(a, 0);
-    is(b, HUGE_VAL);
-    CHECK(normkernels_instance_norm_backward(dtype, order, 0, 6, 5, nullptr, nullptr, nullptr,
-                                             nullptr, nullptr, epsilon, nullptr, a, b, nullptr,
-                                             nullptr) == NORMKERNELS_OK);
-    is(a, 0);
-    is(b, 0);
-    CHECK(normkernels_instance_norm_internal_gradients(dtype, order, 3, 2, 0, nullptr, nullptr, a,
-                                                       b, nullptr) == NORMKERNELS_OK);
-    is(a, 0);
-    is(b, 0);
+TEST_CASE_TEMPLATE("what is written without elements", T, float, double) {
+  const double epsilon = 0.1, sigma = std::sqrt(epsilon);
+  struct Written {
+    const char* function;
+    std::vector<std::int64_t> extents;
+    double epsilon;
+    std::map<std::string, double> values;  // of 6 elements each, and no more
+  };
+  const Written calls[] = {
+      {"layer_norm_forward", {6, 0}, epsilon, {{"mean", 0}, {"sigma", sigma}}},
+      {"layer_norm_backward", {0, 6}, epsilon, {{"dgamma", 0}, {"dbeta", 0}}},
+      {"layer_norm_internal_gradients", {6, 0}, epsilon, {{"ds", 0}, {"db", 0}}},
+      {"layer_norm_gamma_beta_backward", {0, 6}, epsilon, {{"dgamma", 0}, {"dbeta", 0}}},
+      {"instance_norm_forward", {2, 3, 0}, epsilon, {{"mean", 0}, {"inv_std", 1 / sigma}}},
+      {"instance_norm_backward", {0, 6, 5}, epsilon, {{"dscale", 0}, {"dbias", 0}}},
+      {"instance_norm_with_gradient",
+       {1, 6, 0},
+       epsilon,
+       {{"mean", 0}, {"inv_std", 1 / sigma}, {"dscale", 0}, {"dbias", 0}}},
+      {"instance_norm_moments", {2, 3, 0}, 0, {{"mean", 0}, {"rstd", HUGE_VAL}}},
+      {"instance_norm_internal_gradients", {3, 2, 0}, epsilon, {{"ds", 0}, {"db", 0}}},
+      {"instance_norm_gamma_beta_backward", {0, 6}, epsilon, {{"dgamma", 0}, {"dbeta", 0}}},
+  };
+  for (const Written& written : calls) {
+    CAPTURE(std::string(written.function));
+    for (const normkernels_order order : {NORMKERNELS_NCHW, NORMKERNELS_NHWC}) {
+      Sparse<T> sparse = {written.function, written.extents, order, written.epsilon};
+      for (const auto& value : written.values) sparse.outputs[value.first].fill(9);
+      CHECK(sparse.call() == NORMKERNELS_OK);
+      for (const auto& value : written.values) {
+        CAPTURE(value.first);
+        const std::array<T, 7>& output = sparse.outputs[value.first];
+        for (std::size_t i = 0; i < 6; ++i) CHECK(output[i] == static_cast<T>(value.second));
+        CHECK(output[6] == 9);
+      }
+    }
   }
 }
