@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What the library costs to build, and how large it is: prints a table, fails over a bar.
 
-    .ci/build_cost.py FOLDER                     builds a wheel of this tree in FOLDER
-    .ci/build_cost.py --compile LOG COMMAND...   runs COMMAND, a compiler, and notes its time in LOG
+.ci/build_cost.py FOLDER                     builds a wheel of this tree in FOLDER
+.ci/build_cost.py --compile LOG COMMAND...   runs COMMAND, a compiler, and notes its time in LOG
 """
 
 import json
@@ -26,7 +26,8 @@ def children_seconds() -> float:
 
 
 def compile_and_note(log: str, command: list[str]) -> int:
-    status = subprocess.run(command).returncode
+    """Runs a compiler; a line of `log` says how long it took for which object file."""
+    status = subprocess.run(command, check=False).returncode
     if "-c" in command:
         line = json.dumps([command[command.index("-o") + 1], children_seconds()])
         with open(log, "a") as file:
@@ -56,13 +57,18 @@ def shared_library_bytes(folder: Path) -> int:
 
 
 def main(folder: Path) -> int:
+    """Prints the table; 1 if a figure is over its bar."""
     seconds, objects = build_wheel(folder)
     size = shared_library_bytes(folder)
-    kernels = {name: time for name, time in objects.items() if re.search(r"normkernels_\w+\.dir", name)}
+    kernels = {
+        name: time for name, time in objects.items() if re.search(r"normkernels_\w+\.dir", name)
+    }
     for name, time in sorted(kernels.items(), key=lambda item: -item[1]):
         isa, source = re.search(r"normkernels_(\w+)\.dir/(.*)\.o$", name).groups()
         (object_file,) = folder.glob(f"build/{name}")
-        text = subprocess.run(["size", object_file], check=True, capture_output=True, text=True).stdout
+        text = subprocess.run(
+            ["size", object_file], check=True, capture_output=True, text=True
+        ).stdout
         print(f"{time:6.1f} s {int(text.split()[6]) / 1000:7.0f} kB  {isa:9} {source}")
     worst = max(kernels.values())
     bars = [

@@ -89,6 +89,7 @@ NORMKERNELS_INLINE void gradient_sums(const GradientRows<T>& r, int64_t rows, in
                                       const Factors<T>& factors, const Executor& executor,
                                       Columns sums) {
   if (n <= kFoldedLanes) return short_row_sums<T, kFoldedLanes>(r, rows, n, factors, sums);
+  if (n <= kSumLanes / 2) return short_row_sums<T, kSumLanes / 2>(r, rows, n, factors, sums);
   if (n <= kChunk) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
   for (int64_t i = 0; i < rows; ++i) {
     double all[3];
