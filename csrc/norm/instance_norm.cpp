@@ -42,87 +42,35 @@ size_t instance_norm_backward_workspace(const Images& shape) {
   return static_cast<size_t>(blocks_of(shape.n).count * 2 * shape.c) * sizeof(double);
 }
 
-// dx of a plane [n], and y as well when the forward is done at the same time (kForward): in one
-// sweep, since y may be x. The ends are as in RowWriter.
+// dx of a plane, and y as well when the forward is done at the same time (kForward): in one sweep,
+// since y may be x. `next` is what will be read next, so many elements on.
 template <class T, bool kForward>
-class PlaneWriter {
- public:
-  NORMKERNELS_INLINE PlaneWriter(const T* dy, const T* x, int64_t n, const Standard<T>& standard,
-                                 const RowGradient<T>& row, T scale, T bias, T* y, T* dx)
-      : dy_(dy),
-        x_(x),
-        y_(y),
-        dx_(dx),
-        n_(n),
-        xhat_(standard),
-        gradient_xhat_(row.standard),
-        gradient_(row),
-        scale_(Vec<T>::all(scale)),
-        bias_(Vec<T>::all(bias)) {}
+struct Backward {
+  const T *dy, *x;
+  Standardise<T> xhat, gradient_xhat;
+  Gradient<T> gradient;
+  Vec<T> scale, bias;
+  int64_t next;
+  T *y, *dx;
 
-  // `next` is what will be read next, so many elements on.
-  NORMKERNELS_INLINE void write(bool stream, int64_t next) const {
-    if (n_ < W) return store(0, values(0, static_cast<int>(n_)), static_cast<int>(n_));
-    const Values first = values(0, Full{}), last = values(n_ - W, Full{});
-    int64_t i = 0;
-    if (n_ > 2 * W) {
-      i = elements_to_border<sizeof(Vec<T>)>(dx_);
-      if (stream) {
-        for (; i + W <= n_ && elements_to_border<64>(dx_ + i) != 0; i += W)
-          store(i, values(i, Full{}), Full{});
-        i = lines(Streamed{}, i, next);
-      } else {
-        i = lines(Cached{}, i, next);
-      }
-      for (; i + W <= n_; i += W) store(i, values(i, Full{}), Full{});
-    }
-    store(0, first, Full{});
-    store(n_ - W, last, Full{});
-  }
-
- private:
-  static constexpr int W = Vec<T>::kLanes;
   struct Values {
     Vec<T> y, dx;
   };
-
   template <class Lanes>
-  NORMKERNELS_INLINE Values values(int64_t i, Lanes lanes) const {
-    const Vec<T> x = load(x_ + i, lanes), dy = load(dy_ + i, lanes);
-    Values v = {};
-    if constexpr (kForward) v.y = fma(xhat_(x), scale_, bias_);
-    v.dx = gradient_(dy, gradient_xhat_(x));
-    return v;
+  NORMKERNELS_INLINE Values values(int64_t i, int k, Lanes lanes) const {
+    const Vec<T> v = load(x + i + k, lanes), d = load(dy + i + k, lanes);
+    return {kForward ? fma(xhat(v), scale, bias) : v, gradient(d, gradient_xhat(v))};
   }
-  template <class Lanes>
-  NORMKERNELS_INLINE void store(int64_t i, const Values& v, Lanes lanes) const {
-    if constexpr (kForward) normkernels::NORMKERNELS_ISA::store(y_ + i, v.y, lanes);
-    normkernels::NORMKERNELS_ISA::store(dx_ + i, v.dx, lanes);
+  template <class Store, class Lanes>
+  NORMKERNELS_INLINE void put(Store how, int64_t i, const Values& v, Lanes lanes) const {
+    if constexpr (kForward) store(y + i, v.y, lanes);
+    store(how, dx + i, v.dx, lanes);
   }
-  // A line's worth of vectors at a time from `i` on; returns where the rest begins.
   template <class Store>
-  NORMKERNELS_INLINE int64_t lines(Store how, int64_t i, int64_t next) const {
-    constexpr int kLine = 64 / sizeof(T);
-    const PlaneWriter w = *this;
-    for (; i + kLine <= w.n_; i += kLine) {
-      prefetch_to_l2(w.x_ + i + next);
-      prefetch_to_l2(w.dy_ + i + next);
-#pragma GCC unroll 8
-      for (int k = 0; k < kLine; k += W) {
-        const Values v = w.values(i + k, Full{});
-        if constexpr (kForward) normkernels::NORMKERNELS_ISA::store(w.y_ + i + k, v.y);
-        normkernels::NORMKERNELS_ISA::store(how, w.dx_ + i + k, v.dx, Full{});
-      }
-    }
-    return i;
+  NORMKERNELS_INLINE void ahead(Store, int64_t i) const {
+    prefetch_to_l2(x + i + next);
+    prefetch_to_l2(dy + i + next);
   }
-
-  const T *dy_, *x_;
-  T *y_, *dx_;
-  int64_t n_;
-  Standardise<T> xhat_, gradient_xhat_;
-  Gradient<T> gradient_;
-  Vec<T> scale_, bias_;
 };
 
 // The factors of planes of one image, no more than rows_together(spatial), from the caller's
@@ -157,15 +105,20 @@ NORMKERNELS_INLINE void write_plane(bool stream, int64_t next, const InstanceNor
   const int64_t cols = a.shape.spatial, at = plane * cols;
   const T *x = static_cast<const T*>(a.x) + at, *dy = static_cast<const T*>(a.dy) + at;
   T *dx = static_cast<T*>(a.dx) + at, *y = optional_at<T>(a.y, at);
-  const T scale = value_or(a.scale, channel, T{1}), bias = value_or(a.bias, channel, T{-0.0});
+  const Vec<T> scale = Vec<T>::all(value_or(a.scale, channel, T{1}));
+  const Vec<T> bias = Vec<T>::all(value_or(a.bias, channel, T{-0.0}));
+  const Standardise<T> xhat(standard), gradient_xhat(row.standard);
+  const Gradient<T> gradient(row);
   for_each_span(
       cols, executor, [&](int64_t i, int64_t end) __attribute__((always_inline)) {
         if (y == nullptr) {
-          PlaneWriter<T, false>(dy + i, x + i, end - i, standard, row, scale, bias, nullptr, dx + i)
-              .write(stream, next);
+          const Backward<T, false> formula = {dy + i, x + i, xhat, gradient_xhat, gradient,
+                                              scale,  bias,  next, nullptr,       dx + i};
+          RowWriter<T, Backward<T, false>>(formula, dx + i, end - i).write(stream);
         } else {
-          PlaneWriter<T, true>(dy + i, x + i, end - i, standard, row, scale, bias, y + i, dx + i)
-              .write(stream, next);
+          const Backward<T, true> formula = {dy + i, x + i, xhat, gradient_xhat, gradient,
+                                             scale,  bias,  next, y + i,         dx + i};
+          RowWriter<T, Backward<T, true>>(formula, dx + i, end - i).write(stream);
         }
       });
 }

@@ -13,90 +13,32 @@
 
 #include "norm/parameter.h"
 #include "norm/row_statistics.h"
+#include "norm/row_writer.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-// y = xhat gamma + beta of a row [n]. Reads x once, writes y once; y may be x. It can run beside
-// the sums of another row as long (moments.h), and finish() does what is left; or write() all of
-// it.
-//
-// The row's ends, where vectors reach over what lines have written, are computed before, while x is
-// still there, and stored last: masked stores take AMD's processors 12 cycles each.
+// y = xhat gamma + beta of a row. Reads x once, writes y once; y may be x.
 template <class T>
-class RowWriter {
- public:
-  NORMKERNELS_INLINE RowWriter(const T* x, int64_t n, const Standard<T>& s,
-                               const Parameter<T>& gamma, const Parameter<T>& beta, T* y)
-      : x_(x), y_(y), n_(n), xhat_(s), gamma_(gamma), beta_(beta) {
-    if (n < W) {
-      first_ = last_ = value(0, static_cast<int>(n));
-      begin_ = n;
-    } else {
-      first_ = value(0, Full{});
-      last_ = value(n - W, Full{});
-      begin_ = n <= 2 * W ? n : elements_to_border<sizeof(Vec<T>)>(y);
-    }
-  }
-
-  NORMKERNELS_INLINE void operator()(int64_t i) const {
-    if (begin_ + i + kMomentLanes > n_) return;
-    prefetch_to_write(y_ + begin_ + i + kLead<T>);
-    lines<false>(begin_ + i, begin_ + i + kMomentLanes);
-  }
-  NORMKERNELS_INLINE void finish() const {
-    finish_from(begin_ + (n_ - begin_) / kMomentLanes * kMomentLanes);
-  }
-
-  NORMKERNELS_INLINE void write(bool stream) const {
-    if (!stream) return finish_from(lines<false>(begin_, n_));
-    int64_t i = begin_;
-    for (; i + W <= n_ && elements_to_border<kLineBytes>(y_ + i) != 0; i += W) put(i);
-    finish_from(lines<true>(i, n_));
-  }
-
- private:
-  static constexpr int W = Vec<T>::kLanes;
-  static constexpr int kLineBytes = 64, kLine = kLineBytes / sizeof(T);
+struct Forward {
+  const T* x;
+  Standardise<T> xhat;
+  Parameter<T> gamma, beta;
+  T* y;
 
   template <class Lanes>
-  NORMKERNELS_INLINE Vec<T> value(int64_t i, Lanes lanes) const {
-    return fma(xhat_(load(x_ + i, lanes)), load(gamma_.at(i), lanes), load(beta_.at(i), lanes));
+  NORMKERNELS_INLINE Vec<T> values(int64_t i, int k, Lanes lanes) const {
+    const Vec<T> v = xhat(load(x + i + k, lanes));
+    return fma(v, load(gamma.at(i) + k, lanes), load(beta.at(i) + k, lanes));
   }
-  NORMKERNELS_INLINE void put(int64_t i) const { store(y_ + i, value(i, Full{})); }
-
-  // Whole lines from `begin` on; returns where the rest begins.
-  template <bool kStream>
-  NORMKERNELS_INLINE int64_t lines(int64_t begin, int64_t end) const {
-    int64_t i = begin;
-    for (; i + kLine <= end; i += kLine) {
-      const T *gamma = gamma_.at(i), *beta = beta_.at(i);
-#pragma GCC unroll 8
-      for (int k = 0; k < kLine; k += W) {
-        const Vec<T> y = fma(xhat_(load(x_ + i + k)), load(gamma + k), load(beta + k));
-        if constexpr (kStream) {
-          stream(y_ + i + k, y);
-        } else {
-          store(y_ + i + k, y);
-        }
-      }
-    }
-    return i;
+  template <class Store, class Lanes>
+  NORMKERNELS_INLINE void put(Store how, int64_t i, Vec<T> v, Lanes lanes) const {
+    store(how, y + i, v, lanes);
   }
-
-  NORMKERNELS_INLINE void finish_from(int64_t i) const {
-    for (; i + W <= n_; i += W) put(i);
-    if (n_ < W) return store(y_, first_, static_cast<int>(n_));
-    store(y_, first_);
-    store(y_ + n_ - W, last_);
+  template <class Store>
+  NORMKERNELS_INLINE void ahead(Store, int64_t i) const {
+    if constexpr (!Store::kMustBeAligned) prefetch_to_write(y + i + kLead<T>);
   }
-
-  const T* x_;
-  T* y_;
-  int64_t n_, begin_;  // where whole vectors begin at y's own vector borders
-  Standardise<T> xhat_;
-  Parameter<T> gamma_, beta_;
-  Vec<T> first_, last_;
 };
 
 // y [rows, cols] and the statistics, each [rows]; all but x may be null. gamma and beta have a
@@ -123,15 +65,18 @@ struct RowNorm {
   }
 
   // Of columns [begin, end). Where gamma and beta are one value per row, `copies` holds them.
-  NORMKERNELS_INLINE RowWriter<T> writer(int64_t row, const Standard<T>& s, int64_t begin,
-                                         int64_t end, Copies<T> (&copies)[2]) const {
+  NORMKERNELS_INLINE auto writer(int64_t row, const Standard<T>& s, int64_t begin, int64_t end,
+                                 Copies<T> (&copies)[2]) const {
     Parameter<T> g = gamma_of<T>(gamma), b = beta_of<T>(beta);
     if (channels != 0) {
       copies[0] = Copies<T>(value_or(gamma, row % channels, T{1}));
       copies[1] = Copies<T>(value_or(beta, row % channels, T{-0.0}));
       g = Parameter<T>::for_all(copies[0]), b = Parameter<T>::for_all(copies[1]);
     }
-    return {x[row] + begin, end - begin, s, g.from(begin), b.from(begin), y[row] + begin};
+    T* const out = y[row] + begin;
+    const Forward<T> forward = {x[row] + begin, Standardise<T>(s), g.from(begin), b.from(begin),
+                                out};
+    return RowWriter<T, Forward<T>>(forward, out, end - begin);
   }
 };
 

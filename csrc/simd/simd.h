@@ -219,6 +219,8 @@ NORMKERNELS_INLINE void stream_fence() {
 #endif
 }
 
+constexpr int kLineBytes = 64;
+
 // How many elements before it is needed memory is asked for: half a page, since the processor's own
 // prefetcher stops at the end of one.
 template <class T>
@@ -229,7 +231,7 @@ NORMKERNELS_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
 // The same for each line of kElements from p on, a line at least.
 template <int kElements, class T>
 NORMKERNELS_INLINE void prefetch_lines(const T* p) {
-  constexpr int kLine = 64 / sizeof(T);
+  constexpr int kLine = kLineBytes / sizeof(T);
 #pragma GCC unroll 8
   for (int k = 0; k < kElements; k += kLine) prefetch(p + k);
 }
