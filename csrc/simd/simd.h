@@ -127,14 +127,16 @@ NORMKERNELS_INLINE V product_error(V a, V b, V product) {
 
 // Without the instruction, in twice the precision: a float32 product is exact in float64, and what
 // a float64 product and sum lose is added at the end (NaN where it overflows, and not needed).
-__attribute__((noinline)) Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+[[maybe_unused]] __attribute__((noinline)) Vec<float> fma(Vec<float> a, Vec<float> b,
+                                                          Vec<float> c) {
   Vec<double> a_low, a_high, b_low, b_high, c_low, c_high;
   widen(a, a_low, a_high);
   widen(b, b_low, b_high);
   widen(c, c_low, c_high);
   return narrow(a_low * b_low + c_low, a_high * b_high + c_high);
 }
-__attribute__((noinline)) Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+[[maybe_unused]] __attribute__((noinline)) Vec<double> fma(Vec<double> a, Vec<double> b,
+                                                           Vec<double> c) {
   const Vec<double> product = a * b, sum = product + c, part = sum - product;
   const Vec<double> lost = ((product - (sum - part)) + (c - part)) + product_error(a, b, product);
   return sum + select<double>(equal(lost, lost), lost, Vec<double>::zero());
