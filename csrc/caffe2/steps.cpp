@@ -225,9 +225,8 @@ NORMKERNELS_INLINE void sum_each_column(int64_t rows, int64_t cols, Term&& term,
         constexpr int U = decltype(vectors)::value, W = Vec<T>::kLanes;
         ColumnSums<T, K, U> sums = {};
         sums.add(
-            rows, [&](Vec<T>(&acc)[K], int64_t i, auto u) __attribute__((always_inline)) {
-              term(acc, i, j + decltype(u)::value * W, lanes);
-            });
+            rows, [&](Vec<T>(&acc)[K], int64_t i, int u)
+                      __attribute__((always_inline)) { term(acc, i, j + u * W, lanes); });
         double whole[U * W];
         for (int k = 0; k < K; ++k) {
           memcpy(whole, sums.v[k], sizeof(whole));

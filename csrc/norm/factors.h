@@ -212,6 +212,7 @@ template <class T>
 struct Standardise {
   Vec<T> scale, minus_centre, rstd, shift;
 
+  Standardise() = default;
   explicit NORMKERNELS_INLINE Standardise(const Standard<T>& s)
       : scale(Vec<T>::all(s.scale)),
         minus_centre(-Vec<T>::all(s.centre)),
@@ -237,6 +238,7 @@ template <class T>
 struct Gradient {
   Vec<T> mean_g, mean_gx, factor;
 
+  Gradient() = default;
   explicit NORMKERNELS_INLINE Gradient(const RowGradient<T>& row)
       : mean_g(Vec<T>::all(row.mean_g)),
         mean_gx(Vec<T>::all(row.mean_gx)),

@@ -68,19 +68,22 @@ NORMKERNELS_INLINE void for_each_image_block(const Images& shape, const Executor
 // The channels whose squares leave the exponent range get a power of two that brings them to about
 // 1, the others 1, for which the second reduction gives the same bits as the first.
 template <class T>
-void image_statistics(const T* x, const Images& shape, const Fold& fold, double epsilon, T* mean,
-                      T* inv_std, const Scratch<T>& scratch, const Executor& executor) {
+__attribute__((noinline)) void image_statistics(const Rows<const T>& x, const Images& shape,
+                                                const Fold& fold, double epsilon, T* mean,
+                                                T* inv_std, const Scratch<T>& scratch,
+                                                const Executor& executor) {
   const double count = static_cast<double>(shape.spatial);
-  Columns moments =
-      reduce_image(MomentsReduction<T>{x, nullptr}, fold, shape.c, scratch.reduction, executor);
+  const bool contiguous = x.stride == shape.c;
+  Columns moments = reduce_image(MomentsReduction<T>{x, nullptr}, fold, shape.c, contiguous,
+                                 scratch.reduction, executor);
   const T* scale = nullptr;
   if constexpr (kNeedsScale<T>) {
     T* const wanted = scratch.factors[Factors<T>::kScale];
     if (scale_extreme(moments, count, shape.c, epsilon, wanted,
-                      [&](int64_t k) { return scale_for(x + k, shape.spatial, shape.c); })) {
+                      [&](int64_t k) { return scale_for(x[0] + k, shape.spatial, x.stride); })) {
       repeat(wanted, shape.c, fold.width);
-      moments =
-          reduce_image(MomentsReduction<T>{x, wanted}, fold, shape.c, scratch.reduction, executor);
+      moments = reduce_image(MomentsReduction<T>{x, wanted}, fold, shape.c, contiguous,
+                             scratch.reduction, executor);
       scale = wanted;
     }
   }
@@ -102,24 +105,30 @@ NORMKERNELS_INLINE void set_affine(const Factors<T>& factors, int64_t c, const v
 // ---- Forward ------------------------------------------------------------------------
 
 template <class T>
-void instance_norm_forward(const InstanceNormForward& a, const Executor& executor) {
+__attribute__((noinline)) void image_forward(const InstanceNormForward& a, int64_t i,
+                                             const Fold& fold, const Scratch<T>& scratch,
+                                             const Executor& executor) {
   const int64_t c = a.shape.c, image = a.shape.spatial * c;
-  const Fold fold = fold_of(c, a.shape.spatial);
-  for_each_image_block(
-      a.shape, executor, [&](int64_t block, int64_t begin, int64_t end, const Executor& within) {
-        const Scratch<T> scratch(a.workspace, block, fold);
-        for (int64_t i = begin; i < end; ++i) {
-          const T* x = static_cast<const T*>(a.x) + i * image;
-          T* mean = a.mean == nullptr ? nullptr : static_cast<T*>(a.mean) + i * c;
-          T* inv_std = a.inv_std == nullptr ? nullptr : static_cast<T*>(a.inv_std) + i * c;
-          image_statistics(x, a.shape, fold, a.epsilon, mean, inv_std, scratch, within);
-          if (a.y == nullptr) continue;
-          set_affine(scratch.factors, c, a.scale, a.bias);
-          repeat(scratch.factors, c);
-          write_forward(a.stream, x, scratch.factors, fold, c, static_cast<T*>(a.y) + i * image,
-                        within);
-        }
-      });
+  const Rows<const T> x = {static_cast<const T*>(a.x) + i * image, c};
+  T* mean = a.mean == nullptr ? nullptr : static_cast<T*>(a.mean) + i * c;
+  T* inv_std = a.inv_std == nullptr ? nullptr : static_cast<T*>(a.inv_std) + i * c;
+  image_statistics(x, a.shape, fold, a.epsilon, mean, inv_std, scratch, executor);
+  if (a.y == nullptr) return;
+  set_affine(scratch.factors, c, a.scale, a.bias);
+  repeat(scratch.factors, c);
+  const Rows<T> y = {static_cast<T*>(a.y) + i * image, c};
+  sweep_image(a.stream, ForwardSweep<T>{scratch.factors, x, y}, fold, c, a.shape.spatial, executor);
+}
+
+template <class T>
+void instance_norm_forward(const InstanceNormForward& a, const Executor& executor) {
+  const Fold fold = fold_of(a.shape.c, a.shape.spatial);
+  for_each_image_block(a.shape, executor,
+                       [&](int64_t block, int64_t begin, int64_t end, const Executor& within) {
+                         const Scratch<T> scratch(a.workspace, block, fold);
+                         for (int64_t i = begin; i < end; ++i)
+                           image_forward(a, i, fold, scratch, within);
+                       });
 }
 
 // ---- Backward -----------------------------------------------------------------------
@@ -127,11 +136,11 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
 // Sums of dy xhat, dy and xhat per channel.
 template <class T>
 struct GradientReduction {
-  const T *dy, *x;
+  Rows<const T> dy, x;
   Factors<T> factors;
   static constexpr int kSums = 3;
 
-  void merge(Columns a, double, Columns b, double, int64_t width) const {
+  __attribute__((noinline)) void merge(Columns a, double, Columns b, double, int64_t width) const {
     for (int k = 0; k < kSums; ++k) {
       for_each_vector<double, 1>(
           width, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
@@ -140,36 +149,53 @@ struct GradientReduction {
     }
   }
 
-  void rows(int64_t begin, int64_t rows, int64_t width, int64_t stride, Columns out) const {
-    using F = Factors<T>;
-    for_each_column_block<T, kColumnVectors>(
-        width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
-          constexpr int U = decltype(vectors)::value, W = Vec<T>::kLanes;
-          const RegisterBlock<T, U, decltype(lanes)> block(factors, j, lanes, F::kScale, F::kCentre,
-                                                           F::kRstd, F::kShift);
-          ColumnSums<T, kSums, U> sums = {};
-          sums.add(
-              rows, [&](Vec<T>(&acc)[kSums], int64_t i, auto u) __attribute__((always_inline)) {
-                constexpr int k = decltype(u)::value;
-                const int64_t at = begin + i * stride + j + k * W;
-                prefetch(x + at + kRowsAhead * stride);
-                prefetch(dy + at + kRowsAhead * stride);
-                const Vec<T> g = load(dy + at, lanes);
-                const Vec<T> xhat = block.xhat(load(x + at, lanes), k, F::kShift);
-                acc[0] = multiply_add(g, xhat, acc[0]);
-                acc[1] = acc[1] + g;
-                acc[2] = acc[2] + xhat;
-              });
-          double whole[kSums][U * W];
-          unroll<kSums * kDoublesFor<T, U>>([&](auto d) __attribute__((always_inline)) {
-            constexpr int k = decltype(d)::value / kDoublesFor<T, U>,
-                          v = decltype(d)::value % kDoublesFor<T, U>;
-            store(whole[k] + v * Vec<double>::kLanes, sums.v[k][v]);
+  __attribute__((noinline)) void rows(const PixelRows& r, Columns out) const {
+    const Rows<const T> all_dy = r.of(dy), all_x = r.of(x);
+    for (int64_t i = 0; i < r.rows; i += kTileRows) {
+      const int64_t count = r.rows - i < kTileRows ? r.rows - i : kTileRows;
+      for_each_column_block<T, kColumnVectors>(
+          r.width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
+            add_tile<decltype(vectors)::value>(all_dy.from(i), all_x.from(i), count, j, lanes,
+                                               i == 0, out);
           });
-          const int64_t columns = j + U * W < width ? U * W : width - j;
-          for (int k = 0; k < kSums; ++k)
-            memcpy(out[k] + j, whole[k], sizeof(double) * static_cast<size_t>(columns));
+    }
+  }
+
+ private:
+  // Adds the sums of U vectors of columns of a tile, the first one or not, to those in `out`.
+  template <int U, class Lanes>
+  NORMKERNELS_INLINE void add_tile(const Rows<const T>& dy_rows, const Rows<const T>& x_rows,
+                                   int64_t rows, int64_t column, Lanes lanes, bool is_first,
+                                   Columns out) const {
+    constexpr int W = Vec<T>::kLanes, kDoubles = kDoublesFor<T, U>;
+    const AheadOfBlock<T> dy_ahead(dy_rows, rows, column, U * W);
+    const AheadOfBlock<T> x_ahead(x_rows, rows, column, U * W);
+    Standardise<T> xhat_of[U];
+#pragma GCC unroll 4
+    for (int u = 0; u < U; ++u) xhat_of[u] = {factors, Factors<T>::kShift, column + u * W, lanes};
+    ColumnSums<T, kSums, U> sums = {};
+    if (!is_first) {
+#pragma GCC unroll 32
+      for (int k = 0; k < kSums * kDoubles; ++k)
+        sums.v[k / kDoubles][k % kDoubles] =
+            load(out[k / kDoubles] + column + k % kDoubles * Vec<double>::kLanes);
+    }
+    sums.add(
+        rows, [&](Vec<T>(&acc)[kSums], int64_t i, int u) __attribute__((always_inline)) {
+          if (u == 0) {
+            dy_ahead.template operator()<U * W>(i);
+            x_ahead.template operator()<U * W>(i);
+          }
+          const Vec<T> g = load(dy_rows[i] + column + u * W, lanes);
+          const Vec<T> xhat = xhat_of[u](load(x_rows[i] + column + u * W, lanes));
+          acc[0] = multiply_add(g, xhat, acc[0]);
+          acc[1] = acc[1] + g;
+          acc[2] = acc[2] + xhat;
         });
+#pragma GCC unroll 32
+    for (int k = 0; k < kSums * kDoubles; ++k)
+      store(out[k / kDoubles] + column + k % kDoubles * Vec<double>::kLanes,
+            sums.v[k / kDoubles][k % kDoubles]);
   }
 };
 
@@ -180,13 +206,14 @@ size_t instance_norm_backward_workspace(const Images& shape) {
 }
 
 template <class T>
-void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
-                    const Scratch<T>& scratch, double* scale_sums, double* bias_sums,
-                    const Executor& executor) {
+__attribute__((noinline)) void image_backward(const InstanceNormBackward& a, int64_t i,
+                                              const Fold& fold, const Scratch<T>& scratch,
+                                              double* scale_sums, double* bias_sums,
+                                              const Executor& executor) {
   const int64_t c = a.shape.c, image = a.shape.spatial * c;
-  const T* x = static_cast<const T*>(a.x) + i * image;
-  const T* dy = static_cast<const T*>(a.dy) + i * image;
-  T* dx = static_cast<T*>(a.dx) + i * image;
+  const Rows<const T> x = {static_cast<const T*>(a.x) + i * image, c};
+  const Rows<const T> dy = {static_cast<const T*>(a.dy) + i * image, c};
+  const Rows<T> dx = {static_cast<T*>(a.dx) + i * image, c};
   const Factors<T>& factors = scratch.factors;
   T* factor = factors[Factors<T>::kFactor];  // holds inv_std until the gradient's own is known
   if (a.mean != nullptr) {
@@ -205,8 +232,8 @@ void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
   }
   set_affine(factors, c, a.scale, a.bias);
   repeat(factors, c);
-  const Columns sums =
-      reduce_image(GradientReduction<T>{dy, x, factors}, fold, c, scratch.reduction, executor);
+  const Columns sums = reduce_image(GradientReduction<T>{dy, x, factors}, fold, c,
+                                    dy.stride == c && x.stride == c, scratch.reduction, executor);
   set_all_gradients(
       sums, a.shape.spatial, c, factors,
       [&](int64_t k, auto lanes) __attribute__((always_inline)) {
@@ -216,10 +243,12 @@ void image_backward(const InstanceNormBackward& a, int64_t i, const Fold& fold,
       scale_sums, bias_sums);
   repeat(factors, c);
   if (a.y != nullptr) {
-    write_backward<T, true>(a.stream, dy, x, factors, fold, c, static_cast<T*>(a.y) + i * image, dx,
-                            executor);
+    const Rows<T> y = {static_cast<T*>(a.y) + i * image, c};
+    sweep_image(a.stream, BackwardSweep<T, true>{factors, dy, x, y, dx}, fold, c, a.shape.spatial,
+                executor);
   } else {
-    write_backward<T, false>(a.stream, dy, x, factors, fold, c, nullptr, dx, executor);
+    sweep_image(a.stream, BackwardSweep<T, false>{factors, dy, x, {}, dx}, fold, c, a.shape.spatial,
+                executor);
   }
 }
 

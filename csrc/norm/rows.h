@@ -1,4 +1,4 @@
-// Rows: where they are, and how they are shared between threads and worked on together.
+// Rows: how they are shared between threads and worked on together.
 #ifndef NORMKERNELS_NORM_ROWS_H_
 #define NORMKERNELS_NORM_ROWS_H_
 
@@ -8,19 +8,6 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
-
-// Rows of elements that lie next to each other; the rows are `stride` apart.
-template <class T>
-struct Rows {
-  T* p;
-  int64_t stride;
-
-  NORMKERNELS_INLINE T* operator[](int64_t row) const { return p + row * stride; }
-  NORMKERNELS_INLINE Rows from(int64_t row) const { return at(row, 0); }
-  NORMKERNELS_INLINE Rows at(int64_t row, int64_t column) const {
-    return {(*this)[row] + column, stride};
-  }
-};
 
 // p + i, or null if p is.
 template <class T, class Void>

@@ -20,6 +20,19 @@ NORMKERNELS_INLINE void unroll(F&& f) {
   }
 }
 
+// Rows of elements that lie next to each other; the rows are `stride` apart.
+template <class T>
+struct Rows {
+  T* p;
+  int64_t stride;
+
+  NORMKERNELS_INLINE T* operator[](int64_t row) const { return p + row * stride; }
+  NORMKERNELS_INLINE Rows from(int64_t row) const { return at(row, 0); }
+  NORMKERNELS_INLINE Rows at(int64_t row, int64_t column) const {
+    return {(*this)[row] + column, stride};
+  }
+};
+
 // f(i, Full) for every whole vector of [0, n), then f(i, lanes) for what is left: two vectors of
 // `Unroll` at a time.
 template <class T, int Unroll = 4, class F>

@@ -27,17 +27,6 @@ constexpr int64_t kTileRows = 128;
 // Vectors of T worked on at a time: with AVX-512's 32 registers four, with 16 two.
 constexpr int kColumnVectors = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
 
-// Rows from which on the cache lines of a block of columns are asked for: the processor itself does
-// so for whole rows only.
-constexpr int64_t kRowsAhead = 8;
-
-// The line of p, for every 64 bytes of vectors u = 0, 1, ...: asks once where they share a line.
-template <class T, int u>
-NORMKERNELS_INLINE void prefetch_line(const T* p) {
-  constexpr int kVectorsPerLine = 64 / (Vec<double>::kLanes * static_cast<int>(sizeof(T)));
-  if constexpr (kVectorsPerLine <= 1 || u % kVectorsPerLine == 0) prefetch(p);
-}
-
 template <class T, int U>
 constexpr int kDoublesFor = U* Vec<T>::kLanes / Vec<double>::kLanes;
 
@@ -51,18 +40,16 @@ struct ColumnSums {
   NORMKERNELS_INLINE void add(int64_t rows, Term&& term) {
     for (int64_t begin = 0; begin < rows; begin += kRun) {
       const int64_t end = rows - begin < kRun ? rows : begin + kRun;
-      Vec<T> acc[U][K];
-      unroll<U * K>([&](auto j) __attribute__((always_inline)) {
-        acc[decltype(j)::value / K][decltype(j)::value % K] = Vec<T>::zero();
-      });
+      Vec<T> acc[U][K] = {};
       for (int64_t i = begin; i < end; ++i) {
-        unroll<U>([&](auto u)
-                      __attribute__((always_inline)) { term(acc[decltype(u)::value], i, u); });
+#pragma GCC unroll 4
+        for (int u = 0; u < U; ++u) term(acc[u], i, u);
       }
-      unroll<U * K>([&](auto j) __attribute__((always_inline)) {
-        constexpr int u = decltype(j)::value / K, k = decltype(j)::value % K;
-        add_widened(&v[k][kDoublesFor<T, u>], acc[u][k]);
-      });
+#pragma GCC unroll 4
+      for (int u = 0; u < U; ++u) {
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k) add_widened(&v[k][kDoublesFor<T, 1> * u], acc[u][k]);
+      }
     }
   }
 };
@@ -94,32 +81,53 @@ NORMKERNELS_INLINE Fold fold_of(int64_t c, int64_t spatial) {
   return fold;
 }
 
+// Rows of an image as a reduction reads them: each is `width` elements from a pixel on, the first
+// of them from pixel `first`, and the others every `step` pixels.
+struct PixelRows {
+  int64_t first, step, rows, width;
+
+  template <class T>
+  NORMKERNELS_INLINE Rows<const T> of(const Rows<const T>& pixels) const {
+    return {pixels[first], step * pixels.stride};
+  }
+};
+
+// Tables of sums are written by whole vectors, which reach over the last column.
+constexpr int64_t kPadding = 16;
+
 NORMKERNELS_INLINE int64_t reduction_doubles(const Fold& fold) {
-  return kColumnFields * fold.width * (fold.spans + 1);
+  return kColumnFields * (fold.width + kPadding) * (fold.spans + 1);
 }
 
 // Reduces an image with `reduction`, which has
 //
-//   rows(begin, rows, width, stride, out)    reduces pixels-rows from element `begin` on, `stride`
-//   apart, into `out` merge(a, count_a, b, count_b, width)     a = a and b together
+//   rows(PixelRows, out)                     reduces rows into `out`
+//   merge(a, count_a, b, count_b, width)     a = a and b together
 //
-// The result is in the first c columns of the first kColumnFields * width of `scratch`
-// (reduction_doubles long).
+// The result is in the first c columns of a table in `scratch` (reduction_doubles long). Where
+// pixels do not lie next to each other, the pixels of a folded row are reduced one after the other:
+// columns are independent, so the bits are the same.
 template <class Reduction>
-NORMKERNELS_INLINE Columns reduce_image(const Reduction& reduction, const Fold& fold, int64_t c,
-                                        double* scratch, const Executor& executor) {
+__attribute__((noinline)) Columns reduce_image(const Reduction& reduction, const Fold& fold,
+                                               int64_t c, bool contiguous, double* scratch,
+                                               const Executor& executor) {
+  const int64_t stride = fold.width + kPadding, parts = contiguous ? 1 : fold.pixels;
   const auto span_columns = [&](int64_t i) {
-    return Columns{scratch + kColumnFields * fold.width * i, fold.width};
+    return Columns{scratch + kColumnFields * stride * i, stride};
   };
   const auto rows_of = [&](int64_t i) {
     return (i + 1) * fold.span < fold.rows ? fold.span : fold.rows - i * fold.span;
   };
   for_each_task(executor, fold.spans, [&](int64_t i) {
-    reduction.rows(i * fold.span * fold.width, rows_of(i), fold.width, fold.width, span_columns(i));
+    for (int64_t part = 0; part < parts; ++part) {
+      reduction.rows(
+          {i * fold.span * fold.pixels + part, fold.pixels, rows_of(i), fold.width / parts},
+          span_columns(i).from(part * c));
+    }
   });
   const Columns all = span_columns(0);
   if (fold.spans == 0)
-    memset(scratch, 0, sizeof(double) * static_cast<size_t>(kColumnFields * fold.width));
+    memset(scratch, 0, sizeof(double) * static_cast<size_t>(kColumnFields * stride));
   for (int64_t i = 1; i < fold.spans; ++i) {
     reduction.merge(all, static_cast<double>(i * fold.span), span_columns(i),
                     static_cast<double>(rows_of(i)), fold.width);
@@ -130,25 +138,40 @@ NORMKERNELS_INLINE Columns reduce_image(const Reduction& reduction, const Fold& 
   }
   if (fold.rest > 0) {
     const Columns rest = span_columns(fold.spans);
-    reduction.rows(fold.rows * fold.width, fold.rest, c, c, rest);
+    reduction.rows({fold.rows * fold.pixels, 1, fold.rest, c}, rest);
     reduction.merge(all, count, rest, static_cast<double>(fold.rest), c);
   }
   return all;
 }
 
-// The pixels of an image as the sweeps that write take them: f(first element, rows, width), in
-// tiles.
-template <class F>
-NORMKERNELS_INLINE void for_each_tile(const Fold& fold, int64_t c, const Executor& executor,
-                                      F&& f) {
-  for_each_task(executor, fold.spans, [&](int64_t i) {
-    const int64_t end = (i + 1) * fold.span < fold.rows ? (i + 1) * fold.span : fold.rows;
-    for (int64_t row = i * fold.span; row < end; row += kTileRows) {
-      f(row * fold.width, end - row < kTileRows ? end - row : kTileRows, fold.width);
+// What the sweep down a block of columns of a tile asks for. A tile's lines are not read in the
+// order of memory, which the processor's own prefetcher waits for: each row of a block asks for as
+// many bytes of the next tile, which is thereby complete, and in that order, when it is needed; or,
+// where tiles are too large to wait in L2, for the same columns some rows on.
+template <class T>
+struct AheadOfBlock {
+  static constexpr int64_t kRows = 8, kMostBytes = 64 * 1024;
+  const T* p;
+  int64_t step;
+  bool is_near;
+
+  // Of columns [j, j + columns) of `rows` rows.
+  NORMKERNELS_INLINE AheadOfBlock(const Rows<const T>& tile, int64_t rows, int64_t j,
+                                  int64_t columns) {
+    is_near = rows * tile.stride * static_cast<int64_t>(sizeof(T)) > kMostBytes;
+    p = is_near ? tile[kRows] + j : tile[rows] + j * rows;
+    step = is_near ? tile.stride : columns;
+  }
+  template <int kColumns>
+  NORMKERNELS_INLINE void operator()(int64_t i) const {
+    constexpr int kLine = 64 / sizeof(T);
+#pragma GCC unroll 8
+    for (int k = 0; k < kColumns; k += kLine) {
+      const T* line = p + i * step + k;
+      is_near ? prefetch(line) : prefetch_to_l2(line);
     }
-  });
-  if (fold.rest > 0) f(fold.rows * fold.width, fold.rest, c);
-}
+  }
+};
 
 // ---- Moments ------------------------------------------------------------------------
 
@@ -156,10 +179,11 @@ NORMKERNELS_INLINE void for_each_tile(const Fold& fold, int64_t c, const Executo
 // scale: a power of two per column, or null for 1; only for T that needs it.
 template <class T>
 struct MomentsReduction {
-  const T* x;
+  Rows<const T> x;
   const T* scale;
 
-  void merge(Columns a, double count_a, Columns b, double count_b, int64_t width) const {
+  __attribute__((noinline)) void merge(Columns a, double count_a, Columns b, double count_b,
+                                       int64_t width) const {
     for_each_vector<double, 1>(
         width, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
           store_moments(normkernels::NORMKERNELS_ISA::merge(load_moments<T>(a, j, count_a, lanes),
@@ -168,14 +192,14 @@ struct MomentsReduction {
         });
   }
 
-  void rows(int64_t begin, int64_t rows, int64_t width, int64_t stride, Columns out) const {
-    constexpr int kVectors = kColumnVectors * static_cast<int>(sizeof(double) / sizeof(T));
-    for (int64_t i = 0; i < rows; i += kTileRows) {
-      const int64_t count = rows - i < kTileRows ? rows - i : kTileRows;
-      for_each_column_block<double, kVectors>(
-          width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
-            add_tile<decltype(vectors)::value>(begin + i * stride, count, stride, j, lanes,
-                                               static_cast<double>(i), out);
+  __attribute__((noinline)) void rows(const PixelRows& r, Columns out) const {
+    constexpr int kWide = sizeof(double) / sizeof(T);
+    const Rows<const T> all = r.of(x);
+    for (int64_t i = 0; i < r.rows; i += kTileRows) {
+      const int64_t count = r.rows - i < kTileRows ? r.rows - i : kTileRows;
+      for_each_column_block<double, kColumnVectors * kWide>(
+          r.width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
+            add_tile<decltype(vectors)::value>(all.from(i), count, j, lanes, i, out);
           });
     }
   }
@@ -183,36 +207,35 @@ struct MomentsReduction {
  private:
   // The moments of U vectors of columns of a tile, merged with those of the `before` rows above it.
   template <int U, class Lanes>
-  NORMKERNELS_INLINE void add_tile(int64_t begin, int64_t rows, int64_t stride, int64_t column,
-                                   Lanes lanes, double before, Columns out) const {
+  NORMKERNELS_INLINE void add_tile(const Rows<const T>& tile, int64_t rows, int64_t column,
+                                   Lanes lanes, int64_t before, Columns out) const {
     constexpr int W = Vec<double>::kLanes;
-    const T* tile = x + begin + column;
+    const AheadOfBlock<T> ahead(tile, rows, column, U * W);
     Vec<double> scales[U], pivot[U];
     CentredSums<T, Vec<double>> sums[U] = {};
-    unroll<U>([&](auto u) __attribute__((always_inline)) {
-      constexpr int k = decltype(u)::value;
-      scales[k] = Vec<double>::all(1);
-      if (kNeedsScale<T> && scale != nullptr) {
-        scales[k] = load_widened(scale + column + k * W, lanes);
-      }
-      pivot[k] = load_scaled(tile + k * W, scales[k], lanes);
-    });
-    for (int64_t i = 0; i < rows; ++i) {
-      unroll<U>([&](auto u) __attribute__((always_inline)) {
-        constexpr int k = decltype(u)::value;
-        prefetch_line<T, k>(tile + (i + kRowsAhead) * stride + k * W);
-        sums[k].add(load_scaled(tile + i * stride + k * W, scales[k], lanes), pivot[k]);
-      });
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) {
+      scales[u] = Vec<double>::all(1);
+      if (kNeedsScale<T> && scale != nullptr)
+        scales[u] = load_widened(scale + column + u * W, lanes);
+      pivot[u] = load_scaled(tile[0] + column + u * W, scales[u], lanes);
     }
-    unroll<U>([&](auto u) __attribute__((always_inline)) {
-      constexpr int k = decltype(u)::value;
-      const int64_t j = column + k * W;
-      Moments<T, Vec<double>> all = sums[k].about(pivot[k], static_cast<double>(rows));
+    for (int64_t i = 0; i < rows; ++i) {
+      ahead.template operator()<U * W>(i);
+      const T* row = tile[i] + column;
+#pragma GCC unroll 8
+      for (int u = 0; u < U; ++u) sums[u].add(load_scaled(row + u * W, scales[u], lanes), pivot[u]);
+    }
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) {
+      const int64_t j = column + u * W;
+      Moments<T, Vec<double>> all = sums[u].about(pivot[u], static_cast<double>(rows));
       if (before > 0) {
-        all = normkernels::NORMKERNELS_ISA::merge(load_moments<T>(out, j, before, lanes), all);
+        all = normkernels::NORMKERNELS_ISA::merge(
+            load_moments<T>(out, j, static_cast<double>(before), lanes), all);
       }
-      store_moments(all, out, j, lanes);
-    });
+      store_moments(all, out, j, Full{});
+    }
   }
 };
 
