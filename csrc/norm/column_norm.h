@@ -6,8 +6,8 @@
 // Either way whole vectors lie at the output's own borders, and partial ones, whose masked stores
 // take AMD's processors 12 cycles each, are at the ends of the image alone.
 //
-// Measured (AVX2, Zen 3, out of the caches): 1.3 to 2 times as fast as sweeps down 128 rows, which
-// skip from page to page.
+// Measured (AVX2, Zen 3, out of the caches): 1.2 to 1.6 times as fast as sweeps down 128 rows,
+// which skip from page to page.
 #ifndef NORMKERNELS_NORM_COLUMN_NORM_H_
 #define NORMKERNELS_NORM_COLUMN_NORM_H_
 
@@ -22,20 +22,47 @@ namespace {
 // A sweep has, where pixel or row i is [i] of each of its arrays,
 //
 //   Column                          the factors of a vector of columns
-//   put(how, column, i, j, lanes)   writes row i from column j on
-//   ahead(how, i, j)                asks for its line there
-//   out()                           the output that is streamed
+//   put(column, i, j, lanes)        writes row i from column j on
+//   ahead(i, j)                     asks for its line there
+//   out()                           the output whose lines are written whole
+//   ordinary()                      the same with no output written past the caches
 //   contiguous(c)                   whether all pixels lie next to each other
 //   in_rows(pixel, width)           the same from a pixel on, in rows of `width`, if they do
 //
 // Loops hold it by value, so that no store can have changed it.
+
+// An output, and whether it is written past the caches. That is looked at for every vector: the
+// branch costs nothing beside what it decides.
+template <class T>
+struct Output {
+  Rows<T> rows;
+  bool stream;
+
+  NORMKERNELS_INLINE void ahead(int64_t i, int64_t j) const {
+    if (!stream) prefetch_to_write(rows[i] + j);
+  }
+  NORMKERNELS_INLINE void put(int64_t i, int64_t j, Vec<T> v, Full) const {
+    if (stream) {
+      normkernels::NORMKERNELS_ISA::stream(rows[i] + j, v);
+    } else {
+      store(rows[i] + j, v);
+    }
+  }
+  NORMKERNELS_INLINE void put(int64_t i, int64_t j, Vec<T> v, int lanes) const {
+    store(rows[i] + j, v, lanes);
+  }
+  NORMKERNELS_INLINE Output in_rows(int64_t pixel, int64_t width) const {
+    return {{rows[pixel], width}, stream};
+  }
+  NORMKERNELS_INLINE Output from(int64_t pixel) const { return {rows.from(pixel), stream}; }
+};
 
 // y = xhat gamma + beta.
 template <class T>
 struct ForwardSweep {
   Factors<T> factors;
   Rows<const T> x;
-  Rows<T> y;
+  Output<T> y;
 
   struct Column {
     Standardise<T> xhat;
@@ -51,23 +78,24 @@ struct ForwardSweep {
   };
 
   using Element = T;
-  NORMKERNELS_INLINE Rows<T> out() const { return y; }
-  NORMKERNELS_INLINE bool contiguous(int64_t c) const { return x.stride == c && y.stride == c; }
+  NORMKERNELS_INLINE const Output<T>& out() const { return y; }
+  NORMKERNELS_INLINE ForwardSweep ordinary() const { return {factors, x, {y.rows, false}}; }
+  NORMKERNELS_INLINE bool contiguous(int64_t c) const {
+    return x.stride == c && y.rows.stride == c;
+  }
   NORMKERNELS_INLINE ForwardSweep in_rows(int64_t pixel, int64_t width) const {
-    return {factors, {x[pixel], width}, {y[pixel], width}};
+    return {factors, {x[pixel], width}, y.in_rows(pixel, width)};
   }
   NORMKERNELS_INLINE ForwardSweep from(int64_t pixel) const {
     return {factors, x.from(pixel), y.from(pixel)};
   }
-  template <class Store>
-  NORMKERNELS_INLINE void ahead(Store, int64_t i, int64_t j) const {
+  NORMKERNELS_INLINE void ahead(int64_t i, int64_t j) const {
     prefetch(x[i] + j);
-    if constexpr (!Store::kMustBeAligned) prefetch_to_write(y[i] + j);
+    y.ahead(i, j);
   }
-  template <class Store, class Lanes>
-  NORMKERNELS_INLINE void put(Store how, const Column& column, int64_t i, int64_t j,
-                              Lanes lanes) const {
-    store(how, y[i] + j, column.y(load(x[i] + j, lanes)), lanes);
+  template <class Lanes>
+  NORMKERNELS_INLINE void put(const Column& column, int64_t i, int64_t j, Lanes lanes) const {
+    y.put(i, j, column.y(load(x[i] + j, lanes)), lanes);
   }
 };
 
@@ -76,7 +104,7 @@ template <class T, bool kForward>
 struct BackwardSweep {
   Factors<T> factors;
   Rows<const T> dy, x;
-  Rows<T> y, dx;
+  Output<T> y, dx;
 
   struct Column {
     Standardise<T> xhat;
@@ -92,32 +120,34 @@ struct BackwardSweep {
   };
 
   using Element = T;
-  NORMKERNELS_INLINE Rows<T> out() const { return dx; }
+  NORMKERNELS_INLINE const Output<T>& out() const { return dx; }
+  NORMKERNELS_INLINE BackwardSweep ordinary() const {
+    return {factors, dy, x, {y.rows, false}, {dx.rows, false}};
+  }
   NORMKERNELS_INLINE bool contiguous(int64_t c) const {
-    return dy.stride == c && x.stride == c && dx.stride == c && (!kForward || y.stride == c);
+    return dy.stride == c && x.stride == c && dx.rows.stride == c &&
+           (!kForward || y.rows.stride == c);
   }
   NORMKERNELS_INLINE BackwardSweep in_rows(int64_t pixel, int64_t width) const {
     return {factors,
             {dy[pixel], width},
             {x[pixel], width},
-            {kForward ? y[pixel] : nullptr, width},
-            {dx[pixel], width}};
+            kForward ? y.in_rows(pixel, width) : y,
+            dx.in_rows(pixel, width)};
   }
   NORMKERNELS_INLINE BackwardSweep from(int64_t pixel) const {
     return {factors, dy.from(pixel), x.from(pixel), kForward ? y.from(pixel) : y, dx.from(pixel)};
   }
-  template <class Store>
-  NORMKERNELS_INLINE void ahead(Store, int64_t i, int64_t j) const {
+  NORMKERNELS_INLINE void ahead(int64_t i, int64_t j) const {
     prefetch(x[i] + j);
     prefetch(dy[i] + j);
-    if constexpr (!Store::kMustBeAligned) prefetch_to_write(dx[i] + j);
+    dx.ahead(i, j);
   }
-  template <class Store, class Lanes>
-  NORMKERNELS_INLINE void put(Store how, const Column& column, int64_t i, int64_t j,
-                              Lanes lanes) const {
+  template <class Lanes>
+  NORMKERNELS_INLINE void put(const Column& column, int64_t i, int64_t j, Lanes lanes) const {
     const Vec<T> v = load(x[i] + j, lanes), g = load(dy[i] + j, lanes);
-    if constexpr (kForward) store(y[i] + j, column.forward.y(v), lanes);
-    store(how, dx[i] + j, column.gradient(g, column.xhat(v)), lanes);
+    if constexpr (kForward) y.put(i, j, column.forward.y(v), lanes);
+    dx.put(i, j, column.gradient(g, column.xhat(v)), lanes);
   }
 };
 
@@ -134,8 +164,8 @@ NORMKERNELS_INLINE int64_t band_of(int64_t width) {
 }
 
 // Rows [0, rows), columns [from, to), band by band.
-template <class Store, class Sweep>
-__attribute__((noinline)) void sweep_rows(Store how, const Sweep& sweep, int64_t rows, int64_t from,
+template <class Sweep>
+__attribute__((noinline)) void sweep_rows(const Sweep& sweep, int64_t rows, int64_t from,
                                           int64_t to) {
   using T = typename Sweep::Element;
   constexpr int W = Vec<T>::kLanes, kLine = 64 / sizeof(T);
@@ -153,8 +183,8 @@ __attribute__((noinline)) void sweep_rows(Store how, const Sweep& sweep, int64_t
           for (int64_t i = begin; i < end; ++i) {
 #pragma GCC unroll 4
             for (int u = 0; u < U; ++u) {
-              if (u * W % kLine == 0) s.ahead(how, i + kRowsAhead, j + u * W);
-              s.put(how, column[u], i, j + u * W, lanes);
+              if (u * W % kLine == 0) s.ahead(i + kRowsAhead, j + u * W);
+              s.put(column[u], i, j + u * W, lanes);
             }
           }
         },
@@ -163,64 +193,57 @@ __attribute__((noinline)) void sweep_rows(Store how, const Sweep& sweep, int64_t
 }
 
 // Elements [begin, end) of pixels that lie next to each other, in memory order.
-template <class Store, class Sweep>
-__attribute__((noinline)) void sweep_elements(Store how, const Sweep& sweep, int64_t begin,
-                                              int64_t end, int64_t c) {
+template <class Sweep>
+__attribute__((noinline)) void sweep_elements(const Sweep& sweep, int64_t begin, int64_t end,
+                                              int64_t c) {
   using T = typename Sweep::Element;
   constexpr int W = Vec<T>::kLanes, kLine = 64 / sizeof(T);
   const Sweep s = sweep;
   int64_t i = begin, j = begin % c;
   const auto put = [&](int64_t at) __attribute__((always_inline)) {
-    s.put(how, typename Sweep::Column(s.factors, j, Full{}), 0, at, Full{});
+    s.put(typename Sweep::Column(s.factors, j, Full{}), 0, at, Full{});
     for (j += W; j >= c;) j -= c;
   };
   for (; i + kLine <= end; i += kLine) {
-    s.ahead(how, 0, i + kLead<T>);
-#pragma GCC unroll 8
+    s.ahead(0, i + kLead<T>);
+#pragma GCC unroll 2
     for (int k = 0; k < kLine; k += W) put(i + k);
   }
   for (; i + W <= end; i += W) put(i);
   if (i < end) {
     const int left = static_cast<int>(end - i);
-    s.put(Cached{}, typename Sweep::Column(s.factors, j, left), 0, i, left);
+    s.put(typename Sweep::Column(s.factors, j, left), 0, i, left);
   }
 }
 
-// n elements of pixels that lie next to each other, in rows of sweep.out().stride. The output's
-// whole lines are written as such.
-template <class Store, class Sweep>
-NORMKERNELS_INLINE void sweep_lines(Store how, const Sweep& s, int64_t n, int64_t c) {
+// n elements of pixels that lie next to each other, in rows. The lines of the output are written
+// whole, but for those at the ends.
+template <class Sweep>
+NORMKERNELS_INLINE void sweep_lines(const Sweep& s, int64_t n, int64_t c) {
   using T = typename Sweep::Element;
   constexpr int64_t kLine = 64 / sizeof(T);
-  const int64_t width = s.out().stride, to_border = elements_to_border<64>(s.out().p);
-  const int64_t head = to_border < n ? to_border : n, rows = (n - head) / width;
-  sweep_elements(Cached{}, s, 0, head, c);
-  int64_t at = head;
-  if (width % kLine == 0 && rows > 0) {
-    sweep_rows(how, s, rows, head, head + width);
-    at += rows * width;
-    sweep_elements(Cached{}, s, at, n, c);
-  } else {
-    sweep_elements(how, s, at, n, c);
-  }
+  const int64_t width = s.out().rows.stride, to_border = elements_to_border<64>(s.out().rows.p);
+  const int64_t head = to_border < n ? to_border : n;
+  const int64_t rows = width % kLine == 0 ? (n - head) / width : 0;
+  if (head > 0) sweep_elements(s.ordinary(), 0, head, c);
+  if (rows > 0) sweep_rows(s, rows, head, head + width);
+  if (head < n) sweep_elements(s, head + rows * width, n, c);
 }
 
 // All pixels of an image.
 template <class Sweep>
-__attribute__((noinline)) void sweep_image(bool stream, const Sweep& s, const Fold& fold, int64_t c,
+__attribute__((noinline)) void sweep_image(const Sweep& s, const Fold& fold, int64_t c,
                                            int64_t pixels, const Executor& executor) {
   const bool contiguous = s.contiguous(c);
   const int64_t spans = fold.spans > 0 ? fold.spans : 1;
   for_each_task(executor, spans, [&](int64_t i) {
     const int64_t begin = i * fold.span * fold.pixels;
     const int64_t end = i + 1 == spans ? pixels : begin + fold.span * fold.pixels;
-    if (!contiguous) {
-      sweep_rows(Cached{}, s.from(begin), end - begin, 0, c);
-    } else if (stream) {
-      sweep_lines(Streamed{}, s.in_rows(begin, fold.width), (end - begin) * c, c);
+    if (contiguous) {
+      sweep_lines(s.in_rows(begin, fold.width), (end - begin) * c, c);
       stream_fence();
     } else {
-      sweep_lines(Cached{}, s.in_rows(begin, fold.width), (end - begin) * c, c);
+      sweep_rows(s.from(begin), end - begin, 0, c);
     }
   });
 }

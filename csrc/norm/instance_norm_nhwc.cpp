@@ -16,7 +16,7 @@ namespace {
 
 // The first c columns once more for each pixel of a folded row.
 template <class T>
-NORMKERNELS_INLINE void repeat(T* column, int64_t c, int64_t width) {
+__attribute__((noinline)) void repeat(T* column, int64_t c, int64_t width) {
   for (int64_t j = c; j < width; ++j) column[j] = column[j - c];
 }
 template <class T>
@@ -117,7 +117,8 @@ __attribute__((noinline)) void image_forward(const InstanceNormForward& a, int64
   set_affine(scratch.factors, c, a.scale, a.bias);
   repeat(scratch.factors, c);
   const Rows<T> y = {static_cast<T*>(a.y) + i * image, c};
-  sweep_image(a.stream, ForwardSweep<T>{scratch.factors, x, y}, fold, c, a.shape.spatial, executor);
+  sweep_image(ForwardSweep<T>{scratch.factors, x, {y, a.stream}}, fold, c, a.shape.spatial,
+              executor);
 }
 
 template <class T>
@@ -244,11 +245,13 @@ __attribute__((noinline)) void image_backward(const InstanceNormBackward& a, int
   repeat(factors, c);
   if (a.y != nullptr) {
     const Rows<T> y = {static_cast<T*>(a.y) + i * image, c};
-    sweep_image(a.stream, BackwardSweep<T, true>{factors, dy, x, y, dx}, fold, c, a.shape.spatial,
-                executor);
+    const bool alike = elements_to_border<64>(y.p) == elements_to_border<64>(dx.p);
+    const bool stream = a.stream && y.p != x.p && alike;
+    sweep_image(BackwardSweep<T, true>{factors, dy, x, {y, stream}, {dx, a.stream}}, fold, c,
+                a.shape.spatial, executor);
   } else {
-    sweep_image(a.stream, BackwardSweep<T, false>{factors, dy, x, {}, dx}, fold, c, a.shape.spatial,
-                executor);
+    sweep_image(BackwardSweep<T, false>{factors, dy, x, {}, {dx, a.stream}}, fold, c,
+                a.shape.spatial, executor);
   }
 }
 
