@@ -126,7 +126,7 @@ NORMKERNELS_INLINE void write_plane(bool stream, int64_t next, const InstanceNor
 // Planes of one element, a plane per lane: their sums, and their dx (and y).
 template <class T>
 void single_plane_sums(const T* dy, const T* x, int64_t planes, const Factors<T>& factors,
-                       Columns sums) {
+                       SumTable sums) {
   alignas(64) T terms[3][kRowsTogether];
   for_each_vector<T, 1>(
       planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
@@ -178,7 +178,7 @@ void planes_backward(bool stream, const InstanceNormBackward& a, int64_t first, 
   RowFactors<T> storage;
   const Factors<T> factors = storage.table();
   double rstd[kRowsTogether], sums_storage[3 * kRowsTogether];
-  const Columns sums = {sums_storage, kRowsTogether};
+  const SumTable sums = {sums_storage, kRowsTogether};
   plane_statistics(a, first, planes, executor, factors, rstd);
   if (cols == 1) {
     single_plane_sums(dy, x, planes, factors, sums);

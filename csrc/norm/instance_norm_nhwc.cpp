@@ -74,8 +74,8 @@ __attribute__((noinline)) void image_statistics(const Rows<const T>& x, const Im
                                                 const Executor& executor) {
   const double count = static_cast<double>(shape.spatial);
   const bool contiguous = x.stride == shape.c;
-  Columns moments = reduce_image(MomentsReduction<T>{x, nullptr}, fold, shape.c, contiguous,
-                                 scratch.reduction, executor);
+  SumTable moments = reduce_image(MomentsReduction<T>{x, nullptr}, fold, shape.c, contiguous,
+                                  scratch.reduction, executor);
   const T* scale = nullptr;
   if constexpr (kNeedsScale<T>) {
     T* const wanted = scratch.factors[Factors<T>::kScale];
@@ -141,7 +141,8 @@ struct GradientReduction {
   Factors<T> factors;
   static constexpr int kSums = 3;
 
-  __attribute__((noinline)) void merge(Columns a, double, Columns b, double, int64_t width) const {
+  __attribute__((noinline)) void merge(SumTable a, double, SumTable b, double,
+                                       int64_t width) const {
     for (int k = 0; k < kSums; ++k) {
       for_each_vector<double, 1>(
           width, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
@@ -150,7 +151,7 @@ struct GradientReduction {
     }
   }
 
-  __attribute__((noinline)) void rows(const PixelRows& r, Columns out) const {
+  __attribute__((noinline)) void rows(const PixelRows& r, SumTable out) const {
     const Rows<const T> all_dy = r.of(dy), all_x = r.of(x);
     for (int64_t i = 0; i < r.rows; i += kTileRows) {
       const int64_t count = r.rows - i < kTileRows ? r.rows - i : kTileRows;
@@ -167,7 +168,7 @@ struct GradientReduction {
   template <int U, class Lanes>
   NORMKERNELS_INLINE void add_tile(const Rows<const T>& dy_rows, const Rows<const T>& x_rows,
                                    int64_t rows, int64_t column, Lanes lanes, bool is_first,
-                                   Columns out) const {
+                                   SumTable out) const {
     constexpr int W = Vec<T>::kLanes, kDoubles = kDoublesFor<T, U>;
     const AheadOfBlock<T> dy_ahead(dy_rows, rows, column, U * W);
     const AheadOfBlock<T> x_ahead(x_rows, rows, column, U * W);
@@ -233,8 +234,8 @@ __attribute__((noinline)) void image_backward(const InstanceNormBackward& a, int
   }
   set_affine(factors, c, a.scale, a.bias);
   repeat(factors, c);
-  const Columns sums = reduce_image(GradientReduction<T>{dy, x, factors}, fold, c,
-                                    dy.stride == c && x.stride == c, scratch.reduction, executor);
+  const SumTable sums = reduce_image(GradientReduction<T>{dy, x, factors}, fold, c,
+                                     dy.stride == c && x.stride == c, scratch.reduction, executor);
   set_all_gradients(
       sums, a.shape.spatial, c, factors,
       [&](int64_t k, auto lanes) __attribute__((always_inline)) {

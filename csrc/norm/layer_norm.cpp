@@ -172,7 +172,7 @@ __attribute__((noinline)) void backward_factors(const RowsBackward<T>& a, int64_
         set_saved(factors, j, a.mean + first + j, inverse, lanes);
         store(rstd + j, inverse);
       });
-  const Columns sums = {storage, kRowsTogether};
+  const SumTable sums = {storage, kRowsTogether};
   gradient_sums<T>({a.dy.from(first), a.x.from(first), a.gamma}, rows, a.cols, factors, executor,
                    sums);
   set_all_gradients(

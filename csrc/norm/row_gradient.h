@@ -32,7 +32,7 @@ struct GradientRows {
 // kLanes; into sums[0..3][row], a vector of rows at a time.
 template <class T, int kLanes>
 __attribute__((noinline)) void short_row_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
-                                              const Factors<T>& factors, Columns sums) {
+                                              const Factors<T>& factors, SumTable sums) {
   constexpr int W = Vec<double>::kLanes;
   for (int64_t begin = 0; begin < rows; begin += W) {
     Vec<double> of_row[3][W];
@@ -87,7 +87,7 @@ __attribute__((noinline)) void long_row_sums(const GradientRows<T>& row, int64_t
 template <class T>
 NORMKERNELS_INLINE void gradient_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
                                       const Factors<T>& factors, const Executor& executor,
-                                      Columns sums) {
+                                      SumTable sums) {
   if (n <= kFoldedLanes) return short_row_sums<T, kFoldedLanes>(r, rows, n, factors, sums);
   if (n <= kSumLanes / 2) return short_row_sums<T, kSumLanes / 2>(r, rows, n, factors, sums);
   if (n <= kChunk) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
@@ -102,7 +102,7 @@ NORMKERNELS_INLINE void gradient_sums(const GradientRows<T>& r, int64_t rows, in
 // of g xhat, g and xhat. factor_of(j, lanes): 1 / sigma, and gamma where it is one per row. The
 // sums of g xhat and g as the parameters' gradients need them are added to gx and g, if wanted.
 template <class T, class FactorOf>
-NORMKERNELS_INLINE void set_all_gradients(Columns sums, int64_t count, int64_t n,
+NORMKERNELS_INLINE void set_all_gradients(SumTable sums, int64_t count, int64_t n,
                                           const Factors<T>& f, FactorOf&& factor_of, double* gx,
                                           double* g) {
   for_each_vector<double, 1>(

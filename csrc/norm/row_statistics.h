@@ -49,7 +49,7 @@ __attribute__((noinline)) Moments<T, double> row_moments(const T* x, int64_t n, 
 // Moments of `rows` rows of n <= kChunk elements, a row per lane.
 template <class T, class BesideRow>
 NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, int64_t n,
-                                         const BesideRow& beside_row, Columns out) {
+                                         const BesideRow& beside_row, SumTable out) {
   using V = Vec<double>;
   constexpr int W = V::kLanes;
   for (int64_t begin = 0; begin < rows; begin += W) {
@@ -76,9 +76,10 @@ NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, i
 // The factors of rows or columns [0, n) from the moments of scale * x; `scale` may be null for 1,
 // and be the factors' own. Outputs [n] or null.
 template <class T>
-NORMKERNELS_INLINE void set_all_statistics(Columns moments, double count, int64_t n, const T* scale,
-                                           double epsilon, const Factors<T>& f, T* mean, T* sigma,
-                                           T* rstd, double* exact_rstd = nullptr) {
+NORMKERNELS_INLINE void set_all_statistics(SumTable moments, double count, int64_t n,
+                                           const T* scale, double epsilon, const Factors<T>& f,
+                                           T* mean, T* sigma, T* rstd,
+                                           double* exact_rstd = nullptr) {
   for_each_vector<double, 1>(
       n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> s =
@@ -95,7 +96,7 @@ NORMKERNELS_INLINE void set_all_statistics(Columns moments, double count, int64_
 // scale[0..n): a power of two, scale_of(i), for the rows or columns whose moments left the exponent
 // range, 1 for the others. Whether there was any.
 template <class F>
-bool scale_extreme(Columns moments, double count, int64_t n, double epsilon, double* scale,
+bool scale_extreme(SumTable moments, double count, int64_t n, double epsilon, double* scale,
                    F&& scale_of) {
   bool any = false;
   for_each_vector<double, 1>(n, [&](int64_t j, auto lanes) {
@@ -118,8 +119,8 @@ NORMKERNELS_INLINE void row_statistics(const Rows<const T>& x, int64_t rows, int
                                        double epsilon, const Executor& executor,
                                        const BesideRow& beside_row, const Factors<T>& factors,
                                        T* mean, T* sigma, T* rstd, double* exact_rstd = nullptr) {
-  double storage[kColumnFields * kRowsTogether];
-  const Columns moments = {storage, kRowsTogether};
+  double storage[kSumFields * kRowsTogether];
+  const SumTable moments = {storage, kRowsTogether};
   if (n > kChunk) {
     for (int64_t i = 0; i < rows; ++i) store_moments(row_moments(x[i], n, 1, executor), moments, i);
   } else {

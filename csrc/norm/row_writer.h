@@ -32,7 +32,7 @@ class RowWriter {
       begin_ = n;
     } else {
       first_ = formula.values(0, 0, Full{});
-      last_ = formula.values(n - W, 0, Full{});
+      last_ = n == W ? first_ : formula.values(n - W, 0, Full{});
       begin_ = n <= 2 * W ? n : elements_to_border<sizeof(Vec<T>)>(out);
     }
   }
@@ -78,7 +78,7 @@ class RowWriter {
     for (; i + W <= n_; i += W) put(i);
     if (n_ < W) return formula_.put(Cached{}, 0, first_, static_cast<int>(n_));
     formula_.put(Cached{}, 0, first_, Full{});
-    formula_.put(Cached{}, n_ - W, last_, Full{});
+    if (n_ > W) formula_.put(Cached{}, n_ - W, last_, Full{});
   }
 
   Formula formula_;

@@ -96,7 +96,7 @@ struct PixelRows {
 constexpr int64_t kPadding = 16;
 
 NORMKERNELS_INLINE int64_t reduction_doubles(const Fold& fold) {
-  return kColumnFields * (fold.width + kPadding) * (fold.spans + 1);
+  return kSumFields * (fold.width + kPadding) * (fold.spans + 1);
 }
 
 // Reduces an image with `reduction`, which has
@@ -108,12 +108,12 @@ NORMKERNELS_INLINE int64_t reduction_doubles(const Fold& fold) {
 // pixels do not lie next to each other, the pixels of a folded row are reduced one after the other:
 // columns are independent, so the bits are the same.
 template <class Reduction>
-__attribute__((noinline)) Columns reduce_image(const Reduction& reduction, const Fold& fold,
-                                               int64_t c, bool contiguous, double* scratch,
-                                               const Executor& executor) {
+__attribute__((noinline)) SumTable reduce_image(const Reduction& reduction, const Fold& fold,
+                                                int64_t c, bool contiguous, double* scratch,
+                                                const Executor& executor) {
   const int64_t stride = fold.width + kPadding, parts = contiguous ? 1 : fold.pixels;
   const auto span_columns = [&](int64_t i) {
-    return Columns{scratch + kColumnFields * stride * i, stride};
+    return SumTable{scratch + kSumFields * stride * i, stride};
   };
   const auto rows_of = [&](int64_t i) {
     return (i + 1) * fold.span < fold.rows ? fold.span : fold.rows - i * fold.span;
@@ -125,9 +125,9 @@ __attribute__((noinline)) Columns reduce_image(const Reduction& reduction, const
           span_columns(i).from(part * c));
     }
   });
-  const Columns all = span_columns(0);
+  const SumTable all = span_columns(0);
   if (fold.spans == 0)
-    memset(scratch, 0, sizeof(double) * static_cast<size_t>(kColumnFields * stride));
+    memset(scratch, 0, sizeof(double) * static_cast<size_t>(kSumFields * stride));
   for (int64_t i = 1; i < fold.spans; ++i) {
     reduction.merge(all, static_cast<double>(i * fold.span), span_columns(i),
                     static_cast<double>(rows_of(i)), fold.width);
@@ -137,7 +137,7 @@ __attribute__((noinline)) Columns reduce_image(const Reduction& reduction, const
     reduction.merge(all, count, all.from(half * c), count, half * c);
   }
   if (fold.rest > 0) {
-    const Columns rest = span_columns(fold.spans);
+    const SumTable rest = span_columns(fold.spans);
     reduction.rows({fold.rows * fold.pixels, 1, fold.rest, c}, rest);
     reduction.merge(all, count, rest, static_cast<double>(fold.rest), c);
   }
@@ -182,7 +182,7 @@ struct MomentsReduction {
   Rows<const T> x;
   const T* scale;
 
-  __attribute__((noinline)) void merge(Columns a, double count_a, Columns b, double count_b,
+  __attribute__((noinline)) void merge(SumTable a, double count_a, SumTable b, double count_b,
                                        int64_t width) const {
     for_each_vector<double, 1>(
         width, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
@@ -192,7 +192,7 @@ struct MomentsReduction {
         });
   }
 
-  __attribute__((noinline)) void rows(const PixelRows& r, Columns out) const {
+  __attribute__((noinline)) void rows(const PixelRows& r, SumTable out) const {
     constexpr int kWide = sizeof(double) / sizeof(T);
     const Rows<const T> all = r.of(x);
     for (int64_t i = 0; i < r.rows; i += kTileRows) {
@@ -208,7 +208,7 @@ struct MomentsReduction {
   // The moments of U vectors of columns of a tile, merged with those of the `before` rows above it.
   template <int U, class Lanes>
   NORMKERNELS_INLINE void add_tile(const Rows<const T>& tile, int64_t rows, int64_t column,
-                                   Lanes lanes, int64_t before, Columns out) const {
+                                   Lanes lanes, int64_t before, SumTable out) const {
     constexpr int W = Vec<double>::kLanes;
     const AheadOfBlock<T> ahead(tile, rows, column, U * W);
     Vec<double> scales[U], pivot[U];

@@ -162,19 +162,19 @@ NORMKERNELS_INLINE Moments<T, double> range_moments(const T* x, int64_t begin, i
 // ---- Tables of moments --------------------------------------------------------------
 
 // Some float64 values per row or column: sums, or the numbers that moments are made of.
-struct Columns {
+struct SumTable {
   double* p;
   int64_t stride;
 
   NORMKERNELS_INLINE double* operator[](int k) const { return p + k * stride; }
-  NORMKERNELS_INLINE Columns from(int64_t column) const { return {p + column, stride}; }
+  NORMKERNELS_INLINE SumTable from(int64_t column) const { return {p + column, stride}; }
 };
 
-constexpr int kColumnFields = 4;
+constexpr int kSumFields = 4;
 
 // A vector of moments, kept as mean.hi, mean.lo and m2 (hi and lo).
 template <class T, class Lanes>
-NORMKERNELS_INLINE Moments<T, Vec<double>> load_moments(Columns from, int64_t j, double count,
+NORMKERNELS_INLINE Moments<T, Vec<double>> load_moments(SumTable from, int64_t j, double count,
                                                         Lanes lanes) {
   const Pair<Vec<double>> mean = {load(from[0] + j, lanes), load(from[1] + j, lanes)};
   if constexpr (sizeof(T) == sizeof(float)) {
@@ -185,7 +185,7 @@ NORMKERNELS_INLINE Moments<T, Vec<double>> load_moments(Columns from, int64_t j,
 }
 
 template <class T, class Lanes>
-NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, Columns to, int64_t j,
+NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, SumTable to, int64_t j,
                                       Lanes lanes) {
   store(to[0] + j, m.mean.hi, lanes);
   store(to[1] + j, m.mean.lo, lanes);
@@ -199,7 +199,7 @@ NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, Columns 
 
 // One row's.
 template <class T>
-NORMKERNELS_INLINE void store_moments(const Moments<T, double>& m, Columns to, int64_t j) {
+NORMKERNELS_INLINE void store_moments(const Moments<T, double>& m, SumTable to, int64_t j) {
   to[0][j] = m.mean.hi;
   to[1][j] = m.mean.lo;
   if constexpr (sizeof(T) == sizeof(float)) {
