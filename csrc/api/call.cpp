@@ -71,7 +71,7 @@ Executor Call::executor(int32_t position, const normkernels_executor* given,
     threads = std::min(given->num_threads, kMaxThreads);
   }
   if (threads == 0) require(has_default_threads(), NORMKERNELS_BAD_NUM_THREADS, 0);
-  const int64_t bytes = elements_moved * element_bytes(), worth = bytes / kBytesPerThread;
+  const int64_t worth = elements_moved / (kBytesPerThread / element_bytes());
   if (!ok() || threads == 1 || worth <= 1) return serial;
   const bool own = given == nullptr || given->run == nullptr;
   if (own && in_openmp_region()) return serial;
@@ -85,7 +85,7 @@ Executor Call::executor(int32_t position, const normkernels_executor* given,
   if (threads > 1) {
     threads = std::max(threads - under_way_.begin(1), 1);
   }
-  share_ = {threads, bytes >= kBytesWorthWaking};
+  share_ = {threads, elements_moved >= kBytesWorthWaking / element_bytes()};
   return {threads, run_own, &share_};
 }
 
