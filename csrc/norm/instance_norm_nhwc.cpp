@@ -17,7 +17,10 @@ namespace {
 // The first c columns once more for each pixel of a folded row.
 template <class T>
 __attribute__((noinline)) void repeat(T* column, int64_t c, int64_t width) {
-  for (int64_t j = c; j < width; ++j) column[j] = column[j - c];
+  for (int64_t known = c; known < width; known *= 2) {
+    const int64_t more = smaller(known, width - known);
+    memcpy(column + known, column, sizeof(T) * static_cast<size_t>(more));
+  }
 }
 template <class T>
 NORMKERNELS_INLINE void repeat(const Factors<T>& factors, int64_t c) {

@@ -150,7 +150,7 @@ __attribute__((noinline)) SumTable reduce_image(const Reduction& reduction, cons
 // where tiles are too large to wait in L2, for the same columns some rows on.
 template <class T>
 struct AheadOfBlock {
-  static constexpr int64_t kRows = 8, kMostBytes = 128 * 1024;
+  static constexpr int64_t kRows = 8, kMostBytes = 96 * 1024;
   const T* p;
   int64_t step;
   bool is_near;
