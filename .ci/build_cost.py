@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the library costs to build, and how large it is: prints a table, fails over a bar.
+"""What the library costs to build, and how large it is: prints a table, fails if it is too large.
 
 .ci/build_cost.py FOLDER                     builds a wheel of this tree in FOLDER
 .ci/build_cost.py --compile LOG COMMAND...   runs COMMAND, a compiler, and notes its time in LOG
@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_SECONDS = 90.0  # of processor time, for `pip wheel .` with all that it installs to build
-MOST_KERNEL_SECONDS = 8.0  # for one kernel file and instruction set
+WANTED_SECONDS = 90.0  # of processor time, for `pip wheel .` with all that it installs to build
+WANTED_KERNEL_SECONDS = 8.0  # for one kernel file and instruction set
 MOST_BYTES = 2_000_000  # of the shared library, stripped, with all instruction sets
 
 
@@ -57,7 +57,7 @@ def shared_library_bytes(folder: Path) -> int:
 
 
 def main(folder: Path) -> int:
-    """Prints the table; 1 if a figure is over its bar."""
+    """Prints the table; times depend on the machine, so the size alone can fail."""
     seconds, objects = build_wheel(folder)
     size = shared_library_bytes(folder)
     kernels = {
@@ -70,15 +70,11 @@ def main(folder: Path) -> int:
             ["size", object_file], check=True, capture_output=True, text=True
         ).stdout
         print(f"{time:6.1f} s {int(text.split()[6]) / 1000:7.0f} kB  {isa:9} {source}")
+    print(f"processor time of a wheel: {seconds:.0f} s, wanted {WANTED_SECONDS:.0f}")
     worst = max(kernels.values())
-    bars = [
-        ("processor time of a wheel, s", seconds, MOST_SECONDS),
-        ("the slowest kernel file, s", worst, MOST_KERNEL_SECONDS),
-        ("shared library, stripped, bytes", size, MOST_BYTES),
-    ]
-    for what, is_, most in bars:
-        print(f"{what}: {is_:,.0f} of {most:,.0f}{'' if is_ <= most else '  TOO MUCH'}")
-    return 0 if all(is_ <= most for _, is_, most in bars) else 1
+    print(f"the slowest kernel file: {worst:.1f} s, wanted {WANTED_KERNEL_SECONDS:.0f}")
+    print(f"shared library, stripped: {size:,} bytes of {MOST_BYTES:,}")
+    return 0 if size <= MOST_BYTES else 1
 
 
 if __name__ == "__main__":
