@@ -115,7 +115,7 @@ class PixelGradients {
       T s[kPixels];
       double unrounded[kPixels];
       if (scale(channel, s, unrounded) == 0) continue;
-      first = channel < first ? channel : first;
+      first = smaller(channel, first);
       last = channel;
     }
     if (last < 0) return;
@@ -240,7 +240,7 @@ class Extraordinary {
       while (bit < 63 && (bits_ >> (bit + 1) & 1) != 0) ++bit;
       const int64_t last = strips.pixel_of(strip_at(bit + 1));
       for (int64_t pixel = strips.pixel_of(strip_at(begin)); pixel < last; pixel += kPixels) {
-        f(Pixels(w, pixel, pixel + kPixels < last ? pixel + kPixels : last));
+        f(Pixels(w, pixel, part_end(pixel, kPixels, last)));
       }
     }
   }
@@ -249,7 +249,7 @@ class Extraordinary {
   // The first strip of a bit.
   int64_t strip_at(int bit) const {
     const int64_t strip = first_ + bit * strips_per_bit_;
-    return strip < last_ ? strip : last_;
+    return smaller(strip, last_);
   }
 
   int64_t first_, last_, strips_per_bit_;

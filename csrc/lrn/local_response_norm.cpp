@@ -118,7 +118,7 @@ void for_all_strips(const LocalResponseNorm& a, const Executor& executor, Strips
   for_each_span(layout, a.workspace, executor, [&](int64_t first, int64_t last, char* memory) {
     if (!layout.turned) return f(a, layout.strips, layout.window, first, last, memory);
     const int64_t step = layout.block.spatial, end = last * step;
-    for_each_turned(a, layout.block, first * step, end < layout.shape.n ? end : layout.shape.n,
+    for_each_turned(a, layout.block, first * step, smaller(end, layout.shape.n),
                     reinterpret_cast<T*>(memory), [&](const LocalResponseNorm& part) {
                       const Strips strips = strips_of(part.shape, a.size, sizeof(T));
                       f(part, strips, window_of(part.shape, a.size), 0, strips.count,

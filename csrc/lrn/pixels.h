@@ -137,7 +137,7 @@ class LastLines {
  private:
   // A power of two that holds those of a window that exist.
   static int64_t lines_for(const Window& w) {
-    const int64_t needed = w.size() < w.c ? w.size() : w.c;
+    const int64_t needed = smaller(w.size(), w.c);
     int64_t lines = 1;
     while (lines < needed) lines *= 2;
     return lines;

@@ -14,6 +14,7 @@
 #ifndef NORMKERNELS_LRN_STRIPS_H_
 #define NORMKERNELS_LRN_STRIPS_H_
 
+#include "simd/extents.h"
 #include "simd/loops.h"
 #include "table.h"
 
@@ -27,13 +28,13 @@ struct Window {
   int64_t c, stride;
 
   NORMKERNELS_INLINE int64_t size() const { return before + after + 1; }
-  NORMKERNELS_INLINE int64_t reach() const { return before > after ? before : after; }
+  NORMKERNELS_INLINE int64_t reach() const { return larger(before, after); }
 };
 
 NORMKERNELS_INLINE Window window_of(const Images& shape, int64_t size) {
   const int64_t most = shape.c - 1;
   const int64_t before = (size - 1) / 2, after = size - 1 - before;
-  return {before < most ? before : most, after < most ? after : most, shape.c, shape.spatial};
+  return {smaller(before, most), smaller(after, most), shape.c, shape.spatial};
 }
 
 NORMKERNELS_INLINE Images channels_first(const Images& shape, bool channels_last) {
@@ -80,7 +81,7 @@ NORMKERNELS_INLINE Strips strips_of(const Images& shape, int64_t size, int64_t b
   for (;;) {
     const bool contiguous = pixels == shape.spatial;
     const int64_t border = reach * pixels, all = shape.c * pixels;
-    const int64_t piece = !contiguous ? pixels : all < kPieceElements ? all : kPieceElements;
+    const int64_t piece = contiguous ? smaller(all, kPieceElements) : pixels;
     // The borders of a piece and all that may be between the first and the last step.
     const int64_t needed = 5 * aligned(border) + 3 * aligned(piece) + 2 * kAheadElements + 256;
     const bool fits = needed <= kBufferElements;
@@ -93,7 +94,7 @@ NORMKERNELS_INLINE Strips strips_of(const Images& shape, int64_t size, int64_t b
       const int64_t whole =
           (strips.count - 1) * aligned(all + border) + last + 2 * aligned(border) + kSpareElements;
       const int64_t most = fits ? kBufferElements : 2 * needed;
-      strips.capacity = whole < most ? whole : most;
+      strips.capacity = smaller(whole, most);
       return strips;
     }
     pixels = pixels > 2 * kAlignment ? aligned(pixels / 2) : kAlignment;

@@ -37,7 +37,7 @@ NORMKERNELS_INLINE bool should_turn(const Images& channels_first) {
 
 // So many elements of a tensor are turned at a time.
 NORMKERNELS_INLINE Images turned_shape(const Images& channels_first) {
-  return {1, channels_first.c, channels_first.n < kTurnedPixels ? channels_first.n : kTurnedPixels};
+  return {1, channels_first.c, smaller(channels_first.n, kTurnedPixels)};
 }
 
 // Elements of memory for those of every tensor that there is.
@@ -55,7 +55,7 @@ void for_each_turned(const LocalResponseNorm& a, const Images& block, int64_t fi
                                   &LocalResponseNorm::dx};
   const int64_t c = block.c;
   for (int64_t pixel = first; pixel < last; pixel += block.spatial) {
-    const int64_t pixels = last - pixel < block.spatial ? last - pixel : block.spatial;
+    const int64_t pixels = smaller(block.spatial, last - pixel);
     T* turned = memory;
     const auto next = [&] {
       T* const used = turned;

@@ -94,13 +94,13 @@ NORMKERNELS_INLINE void for_each_span(const WorkLayout<T>& layout, void* workspa
                                       const Executor& executor, F&& f) {
   const int64_t units = layout.units(), wanted = 8 * int64_t{executor.threads};
   if (executor.threads <= 1) return f(0, units, static_cast<char*>(workspace));
-  const int64_t tasks = wanted < layout.slots ? wanted : layout.slots;
+  const int64_t tasks = smaller(wanted, layout.slots);
   const int64_t each = (units + tasks - 1) / tasks;
   Slots slots;
   for_each_task(executor, (units + each - 1) / each, [&](int64_t task) {
     const int64_t first = task * each;
     const int slot = slots.take();
-    f(first, first + each < units ? first + each : units,
+    f(first, part_end(first, each, units),
       static_cast<char*>(workspace) + static_cast<uint64_t>(slot) * layout.slot_bytes);
     slots.give_back(slot);
   });

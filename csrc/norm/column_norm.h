@@ -160,7 +160,7 @@ constexpr int64_t kRowsAhead = 8;
 template <class T>
 NORMKERNELS_INLINE int64_t band_of(int64_t width) {
   constexpr int64_t kElements = 4096 / sizeof(T), kLeast = 16;
-  return kElements / width < kLeast ? kLeast : kElements / width;
+  return larger(kElements / width, kLeast);
 }
 
 // Rows [0, rows), columns [from, to), band by band.
@@ -168,11 +168,11 @@ template <class Sweep>
 __attribute__((noinline)) void sweep_rows(const Sweep& sweep, int64_t rows, int64_t from,
                                           int64_t to) {
   using T = typename Sweep::Element;
-  constexpr int W = Vec<T>::kLanes, kLine = 64 / sizeof(T);
+  constexpr int W = Vec<T>::kLanes, kLine = kLineBytes / sizeof(T);
   const Sweep s = sweep;
   const int64_t band = band_of<T>(to - from);
   for (int64_t begin = 0; begin < rows; begin += band) {
-    const int64_t end = rows - begin < band ? rows : begin + band;
+    const int64_t end = part_end(begin, band, rows);
     for_each_column_block<T, kColumnVectors>(
         to,
         [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
@@ -197,7 +197,7 @@ template <class Sweep>
 __attribute__((noinline)) void sweep_elements(const Sweep& sweep, int64_t begin, int64_t end,
                                               int64_t c) {
   using T = typename Sweep::Element;
-  constexpr int W = Vec<T>::kLanes, kLine = 64 / sizeof(T);
+  constexpr int W = Vec<T>::kLanes, kLine = kLineBytes / sizeof(T);
   const Sweep s = sweep;
   int64_t i = begin, j = begin % c;
   const auto put = [&](int64_t at) __attribute__((always_inline)) {
@@ -221,9 +221,9 @@ __attribute__((noinline)) void sweep_elements(const Sweep& sweep, int64_t begin,
 template <class Sweep>
 NORMKERNELS_INLINE void sweep_lines(const Sweep& s, int64_t n, int64_t c) {
   using T = typename Sweep::Element;
-  constexpr int64_t kLine = 64 / sizeof(T);
-  const int64_t width = s.out().rows.stride, to_border = elements_to_border<64>(s.out().rows.p);
-  const int64_t head = to_border < n ? to_border : n;
+  constexpr int64_t kLine = kLineBytes / sizeof(T);
+  const int64_t width = s.out().rows.stride,
+                head = smaller(elements_to_border<kLineBytes>(s.out().rows.p), n);
   const int64_t rows = width % kLine == 0 ? (n - head) / width : 0;
   if (head > 0) sweep_elements(s.ordinary(), 0, head, c);
   if (rows > 0) sweep_rows(s, rows, head, head + width);

@@ -60,7 +60,7 @@ NORMKERNELS_INLINE void for_each_image_block(const Images& shape, const Executor
   const int64_t blocks = blocks_of(shape.n).count, each = blocks_of(shape.n).each;
   const bool share_blocks = blocks >= executor.threads;
   for_each_task(share_blocks ? executor : kSerial, blocks, [&](int64_t block) {
-    const int64_t end = (block + 1) * each < shape.n ? (block + 1) * each : shape.n;
+    const int64_t end = part_end(block * each, each, shape.n);
     f(block, block * each, end, share_blocks ? kSerial : executor);
   });
 }
@@ -157,7 +157,7 @@ struct GradientReduction {
   __attribute__((noinline)) void rows(const PixelRows& r, SumTable out) const {
     const Rows<const T> all_dy = r.of(dy), all_x = r.of(x);
     for (int64_t i = 0; i < r.rows; i += kTileRows) {
-      const int64_t count = r.rows - i < kTileRows ? r.rows - i : kTileRows;
+      const int64_t count = smaller(kTileRows, r.rows - i);
       for_each_column_block<T, kColumnVectors>(
           r.width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
             add_tile<decltype(vectors)::value>(all_dy.from(i), all_x.from(i), count, j, lanes,

@@ -33,10 +33,9 @@ void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
 // Rows are taken in groups of kGroup, and of a group a few together, as many as the
 // caches hold: first the sums of each row, then one sweep down their columns that writes dx and
 // adds up dgamma and dbeta, which wait in memory for the next rows of the group. Groups are
-// gathered, in float64, into at most kMaxBlocks blocks, and these added in index order; how many
-// rows a block has depends on the number of rows alone.
+// gathered into blocks (blocks.h).
 
-constexpr int64_t kGroup = 16;    // additions one after the other in float32, as in lanes.h
+constexpr int64_t kGroup = kRun;
 constexpr int64_t kStrip = 4096;  // columns that one task takes where threads share a group
 static_assert(kGroup <= kRowsTogether, "a group's factors are one table");
 
@@ -128,9 +127,7 @@ NORMKERNELS_INLINE void write_columns(Store how, const GroupRows<T>& g, int64_t 
 template <class Store, class T>
 __attribute__((noinline)) void write_group(Store how, const GroupRows<T>& group, int64_t begin,
                                            int64_t end) {
-  // Two sums, gamma and the operands of every column vector must stay in registers: 16 of them, or
-  // 32 with AVX-512.
-  constexpr int W = Vec<T>::kLanes, kVectors = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
+  constexpr int W = Vec<T>::kLanes, kVectors = kColumnVectors;
   constexpr int64_t kWorthIt = Store::kMustBeAligned ? 0 : 16 * W;
   const GroupRows<T> g = group;
   int64_t j = begin;

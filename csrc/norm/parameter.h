@@ -10,8 +10,8 @@ namespace {
 // A cache line of one value.
 template <class T>
 struct Copies {
-  static constexpr int kElements = 64 / sizeof(T);
-  alignas(64) T v[kElements] = {};
+  static constexpr int kElements = kLineBytes / sizeof(T);
+  alignas(kLineBytes) T v[kElements] = {};
 
   constexpr explicit Copies(T value) {
     for (T& copy : v) copy = value;

@@ -52,12 +52,8 @@ constexpr int64_t kLeastStreamed = 1024 / sizeof(T);
 
 // ---- Spans: how a row that is too long for one core is shared -----------------------
 
-constexpr int kMaxSpans = 64;
-// 256 KiB of float32: a thread's start-up is small against it.
-constexpr int64_t kMinSpan = 16 * kChunk;
-
 // The chunks of a row are merged in two levels, first within a span, then spans; a span is a number
-// of whole chunks that depends on the length alone. It is the same for one thread as for many.
+// of whole chunks that depends on the length alone.
 NORMKERNELS_INLINE int64_t span_of(int64_t n) {
   return larger(parts_of(parts_of(n, kMaxSpans), kChunk) * kChunk, kMinSpan);
 }

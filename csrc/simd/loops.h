@@ -33,8 +33,8 @@ struct Rows {
   }
 };
 
-// f(i, Full) for every whole vector of [0, n), then f(i, lanes) for what is left: two vectors of
-// `Unroll` at a time.
+// f(i, Full) for every whole vector of [0, n), then f(i, lanes) for what is left; `Unroll`
+// vectors at a time.
 template <class T, int Unroll = 4, class F>
 NORMKERNELS_INLINE void for_each_vector(int64_t n, F&& f) {
   constexpr int W = Vec<T>::kLanes;
@@ -63,16 +63,6 @@ NORMKERNELS_INLINE int unaligned_head(Store, const T* p, int64_t n) {
   return past != 0 && n >= kWorthIt ? W - past : 0;
 }
 
-// The same where f writes at p + i by `Store`: whole vectors begin at p's own vector borders. For
-// element-wise work only: it moves elements between lanes.
-template <class Store, class T, class F>
-NORMKERNELS_INLINE void for_each_aligned_vector(Store how, const T* p, int64_t n, F&& f) {
-  const int head = unaligned_head(how, p, n);
-  if (head != 0) f(int64_t{0}, head);
-  for_each_vector<T>(
-      n - head, [&](int64_t i, auto lanes) __attribute__((always_inline)) { f(head + i, lanes); });
-}
-
 // f(i, Index<N>, Full) for every N whole vectors, then f(i, Index<1>, Full) and f(i, Index<1>,
 // lanes) for what is left.
 template <class T, int N, class F>
@@ -94,6 +84,10 @@ NORMKERNELS_INLINE void for_each_whole_group(int64_t n, F&& f) {
   for (; i + N * W <= n; i += N * W) f(i, Index<N>{});
   for (; i < n; i += W) f(i, Index<1>{});
 }
+
+// Vectors of columns worked on at a time, two sums and the operands of each in registers: with
+// AVX-512's 32 registers four, with 16 two.
+constexpr int kColumnVectors = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
 
 // f(column, vectors, lanes) over the columns [from, width): blocks of several vectors, then of half
 // as many, ..., then the tail.

@@ -19,13 +19,8 @@
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
-constexpr int64_t kRun = 16;
-
 // Elements about one pivot, which costs 7 of the 53 digits (moments.h); merging costs little then.
 constexpr int64_t kTileRows = 128;
-
-// Vectors of T worked on at a time: with AVX-512's 32 registers four, with 16 two.
-constexpr int kColumnVectors = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
 
 template <class T, int U>
 constexpr int kDoublesFor = U* Vec<T>::kLanes / Vec<double>::kLanes;
@@ -39,7 +34,7 @@ struct ColumnSums {
   template <class Term>
   NORMKERNELS_INLINE void add(int64_t rows, Term&& term) {
     for (int64_t begin = 0; begin < rows; begin += kRun) {
-      const int64_t end = rows - begin < kRun ? rows : begin + kRun;
+      const int64_t end = part_end(begin, kRun, rows);
       Vec<T> acc[U][K] = {};
       for (int64_t i = begin; i < end; ++i) {
 #pragma GCC unroll 4
@@ -66,18 +61,17 @@ struct Fold {
 };
 
 NORMKERNELS_INLINE Fold fold_of(int64_t c, int64_t spatial) {
-  constexpr int64_t kFewChannels = 32, kEnoughColumns = 64, kWholeVectors = 16, kMaxSpans = 64;
-  constexpr int64_t kMinSpanElements = 65536;
+  constexpr int64_t kFewChannels = 32, kEnoughColumns = 64, kWholeVectors = 16;
   int64_t k = 1;
   if (c < kFewChannels && c > 0) {
     while (k * c < kEnoughColumns || k * c % kWholeVectors != 0) k *= 2;
     while (k > 1 && spatial < 4 * k) k /= 2;
   }
   Fold fold = {k, k * c, spatial / k, spatial % k, 0, 0};
-  const int64_t enough = (kMinSpanElements + fold.width) / (fold.width + 1);
-  const int64_t share = (fold.rows + kMaxSpans - 1) / kMaxSpans;
-  fold.span = ((share > enough ? share : enough) + kTileRows - 1) / kTileRows * kTileRows;
-  fold.spans = (fold.rows + fold.span - 1) / fold.span;
+  const int64_t enough = parts_of(kMinSpan, fold.width + 1);
+  const int64_t share = parts_of(fold.rows, kMaxSpans);
+  fold.span = parts_of(larger(share, enough), kTileRows) * kTileRows;
+  fold.spans = parts_of(fold.rows, fold.span);
   return fold;
 }
 
@@ -115,9 +109,7 @@ __attribute__((noinline)) SumTable reduce_image(const Reduction& reduction, cons
   const auto span_columns = [&](int64_t i) {
     return SumTable{scratch + kSumFields * stride * i, stride};
   };
-  const auto rows_of = [&](int64_t i) {
-    return (i + 1) * fold.span < fold.rows ? fold.span : fold.rows - i * fold.span;
-  };
+  const auto rows_of = [&](int64_t i) { return smaller(fold.span, fold.rows - i * fold.span); };
   for_each_task(executor, fold.spans, [&](int64_t i) {
     for (int64_t part = 0; part < parts; ++part) {
       reduction.rows(
@@ -164,7 +156,7 @@ struct AheadOfBlock {
   }
   template <int kColumns>
   NORMKERNELS_INLINE void operator()(int64_t i) const {
-    constexpr int kLine = 64 / sizeof(T);
+    constexpr int kLine = kLineBytes / sizeof(T);
 #pragma GCC unroll 8
     for (int k = 0; k < kColumns; k += kLine) {
       const T* line = p + i * step + k;
@@ -196,7 +188,7 @@ struct MomentsReduction {
     constexpr int kWide = sizeof(double) / sizeof(T);
     const Rows<const T> all = r.of(x);
     for (int64_t i = 0; i < r.rows; i += kTileRows) {
-      const int64_t count = r.rows - i < kTileRows ? r.rows - i : kTileRows;
+      const int64_t count = smaller(kTileRows, r.rows - i);
       for_each_column_block<double, kColumnVectors * kWide>(
           r.width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
             add_tile<decltype(vectors)::value>(all.from(i), count, j, lanes, i, out);

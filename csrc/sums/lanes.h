@@ -25,8 +25,14 @@ namespace {
 
 constexpr int kSumLanes = 64;
 constexpr int kFoldedLanes = 16;
-constexpr int64_t kBlock = 1024;
+constexpr int64_t kRun =
+    16;  // additions one after the other in the compute type, here and elsewhere
+constexpr int64_t kBlock = kRun * kSumLanes;
 constexpr int64_t kChunk = 4096;
+// What is too long for one core is cut into spans, the same for one thread as for many.
+constexpr int64_t kMaxSpans = 64;
+// Elements. 256 KiB of float32: a thread's start-up is small against it.
+constexpr int64_t kMinSpan = 16 * kChunk;
 
 // v[0] + v[1] + ..., by halves: vector i and i + N / 2, until one is left.
 template <class V, int N>
