@@ -25,8 +25,7 @@ namespace {
 
 constexpr int kSumLanes = 64;
 constexpr int kFoldedLanes = 16;
-constexpr int64_t kRun =
-    16;  // additions one after the other in the compute type, here and elsewhere
+constexpr int64_t kRun = 16;  // additions one after the other in the compute type
 constexpr int64_t kBlock = kRun * kSumLanes;
 constexpr int64_t kChunk = 4096;
 // What is too long for one core is cut into spans, the same for one thread as for many.
