@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "host/parallel.h"
+#include "views/grid.h"
 
 namespace normkernels {
 
@@ -21,13 +22,36 @@ struct Images {
   int64_t n, c, spatial;
 };
 
+// Where the arrays of a call lie. Without a grid, all rows (of NHWC: pixels) are each in one piece
+// and equally far apart, as their strides say.
+struct Placement {
+  const Grid* grid;
+  Strides dy, x, y, dx, y_in, scale_in, scale;
+};
+
+namespace {
+
+// In an anonymous namespace because they are compiled for every instruction set.
+inline __attribute__((always_inline)) const Grid* grid_of(const Placement* at) {
+  return at == nullptr ? nullptr : at->grid;
+}
+inline __attribute__((always_inline)) int64_t row_stride(const Placement* at,
+                                                         Strides Placement::*array, int64_t dense) {
+  return at == nullptr ? dense : (at->*array).row;
+}
+
+}  // namespace
+
 // stream: whether y or dx is so large, and no input, that it is written past the caches.
+// at: null if all arrays are dense.
 struct LayerNormForward {
   Matrix shape;
   const void *x, *gamma, *beta;
   double epsilon;
   void *y, *mean, *sigma;
   bool stream;
+  const Placement* at;
+  void* workspace;  // where a grid needs one
 };
 
 struct LayerNormBackward {
@@ -35,14 +59,17 @@ struct LayerNormBackward {
   const void *dy, *x, *mean, *sigma, *gamma;
   void *dx, *dgamma, *dbeta, *workspace;
   bool stream;
+  const Placement* at;
 };
 
+// The rows of a grid are the planes: image and channel.
 struct InstanceNormForward {
   Images shape;
   const void *x, *scale, *bias;
   double epsilon;
   void *y, *mean, *inv_std, *workspace;
   bool stream;
+  const Placement* at;
 };
 
 // Also the forward at the same time: y, and the statistics into mean_out and inv_std_out.
@@ -52,6 +79,7 @@ struct InstanceNormBackward {
   double epsilon;
   void *y, *mean_out, *inv_std_out, *dx, *dscale, *dbias, *workspace;
   bool stream;
+  const Placement* at;
 };
 
 struct LocalResponseNorm {
@@ -63,6 +91,7 @@ struct LocalResponseNorm {
   void *y, *scale;                       // forward
   void* dx;                              // backward
   void* workspace;
+  const Placement* at;  // whose rows are the channels, and whose columns all pixels
 };
 
 struct SigmaAndFusedParams {
@@ -140,6 +169,8 @@ struct LayerNormKernels {
   Kernel<LayerNormForward> forward;
   Kernel<LayerNormBackward> backward;
   size_t (*backward_workspace)(const Matrix&);
+  size_t (*forward_grid_workspace)(const Matrix&);
+  size_t (*backward_grid_workspace)(const Matrix&);
 };
 
 struct InstanceNormKernels {
@@ -147,12 +178,15 @@ struct InstanceNormKernels {
   Kernel<InstanceNormBackward> backward;
   size_t (*forward_workspace)(const Images&);
   size_t (*backward_workspace)(const Images&);
+  size_t (*forward_grid_workspace)(const Images&);
+  size_t (*backward_grid_workspace)(const Images&);
 };
 
 struct LocalResponseNormKernels {
   Kernel<LocalResponseNorm> forward;
   Kernel<LocalResponseNorm> backward;
   size_t (*workspace)(const Images&, bool channels_last, int64_t size);
+  size_t (*grid_workspace)(const Images&, int64_t size);
 };
 
 struct StepKernels {

@@ -114,14 +114,6 @@ void refuse_mask(const Argument& argument, const py::object& array) {
 
 }  // namespace
 
-bool Shape::is(const py::ssize_t* extents, int rank) const {
-  if (rank != rank_) return false;
-  for (int i = 0; i < rank; ++i) {
-    if (extents[i] != extents_[i]) return false;
-  }
-  return true;
-}
-
 int64_t Shape::product(int first, int last) const {
   int64_t product = 1;
   for (int i = first; i < last; ++i) product *= extents_[i];
@@ -134,7 +126,7 @@ int64_t Shape::size() const {
   for (int i = 0; i < rank_; ++i) {
     if (extents_[i] == 0) {
       empty = true;
-    } else if (__builtin_mul_overflow(product, int64_t{extents_[i]}, &product)) {
+    } else if (__builtin_mul_overflow(product, extents_[i], &product)) {
       return -1;
     }
   }

@@ -15,29 +15,37 @@
 
 namespace normkernels::python {
 
-/* NumPy's own limit of dimensions (32 before NumPy 2). */
-constexpr int kMaxRank = 64;
-
-/* The extents of an array, copied: the array's own can change. */
+/* The extents of an array, or its strides, copied: the array's own can change. */
 class Shape {
  public:
   Shape() {} /* not `= default`: in some places that writes 520 zeros, for 50 ns */
-  Shape(const py::ssize_t* extents, int rank) { set(extents, rank); }
+  template <class Extent>
+  Shape(const Extent* extents, int rank) {
+    set(extents, rank);
+  }
   Shape(std::initializer_list<int64_t> extents) {
     for (const int64_t extent : extents) append(extent);
   }
   Shape(const Shape& other) { set(other.extents_, other.rank_); }
   Shape& operator=(const Shape&) = delete;
-  void set(const py::ssize_t* extents, int rank) {
+  template <class Extent> /* NumPy's or ours */
+  void set(const Extent* extents, int rank) {
     rank_ = rank;
     for (int i = 0; i < rank; ++i) extents_[i] = extents[i];
   }
-  void append(int64_t extent) { extents_[rank_++] = static_cast<py::ssize_t>(extent); }
+  void append(int64_t extent) { extents_[rank_++] = extent; }
 
   int rank() const { return rank_; }
-  py::ssize_t operator[](int i) const { return extents_[i]; }
-  const py::ssize_t* data() const { return extents_; }
-  bool is(const py::ssize_t* extents, int rank) const;
+  int64_t operator[](int i) const { return extents_[i]; }
+  const int64_t* data() const { return extents_; }
+  template <class Extent>
+  bool is(const Extent* extents, int rank) const {
+    if (rank != rank_) return false;
+    for (int i = 0; i < rank; ++i) {
+      if (extents[i] != extents_[i]) return false;
+    }
+    return true;
+  }
   bool operator==(const Shape& other) const { return is(other.extents_, other.rank_); }
   bool operator!=(const Shape& other) const { return !(*this == other); }
   /* The extents from `first` on and before `last`. */
@@ -50,7 +58,7 @@ class Shape {
 
  private:
   int rank_ = 0;
-  py::ssize_t extents_[kMaxRank];
+  int64_t extents_[kMaxRank];
 };
 
 /* An array-like as a NumPy array, which is held: another holder could not free it meanwhile. Its

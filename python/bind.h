@@ -7,10 +7,18 @@
 
 namespace normkernels::python {
 
-/* Each adds its functions to `module` and its steps to `helpers`; `types` holds the NamedTuples. */
-void bind_layer_norm(py::module_& module, py::module_& helpers, const py::module_& types);
-void bind_instance_norm(py::module_& module, py::module_& helpers, const py::module_& types);
-void bind_local_response_norm(py::module_& module, const py::module_& types);
+/* Each adds its functions to `module` and its steps to `helpers`; `types` holds the NamedTuples. A
+ * family has a namespace of its own: their steps have names in common, and the files are compiled
+ * as one. */
+namespace bind_layer_norm {
+void bind(py::module_& module, py::module_& helpers, const py::module_& types);
+}
+namespace bind_instance_norm {
+void bind(py::module_& module, py::module_& helpers, const py::module_& types);
+}
+namespace bind_local_response_norm {
+void bind(py::module_& module, const py::module_& types);
+}
 
 /* A class that lives as long as the process, as the module does. */
 inline py::handle own(const py::module_& types, const char* name) {

@@ -1,7 +1,7 @@
 #include "bind.h"
 #include "docs_instance_norm.h"
 
-namespace normkernels::python {
+namespace normkernels::python::bind_instance_norm {
 
 namespace {
 
@@ -11,7 +11,7 @@ py::handle InstanceNorm, InstanceNormGradient, InstanceNormWithGradient, Moments
 py::object instance_norm(Call& call, const Array& x, const OptionalArray& scale,
                          const OptionalArray& bias, Order order, Epsilon epsilon, const Out& out,
                          Flag return_stats, const Executor& executor) {
-  const Planes in = call.planes(call.input(x), order, 2);
+  const Planes in = call.planes(call.input_strided(x), order, 2);
   const View scales = call.channels(scale, in);
   const View biases = call.channels(bias, in);
   Output y = call.output(out, in.x, "x");
@@ -20,46 +20,77 @@ py::object instance_norm(Call& call, const Array& x, const OptionalArray& scale,
     mean = call.create_per_plane(in);
     inv_std = call.create_per_plane(in);
   }
-  Workspace workspace(normkernels_instance_norm_forward_workspace_bytes(call.dtype(), in.order,
-                                                                        in.n, in.c, in.spatial));
-  static constexpr const char* names[] = {"dtype", "order",   "x",         "x",          "x",
-                                          "x",     "scale",   "bias",      "epsilon",    "out",
-                                          "mean",  "inv_std", "workspace", "num_threads"};
-  call.run(names, [&] {
-    return normkernels_instance_norm_forward(
-        call.dtype(), in.order, in.n, in.c, in.spatial, in.x.data, scales.data, biases.data,
-        epsilon.get(), y.data, mean.data, inv_std.data, workspace.get(), executor.get());
-  });
+  if (call.dense()) {
+    Workspace workspace(normkernels_instance_norm_forward_workspace_bytes(call.dtype(), in.order,
+                                                                          in.n, in.c, in.spatial));
+    static constexpr const char* names[] = {"dtype", "order",   "x",         "x",          "x",
+                                            "x",     "scale",   "bias",      "epsilon",    "out",
+                                            "mean",  "inv_std", "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_instance_norm_forward(
+          call.dtype(), in.order, in.n, in.c, in.spatial, in.x.data, scales.data, biases.data,
+          epsilon.get(), y.data, mean.data, inv_std.data, workspace.get(), executor.get());
+    });
+  } else {
+    Workspace workspace(normkernels_instance_norm_forward_view_workspace_bytes(
+        call.dtype(), in.order, in.x.rank(), in.x.extents()));
+    static constexpr const char* names[] = {
+        "dtype",   "order", "x",   "x",    "x",       "x",         "scale",      "bias",
+        "epsilon", "out",   "out", "mean", "inv_std", "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_instance_norm_forward_view(
+          call.dtype(), in.order, in.x.rank(), in.x.extents(), in.x.data, in.x.strides, scales.data,
+          biases.data, epsilon.get(), y.data, y.strides, mean.data, inv_std.data, workspace.get(),
+          executor.get());
+    });
+  }
   return return_stats.get() ? named(InstanceNorm, y, mean, inv_std) : y.array;
+}
+
+void require_both(const Call& call, const Array& mean, const Array& inv_std) {
+  if (mean.given() == inv_std.given()) return;
+  const bool lacks_mean = !mean.given();
+  call.refuse_value(lacks_mean ? "mean" : "inv_std", "is None",
+                    lacks_mean ? "be given with inv_std" : "be given with mean");
 }
 
 py::object instance_norm_backward(Call& call, const Array& dy, const Array& x,
                                   const OptionalArray& scale, const OptionalArray& mean,
                                   const OptionalArray& inv_std, Order order, Epsilon epsilon,
                                   const Out& out, const Executor& executor) {
-  const Planes in = call.planes(call.input(x), order, 2);
-  const View dys = call.like(dy, in.x);
+  require_both(call, mean, inv_std);
+  const Planes in = call.planes(call.input_strided(x), order, 2);
+  const View dys = call.like_strided(dy, in.x);
   const View scales = call.channels(scale, in);
   const View means = call.per_plane(mean, in);
   const View inv_stds = call.per_plane(inv_std, in);
-  if (mean.given() != inv_std.given()) {
-    const bool lacks_mean = !mean.given();
-    call.refuse_value(lacks_mean ? "mean" : "inv_std", "is None",
-                      lacks_mean ? "be given with inv_std" : "be given with mean");
-  }
   Output dx = call.output(out, in.x, "dy or x");
   Output dscale = call.create_channels(in), dbias = call.create_channels(in);
-  Workspace workspace(normkernels_instance_norm_backward_workspace_bytes(call.dtype(), in.order,
-                                                                         in.n, in.c, in.spatial));
-  static constexpr const char* names[] = {
-      "dtype", "order",   "x",       "x",   "x",      "dy",    "x",         "scale",
-      "mean",  "inv_std", "epsilon", "out", "dscale", "dbias", "workspace", "num_threads"};
-  call.run(names, [&] {
-    return normkernels_instance_norm_backward(call.dtype(), in.order, in.n, in.c, in.spatial,
-                                              dys.data, in.x.data, scales.data, means.data,
-                                              inv_stds.data, epsilon.get(), dx.data, dscale.data,
-                                              dbias.data, workspace.get(), executor.get());
-  });
+  if (call.dense()) {
+    Workspace workspace(normkernels_instance_norm_backward_workspace_bytes(call.dtype(), in.order,
+                                                                           in.n, in.c, in.spatial));
+    static constexpr const char* names[] = {
+        "dtype", "order",   "x",       "x",   "x",      "dy",    "x",         "scale",
+        "mean",  "inv_std", "epsilon", "out", "dscale", "dbias", "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_instance_norm_backward(call.dtype(), in.order, in.n, in.c, in.spatial,
+                                                dys.data, in.x.data, scales.data, means.data,
+                                                inv_stds.data, epsilon.get(), dx.data, dscale.data,
+                                                dbias.data, workspace.get(), executor.get());
+    });
+  } else {
+    Workspace workspace(normkernels_instance_norm_backward_view_workspace_bytes(
+        call.dtype(), in.order, in.x.rank(), in.x.extents()));
+    static constexpr const char* names[] = {
+        "dtype", "order",   "x",       "x",   "dy",  "dy",     "x",     "x",         "scale",
+        "mean",  "inv_std", "epsilon", "out", "out", "dscale", "dbias", "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_instance_norm_backward_view(
+          call.dtype(), in.order, in.x.rank(), in.x.extents(), dys.data, dys.strides, in.x.data,
+          in.x.strides, scales.data, means.data, inv_stds.data, epsilon.get(), dx.data, dx.strides,
+          dscale.data, dbias.data, workspace.get(), executor.get());
+    });
+  }
   return named(InstanceNormGradient, dx, dscale, dbias);
 }
 
@@ -67,25 +98,40 @@ py::object instance_norm_with_gradient(Call& call, const Array& x, const Optiona
                                        const OptionalArray& bias, const Array& dy, Order order,
                                        Epsilon epsilon, const OutPair& out,
                                        const Executor& executor) {
-  const Planes in = call.planes(call.input(x), order, 2);
-  const View dys = call.like(dy, in.x);
+  const Planes in = call.planes(call.input_strided(x), order, 2);
+  const View dys = call.like_strided(dy, in.x);
   const View scales = call.channels(scale, in);
   const View biases = call.channels(bias, in);
   Output y = call.output(out.first(), in.x, "x");
   Output dx = call.output(out.second(), in.x, "dy");
   Output dscale = call.create_channels(in), dbias = call.create_channels(in);
-  Workspace workspace(normkernels_instance_norm_backward_workspace_bytes(call.dtype(), in.order,
-                                                                         in.n, in.c, in.spatial));
-  static constexpr const char* names[] = {"dtype",  "order",     "x",          "x",      "x",
-                                          "x",      "scale",     "bias",       "dy",     "epsilon",
-                                          "out[0]", "mean",      "inv_std",    "out[1]", "dscale",
-                                          "dbias",  "workspace", "num_threads"};
-  call.run(names, [&] {
-    return normkernels_instance_norm_with_gradient(
-        call.dtype(), in.order, in.n, in.c, in.spatial, in.x.data, scales.data, biases.data,
-        dys.data, epsilon.get(), y.data, nullptr, nullptr, dx.data, dscale.data, dbias.data,
-        workspace.get(), executor.get());
-  });
+  if (call.dense()) {
+    Workspace workspace(normkernels_instance_norm_backward_workspace_bytes(call.dtype(), in.order,
+                                                                           in.n, in.c, in.spatial));
+    static constexpr const char* names[] = {
+        "dtype",   "order",  "x",      "x",       "x",         "x",
+        "scale",   "bias",   "dy",     "epsilon", "out[0]",    "mean",
+        "inv_std", "out[1]", "dscale", "dbias",   "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_instance_norm_with_gradient(
+          call.dtype(), in.order, in.n, in.c, in.spatial, in.x.data, scales.data, biases.data,
+          dys.data, epsilon.get(), y.data, nullptr, nullptr, dx.data, dscale.data, dbias.data,
+          workspace.get(), executor.get());
+    });
+  } else {
+    Workspace workspace(normkernels_instance_norm_backward_view_workspace_bytes(
+        call.dtype(), in.order, in.x.rank(), in.x.extents()));
+    static constexpr const char* names[] = {
+        "dtype",   "order",  "x",      "x",       "x",      "x",         "scale",
+        "bias",    "dy",     "dy",     "epsilon", "out[0]", "out[0]",    "mean",
+        "inv_std", "out[1]", "out[1]", "dscale",  "dbias",  "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_instance_norm_with_gradient_view(
+          call.dtype(), in.order, in.x.rank(), in.x.extents(), in.x.data, in.x.strides, scales.data,
+          biases.data, dys.data, dys.strides, epsilon.get(), y.data, y.strides, nullptr, nullptr,
+          dx.data, dx.strides, dscale.data, dbias.data, workspace.get(), executor.get());
+    });
+  }
   return named(InstanceNormWithGradient, y, dx, dscale, dbias);
 }
 
@@ -197,7 +243,7 @@ py::object gamma_beta_backward(Call& call, const Array& ds, const Array& db, con
 
 }  // namespace
 
-void bind_instance_norm(py::module_& module, py::module_& helpers, const py::module_& types) {
+void bind(py::module_& module, py::module_& helpers, const py::module_& types) {
   InstanceNorm = own(types, "InstanceNorm");
   InstanceNormGradient = own(types, "InstanceNormGradient");
   InstanceNormWithGradient = own(types, "InstanceNormWithGradient");
@@ -217,4 +263,4 @@ void bind_instance_norm(py::module_& module, py::module_& helpers, const py::mod
   add<gamma_beta_backward>(helpers, kGammaBetaBackwardDoc);
 }
 
-}  // namespace normkernels::python
+}  // namespace normkernels::python::bind_instance_norm

@@ -1,7 +1,7 @@
 #include "bind.h"
 #include "docs_layer_norm.h"
 
-namespace normkernels::python {
+namespace normkernels::python::bind_layer_norm {
 
 namespace {
 
@@ -9,9 +9,10 @@ py::handle LayerNorm, LayerNormGradient, SigmaAndFusedParams, InternalGradients,
     GammaBetaGradient;
 
 py::object layer_norm(Call& call, const Array& x, const OptionalArray& gamma,
-                      const OptionalArray& beta, const Integer& axis, Epsilon epsilon,
-                      const Out& out, Flag return_stats, const Executor& executor) {
-  const Matrix in = call.matrix(call.input(x), axis);
+                      const OptionalArray& beta, const Integer& axis, const Axes& axes,
+                      Epsilon epsilon, const Out& out, Flag return_stats,
+                      const Executor& executor) {
+  const Matrix in = call.matrix(call.input_strided(x), axis, axes);
   const View gammas = call.columns(gamma, in);
   const View betas = call.columns(beta, in);
   Output y = call.output(out, in.x, "x");
@@ -20,36 +21,64 @@ py::object layer_norm(Call& call, const Array& x, const OptionalArray& gamma,
     mean = call.create_rows(in);
     sigma = call.create_rows(in);
   }
-  static constexpr const char* names[] = {"dtype",   "x",   "x",    "x",     "gamma",      "beta",
-                                          "epsilon", "out", "mean", "sigma", "num_threads"};
-  call.run(names, [&] {
-    return normkernels_layer_norm_forward(call.dtype(), in.rows, in.cols, in.x.data, gammas.data,
-                                          betas.data, epsilon.get(), y.data, mean.data, sigma.data,
-                                          executor.get());
-  });
+  if (call.dense() && in.last) {
+    static constexpr const char* names[] = {"dtype",   "x",   "x",    "x",     "gamma",      "beta",
+                                            "epsilon", "out", "mean", "sigma", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_layer_norm_forward(call.dtype(), in.rows, in.cols, in.x.data, gammas.data,
+                                            betas.data, epsilon.get(), y.data, mean.data,
+                                            sigma.data, executor.get());
+    });
+  } else {
+    Workspace workspace(normkernels_layer_norm_forward_view_workspace_bytes(
+        call.dtype(), in.x.rank(), in.x.extents(), in.axes));
+    static constexpr const char* names[] = {"dtype", "x",     "x",     "axes",      "x",
+                                            "x",     "gamma", "beta",  "epsilon",   "out",
+                                            "out",   "mean",  "sigma", "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_layer_norm_forward_view(call.dtype(), in.x.rank(), in.x.extents(), in.axes,
+                                                 in.x.data, in.x.strides, gammas.data, betas.data,
+                                                 epsilon.get(), y.data, y.strides, mean.data,
+                                                 sigma.data, workspace.get(), executor.get());
+    });
+  }
   return return_stats.get() ? named(LayerNorm, y, mean, sigma) : y.array;
 }
 
 py::object layer_norm_backward(Call& call, const Array& dy, const Array& x, const Array& mean,
                                const Array& sigma, const OptionalArray& gamma, const Integer& axis,
-                               const Out& out, const Executor& executor) {
-  const Matrix in = call.matrix(call.input(x), axis);
-  const View dys = call.like(dy, in.x);
+                               const Axes& axes, const Out& out, const Executor& executor) {
+  const Matrix in = call.matrix(call.input_strided(x), axis, axes);
+  const View dys = call.like_strided(dy, in.x);
   const View means = call.rows(mean, in);
   const View sigmas = call.rows(sigma, in);
   const View gammas = call.columns(gamma, in);
   Output dx = call.output(out, in.x, "dy or x");
   Output dgamma = call.create_columns(in), dbeta = call.create_columns(in);
-  Workspace workspace(
-      normkernels_layer_norm_backward_workspace_bytes(call.dtype(), in.rows, in.cols));
-  static constexpr const char* names[] = {"dtype", "x",         "x",          "dy",  "x",
-                                          "mean",  "sigma",     "gamma",      "out", "dgamma",
-                                          "dbeta", "workspace", "num_threads"};
-  call.run(names, [&] {
-    return normkernels_layer_norm_backward(
-        call.dtype(), in.rows, in.cols, dys.data, in.x.data, means.data, sigmas.data, gammas.data,
-        dx.data, dgamma.data, dbeta.data, workspace.get(), executor.get());
-  });
+  if (call.dense() && in.last) {
+    Workspace workspace(
+        normkernels_layer_norm_backward_workspace_bytes(call.dtype(), in.rows, in.cols));
+    static constexpr const char* names[] = {"dtype", "x",         "x",          "dy",  "x",
+                                            "mean",  "sigma",     "gamma",      "out", "dgamma",
+                                            "dbeta", "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_layer_norm_backward(
+          call.dtype(), in.rows, in.cols, dys.data, in.x.data, means.data, sigmas.data, gammas.data,
+          dx.data, dgamma.data, dbeta.data, workspace.get(), executor.get());
+    });
+  } else {
+    Workspace workspace(normkernels_layer_norm_backward_view_workspace_bytes(
+        call.dtype(), in.x.rank(), in.x.extents(), in.axes));
+    static constexpr const char* names[] = {
+        "dtype", "x",     "x",   "axes", "dy",     "dy",    "x",         "x",          "mean",
+        "sigma", "gamma", "out", "out",  "dgamma", "dbeta", "workspace", "num_threads"};
+    call.run(names, [&] {
+      return normkernels_layer_norm_backward_view(
+          call.dtype(), in.x.rank(), in.x.extents(), in.axes, dys.data, dys.strides, in.x.data,
+          in.x.strides, means.data, sigmas.data, gammas.data, dx.data, dx.strides, dgamma.data,
+          dbeta.data, workspace.get(), executor.get());
+    });
+  }
   return named(LayerNormGradient, dx, dgamma, dbeta);
 }
 
@@ -167,7 +196,7 @@ py::object layer_norm_backward_step(Call& call, const Array& dy, const Array& x,
 
 }  // namespace
 
-void bind_layer_norm(py::module_& module, py::module_& helpers, const py::module_& types) {
+void bind(py::module_& module, py::module_& helpers, const py::module_& types) {
   LayerNorm = own(types, "LayerNorm");
   LayerNormGradient = own(types, "LayerNormGradient");
   SigmaAndFusedParams = own(types, "SigmaAndFusedParams");
@@ -185,4 +214,4 @@ void bind_layer_norm(py::module_& module, py::module_& helpers, const py::module
   add<layer_norm_backward_step>(helpers, kLayerNormBackwardStepDoc);
 }
 
-}  // namespace normkernels::python
+}  // namespace normkernels::python::bind_layer_norm

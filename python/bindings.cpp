@@ -149,9 +149,9 @@ void fill(py::module_ module) {
   const py::module_ types = py::module_::import("normkernels._types");
   py::module_ helpers = module.def_submodule("helpers", "The compiled functions of helpers.");
   Isa = own(types, "Isa");
-  bind_layer_norm(module, helpers, types);
-  bind_instance_norm(module, helpers, types);
-  bind_local_response_norm(module, types);
+  bind_layer_norm::bind(module, helpers, types);
+  bind_instance_norm::bind(module, helpers, types);
+  bind_local_response_norm::bind(module, types);
 
   add<isas>(module, kIsasDoc);
   add<active_isa>(module, kActiveIsaDoc);

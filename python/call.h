@@ -37,19 +37,28 @@ void take_gil(PyThreadState* thread);
 /* What an output must do that shares memory; `alias` names the inputs that it may be. */
 std::string must_not_overlap(const char* alias);
 
-/* A dense, aligned, native input. `data` is NULL where an optional argument is None. */
+/* An aligned, native input. `data` is NULL where an optional argument is None. */
 struct View {
   const char* name = nullptr;
   const void* data = nullptr;
   const Shape* shape = nullptr; /* the argument's */
   int64_t size = 0;
+  const int64_t* strides = nullptr; /* in elements; NULL: it is dense */
+
+  int32_t rank() const { return shape->rank(); }
+  const int64_t* extents() const { return shape->data(); }
 };
 
-/* x as rows and columns: the dimensions before `axis`, and those from it on. */
+/* x as rows and columns: the dimensions that are not normalised, and those that are. */
 struct Matrix {
   View x;
-  int axis;
+  int first;     /* of the dimensions that are normalised */
+  bool named;    /* by `axes`, not from `axis` on */
+  bool last;     /* all from the first on: rows follow one another */
+  uint64_t axes; /* a bit for each of them */
   int64_t rows, cols;
+
+  bool has(int dimension) const { return (axes >> dimension & 1) != 0; }
 };
 
 /* x as [n, c, spatial] or [n, spatial, c]. */
@@ -62,6 +71,7 @@ struct Planes {
 struct Output {
   py::object array;
   void* data = nullptr;
+  const int64_t* strides = nullptr; /* as a View's */
 };
 
 /* Scratch memory, aligned as the kernels ask: on the stack where it is small. */
@@ -90,9 +100,12 @@ class Call {
 
   normkernels_dtype dtype() const;
 
-  /* Inputs, by the shape that they must have. Of an absent one, the view is empty. */
-  View input(const Array& array);
-  View like(const Array& array, const View& x);
+  /* Inputs, by the shape that they must have. Of an absent one, the view is empty. What is not
+   * dense is copied, but for those that come with their strides. */
+  View input(const Array& array) { return array.given() ? take(array, false) : View(); }
+  View input_strided(const Array& array) { return array.given() ? take(array, true) : View(); }
+  View like(const Array& array, const View& x) { return shaped(input(array), x); }
+  View like_strided(const Array& array, const View& x) { return shaped(input_strided(array), x); }
   View as_many(const Array& array, const View& x);
   View rows(const Array& array, const Matrix& x);
   View columns(const Array& array, const Matrix& x);
@@ -100,19 +113,24 @@ class Call {
   View per_plane(const Array& array, const Planes& x);
 
   Matrix matrix(const View& x, const Integer& axis) const;
+  Matrix matrix(const View& x, const Integer& axis, const Axes& axes) const {
+    return axes.given() ? named_matrix(x, axis, axes) : matrix(x, axis);
+  }
   Planes planes(const View& x, const Order& order, int min_rank, int max_rank = kMaxRank) const;
   /* A table of statistics (N, C): planes without an extent of their own. */
   Planes table(const View& x) const;
 
-  /* Outputs. `alias` names the input that the caller's array may be. */
+  /* Outputs. `alias` names the input that the caller's array may be. Those like x have its strides'
+   * order, as NumPy's own have. */
   Output output(const Out& out, const View& x, const char* alias = nullptr);
-  Output create_like(const View& x) { return create(*x.shape, x.size); }
+  Output create_like(const View& x);
   Output create_rows(const Matrix& x);
   Output create_channels(const Planes& x) { return create({x.c}, x.c); }
   Output create_per_plane(const Planes& x) { return create({x.n, x.c}, x.n * x.c); }
-  Output create_columns(const Matrix& x) {
-    return create(x.x.shape->part(x.axis, x.x.shape->rank()), x.cols);
-  }
+  Output create_columns(const Matrix& x);
+
+  /* Whether no input or output that came so far has strides. */
+  bool dense() const { return num_strided_ == 0; }
 
   /* Runs the C function. `names` are the Python names of its parameters, in its order. */
   template <size_t N, class Function>
@@ -150,13 +168,21 @@ class Call {
   struct Alias {
     const char* name = nullptr;
     const char* alias = nullptr;
+    py::handle array;
   };
+  static constexpr int kMostStrided = 5; /* gradient of LRN: dy, x, y, scale, dx */
 
   static Memory memory_of(py::handle array);
-  Output create(const Shape& shape, int64_t size);
+  Output create(const Shape& shape, int64_t size, const py::ssize_t* strides = nullptr);
+  Matrix named_matrix(const View& x, const Integer& axis, const Axes& axes) const;
+  View take(const Array& argument, bool strided);
+  py::handle copy(py::handle array, int flags);
+  const int64_t* strides_of(py::handle array);
+  View shaped(const View& view, const View& x) const;
   template <class Describe>
   View of_size(const Array& array, int64_t expected, Describe&& describe);
   void check_out(const Out& out, const View& x, const char* alias) const;
+  [[noreturn]] void refuse_overlap(const char* name) const;
   [[noreturn]] void fail(normkernels_status status, const char* const* names, size_t n) const;
 
   const char* function_;
@@ -166,6 +192,8 @@ class Call {
   std::vector<Copy> copies_;
   Alias outs_[2];
   int num_outs_ = 0;
+  int64_t strided_[kMostStrided][kMaxRank];
+  int num_strided_ = 0;
 };
 
 /* An instance of a NamedTuple class, made as its own _make would. */

@@ -3,7 +3,7 @@
 #ifndef NORMKERNELS_PYTHON_DOCS_INSTANCE_NORM_H_
 #define NORMKERNELS_PYTHON_DOCS_INSTANCE_NORM_H_
 
-namespace normkernels::python {
+namespace normkernels::python::bind_instance_norm {
 
 constexpr const char* kInstanceNormDoc = R"(instance_norm(
     x, scale=None, bias=None, *, order='NCHW', epsilon=1e-05, out=None, return_stats=False,
@@ -15,11 +15,12 @@ Instance norm: every channel of every image by its own mean and deviation.
     y = (x - mean) * inv_std * scale + bias
     mean = E[x],  inv_std = 1 / sqrt(E[(x - mean)**2] + epsilon),  E over the spatial dimensions
 
-x             float32 or float64, rank 2 or more: (N, C, ...) or (N, ..., C), as `order` says.
+x             float32 or float64, rank 2 or more: (N, C, ...) or (N, ..., C), as `order` says;
+              of any strides.
 scale, bias   None (1 and 0), or C elements.
 order         'NCHW' or 'NHWC', in lower case too, whatever the number of spatial dimensions.
 epsilon       Finite and >= 0. A constant plane gives exactly bias, also with epsilon 0.
-out           Receives y: shape and dtype of x, C-contiguous; may be x. None: a new array.
+out           Receives y: shape and dtype of x, of any strides; may be x. None: a new array.
 return_stats  Also return mean and inv_std, both (N, C).
 num_threads   Threads for this call; None or 0: normkernels.num_threads().
 
@@ -40,13 +41,13 @@ Gradients of instance norm. With xhat = (x - mean) * inv_std and E over the spat
     dx = scale * inv_std * (dy - E[dy] - xhat * E[dy * xhat])
     dscale = sum of dy * xhat,  dbias = sum of dy,  both over images and spatial dimensions
 
-dy, x          Of one shape and dtype, float32 or float64, laid out as `order` says.
+dy, x          Of one shape and dtype, float32 or float64, laid out as `order` says; of any strides.
 scale          None (1), or C elements.
 mean, inv_std  (N, C), as instance_norm(..., return_stats=True) returned them, or both None: then
                they are computed again from x, with `epsilon`.
 order          As in instance_norm.
 epsilon        Finite and >= 0; has no effect when mean and inv_std are given.
-out            Receives dx: shape and dtype of x, C-contiguous; may be dy or x. None: a new array.
+out            Receives dx: shape and dtype of x, of any strides; may be dy or x. None: a new array.
 num_threads    Threads for this call; None or 0: normkernels.num_threads().
 
 Returns InstanceNormGradient(dx, dscale, dbias); dscale and dbias have shape (C,), with or without
@@ -65,12 +66,12 @@ Instance norm forward and backward at once, for a dy that is known before y.
 The same bits as instance_norm(x, scale, bias) and instance_norm_backward(dy, x, scale), but the
 statistics are computed once.
 
-x, dy        Of one shape and dtype, float32 or float64, laid out as `order` says.
+x, dy        Of one shape and dtype, float32 or float64, laid out as `order` says; of any strides.
 scale, bias  None (1 and 0), or C elements.
 order        As in instance_norm.
 epsilon      Finite and >= 0.
-out          A pair of arrays that receive y and dx: shape and dtype of x, C-contiguous; the first
-             may be x, the second dy; either may be None. None: new arrays.
+out          A pair of arrays that receive y and dx: shape and dtype of x, of any strides; the
+             first may be x, the second dy; either may be None. None: new arrays.
 num_threads  Threads for this call; None or 0: normkernels.num_threads().
 
 Returns InstanceNormWithGradient(y, dx, dscale, dbias); dscale and dbias have shape (C,).
@@ -194,6 +195,6 @@ TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
 Source: Caffe2's GammaBetaBackward (instance norm).)";
 
-}  // namespace normkernels::python
+}  // namespace normkernels::python::bind_instance_norm
 
 #endif  // NORMKERNELS_PYTHON_DOCS_INSTANCE_NORM_H_

@@ -3,24 +3,28 @@
 #ifndef NORMKERNELS_PYTHON_DOCS_LAYER_NORM_H_
 #define NORMKERNELS_PYTHON_DOCS_LAYER_NORM_H_
 
-namespace normkernels::python {
+namespace normkernels::python::bind_layer_norm {
 
 constexpr const char* kLayerNormDoc = R"(layer_norm(
-    x, gamma=None, beta=None, *, axis=1, epsilon=1e-05, out=None, return_stats=False,
+    x, gamma=None, beta=None, *, axis=1, axes=None, epsilon=1e-05, out=None, return_stats=False,
     num_threads=None)
 --
 
-Layer norm over the dimensions of x from `axis` on, all of them together.
+Layer norm over the dimensions of x from `axis` on, or those in `axes`, all of them together.
 
     y = (x - mean) / sigma * gamma + beta
-    mean = E[x],  sigma = sqrt(E[(x - mean)**2] + epsilon),  E over x.shape[axis:]
+    mean = E[x],  sigma = sqrt(E[(x - mean)**2] + epsilon),  E over the normalised dimensions
 
-x             float32 or float64, rank 1 or more.
-gamma, beta   None (1 and 0), or prod(x.shape[axis:]) elements in any shape.
+x             float32 or float64, rank 1 or more, of any strides.
+gamma, beta   None (1 and 0), or as many elements as the normalised dimensions have, in any shape;
+              they count in the order of x.shape.
 axis          First normalised dimension, -x.ndim <= axis < x.ndim: 0 or -1 for a single vector.
+axes          The normalised dimensions instead, of which `axis` is then not given: an int or a
+              sequence of ints, in any order.
 epsilon       Finite and >= 0. A constant row gives exactly beta, also with epsilon 0.
-out           Receives y: shape and dtype of x, C-contiguous; may be x. None: a new array.
-return_stats  Also return mean and sigma, of shape x.shape[:axis] + (1,).
+out           Receives y: shape and dtype of x, of any strides; may be x. None: a new array.
+return_stats  Also return mean and sigma, of shape x.shape[:axis] + (1,); with axes of x.shape with
+              1 for those.
 num_threads   Threads for this call; None or 0: normkernels.num_threads().
 
 Returns y, or LayerNorm(y, mean, sigma).
@@ -32,24 +36,25 @@ Source: Caffe2's LayerNorm (sigma is its `stddev`, epsilon included). ONNX's Lay
 returns 1 / sigma and has axis=-1 by default.)";
 
 constexpr const char* kLayerNormBackwardDoc = R"(layer_norm_backward(
-    dy, x, mean, sigma, gamma=None, *, axis=1, out=None, num_threads=None)
+    dy, x, mean, sigma, gamma=None, *, axis=1, axes=None, out=None, num_threads=None)
 --
 
 Gradients of layer norm. With xhat = (x - mean) / sigma and g = dy * gamma:
 
-    dx = (g - E[g] - xhat * E[g * xhat]) / sigma,  E over x.shape[axis:]
-    dgamma = sum of dy * xhat,  dbeta = sum of dy,  both over x.shape[:axis]
+    dx = (g - E[g] - xhat * E[g * xhat]) / sigma,  E over the normalised dimensions
+    dgamma = sum of dy * xhat,  dbeta = sum of dy,  both over the other ones
 
-dy, x        Of one shape and dtype, float32 or float64, rank 1 or more.
-mean, sigma  As layer_norm(..., return_stats=True) returned them: prod(x.shape[:axis]) elements.
-             The rounding error of a saved mean is found and taken out.
-gamma        None (1), or prod(x.shape[axis:]) elements.
-axis         As in layer_norm.
-out          Receives dx: shape and dtype of x, C-contiguous; may be dy or x. None: a new array.
+dy, x        Of one shape and dtype, float32 or float64, rank 1 or more, of any strides.
+mean, sigma  As layer_norm(..., return_stats=True) returned them: as many elements as the other
+             dimensions have. The rounding error of a saved mean is found and taken out.
+gamma        None (1), or as many elements as the normalised dimensions have.
+axis, axes   As in layer_norm.
+out          Receives dx: shape and dtype of x, of any strides; may be dy or x. None: a new array.
 num_threads  Threads for this call; None or 0: normkernels.num_threads().
 
-Returns LayerNormGradient(dx, dgamma, dbeta); dgamma and dbeta have shape x.shape[axis:], with or
-without a gamma. Where sigma is 0 (constant row, epsilon 0) no gradient exists: dx is 0.
+Returns LayerNormGradient(dx, dgamma, dbeta); dgamma and dbeta have shape x.shape[axis:], or the
+extents of the axes in the order of x.shape, with or without a gamma. Where sigma is 0 (constant
+row, epsilon 0) no gradient exists: dx is 0.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
@@ -175,6 +180,6 @@ TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
 Source: Caffe2's LayerNormBackward.)";
 
-}  // namespace normkernels::python
+}  // namespace normkernels::python::bind_layer_norm
 
 #endif  // NORMKERNELS_PYTHON_DOCS_LAYER_NORM_H_

@@ -3,7 +3,7 @@
 #ifndef NORMKERNELS_PYTHON_DOCS_LOCAL_RESPONSE_NORM_H_
 #define NORMKERNELS_PYTHON_DOCS_LOCAL_RESPONSE_NORM_H_
 
-namespace normkernels::python {
+namespace normkernels::python::bind_local_response_norm {
 
 constexpr const char* kLocalResponseNormDoc = R"(local_response_norm(
     x, size, *, alpha=0.0001, beta=0.75, bias=1.0, order='NCHW', out=None, return_scale=False,
@@ -16,11 +16,13 @@ Local response norm (LRN) across channels: each value by the energy of its neigh
     scale[k] = bias + alpha / size * sum of x[j]**2 for
         max(0, k - floor((size - 1) / 2)) <= j <= min(C - 1, k + ceil((size - 1) / 2))
 
-x                  float32 or float64, rank 3 to 5: (N, C, ...) or (N, ..., C), as `order` says.
+x                  float32 or float64, rank 3 to 5: (N, C, ...) or (N, ..., C), as `order` says;
+                   of any strides.
 size               Channels in a window, an int >= 1; may be even, and may exceed C.
 alpha, beta, bias  Finite numbers. Where scale is negative and beta no integer, y is NaN.
 order              'NCHW' or 'NHWC', in lower case too, whatever the number of dimensions.
-out                Receives y: shape and dtype of x, C-contiguous; may not be x. None: a new array.
+out                Receives y: shape and dtype of x, of any strides; may not be x. None: a new
+                   array.
 return_scale       Also return scale, of x's shape.
 num_threads        Threads for this call; None or 0: normkernels.num_threads().
 
@@ -44,12 +46,12 @@ Gradient of local response norm:
 
 where j runs over the channels whose window contains k: the mirrored window.
 
-dy, x              Of one shape and dtype, float32 or float64, rank 3 to 5.
+dy, x              Of one shape and dtype, float32 or float64, rank 3 to 5, of any strides.
 size, alpha, beta, bias, order
                    As they were in the forward.
 y, scale           As local_response_norm(..., return_scale=True) returned them, each of x's
-                   shape; either may be None and is then computed again from x.
-out                Receives dx: shape and dtype of x, C-contiguous; may not be an input. None: a
+                   shape, of any strides; either may be None and is then computed again from x.
+out                Receives dx: shape and dtype of x, of any strides; may not be an input. None: a
                    new array.
 num_threads        Threads for this call; None or 0: normkernels.num_threads().
 
@@ -59,6 +61,6 @@ TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
 Source: Caffe2's LRNGradient.)";
 
-}  // namespace normkernels::python
+}  // namespace normkernels::python::bind_local_response_norm
 
 #endif  // NORMKERNELS_PYTHON_DOCS_LOCAL_RESPONSE_NORM_H_

@@ -11,11 +11,21 @@ std::string has_rank(const View& view) {
   return "has rank " + std::to_string(view.shape->rank()) + " (shape " + view.shape->text() + ")";
 }
 
-std::string slice_text(const View& x, int first, int last) {
-  const std::string slice = last == x.shape->rank() ? "[" + std::to_string(first) + ":]"
-                                                    : "[:" + std::to_string(last) + "]";
-  return std::string("the product of ") + x.name + ".shape" + slice + " = " +
-         x.shape->part(first, last).text();
+/* Of the dimensions that are normalised, or of the others. */
+Shape part_of(const Matrix& x, bool normalised) {
+  Shape part;
+  for (int i = 0; i < x.x.shape->rank(); ++i) {
+    if (x.has(i) == normalised) part.append((*x.x.shape)[i]);
+  }
+  return part;
+}
+
+std::string part_text(const Matrix& x, bool normalised) {
+  const std::string name = x.x.name, first = std::to_string(x.first);
+  const std::string part =
+      x.named ? name + (normalised ? "'s extents in axes" : "'s other extents")
+              : name + ".shape" + (normalised ? "[" + first + ":]" : "[:" + first + "]");
+  return "the product of " + part + " = " + part_of(x, normalised).text();
 }
 
 bool is_float(int type_num) { return type_num == Api::NPY_FLOAT_ || type_num == Api::NPY_DOUBLE_; }
@@ -26,11 +36,10 @@ bool is_dense(py::handle array) {
   return (fields(array).flags & kDense) == kDense && is_native(array);
 }
 
-py::object dense_copy(py::handle array) {
-  PyObject* copy = numpy().PyArray_FromAny_(array.ptr(), native_dtype(descriptor(array).type_num),
-                                            0, 0, kDense | Api::NPY_ARRAY_ENSUREARRAY_, nullptr);
-  if (copy == nullptr) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(copy);
+/* Bits of the dimensions from `first` on. */
+uint64_t bits_from(int first, int rank) {
+  const uint64_t all = rank == 64 ? ~uint64_t{0} : (uint64_t{1} << rank) - 1;
+  return all >> first << first;
 }
 
 }  // namespace
@@ -54,8 +63,15 @@ Call::Memory Call::memory_of(py::handle array) {
   return memory;
 }
 
-View Call::input(const Array& argument) {
-  if (!argument.given()) return {};
+py::handle Call::copy(py::handle array, int flags) {
+  PyObject* copied = numpy().PyArray_FromAny_(array.ptr(), native_dtype(descriptor(array).type_num),
+                                              0, 0, flags | Api::NPY_ARRAY_ENSUREARRAY_, nullptr);
+  if (copied == nullptr) throw py::error_already_set();
+  copies_.push_back({memory_of(array), py::reinterpret_steal<py::object>(copied)});
+  return copied;
+}
+
+View Call::take(const Array& argument, bool strided) {
   const char* name = argument.name();
   py::handle array = argument.array_;
   const Shape& shape = argument.shape_;
@@ -72,9 +88,11 @@ View Call::input(const Array& argument) {
     refuse_type(name, std::string("has dtype ") + type_name(type_num),
                 std::string("be ") + type_name(type_num_) + ", the dtype of " + reference_);
   }
+  const int64_t* strides = nullptr;
   if (!is_dense(array)) {
-    copies_.push_back({memory_of(array), dense_copy(array)});
-    array = copies_.back().dense;
+    const bool whole = is_native(array) && has_whole_strides(array);
+    if (!strided || !whole) array = copy(array, strided ? Api::NPY_ARRAY_ALIGNED_ : kDense);
+    strides = strides_of(array);
   }
   const int64_t size = shape.size();
   if (size < 0) {
@@ -82,12 +100,11 @@ View Call::input(const Array& argument) {
                  "have extents whose product is less than 2**63, zeros left out");
   }
   most_elements_ = std::max(most_elements_, size);
-  return {name, non_null(fields(array).data, size), &shape, size};
+  return {name, non_null(fields(array).data, size), &shape, size, strides};
 }
 
-View Call::like(const Array& array, const View& x) {
-  if (!array.given()) return {};
-  const View view = input(array);
+View Call::shaped(const View& view, const View& x) const {
+  if (view.data == nullptr) return view;
   if (*view.shape != *x.shape) {
     refuse_value(view.name, "has shape " + view.shape->text(),
                  "have " + x.shape->text() + ", the shape of " + x.name);
@@ -114,11 +131,11 @@ View Call::as_many(const Array& array, const View& x) {
 }
 
 View Call::rows(const Array& array, const Matrix& x) {
-  return of_size(array, x.rows, [&] { return slice_text(x.x, 0, x.axis); });
+  return of_size(array, x.rows, [&] { return part_text(x, false); });
 }
 
 View Call::columns(const Array& array, const Matrix& x) {
-  return of_size(array, x.cols, [&] { return slice_text(x.x, x.axis, x.x.shape->rank()); });
+  return of_size(array, x.cols, [&] { return part_text(x, true); });
 }
 
 View Call::channels(const Array& array, const Planes& x) {
@@ -150,7 +167,37 @@ Matrix Call::matrix(const View& x, const Integer& axis) const {
                      " for an " + x.name + " of rank " + std::to_string(rank));
   }
   const int first = static_cast<int>(axis.get() < 0 ? axis.get() + rank : axis.get());
-  return {x, first, x.shape->product(0, first), x.shape->product(first, rank)};
+  const int64_t rows = x.shape->product(0, first), cols = x.shape->product(first, rank);
+  return {x, first, false, true, bits_from(first, rank), rows, cols};
+}
+
+Matrix Call::named_matrix(const View& x, const Integer& axis, const Axes& axes) const {
+  constexpr int64_t kDefaultAxis = 1;
+  if (axis.get() != kDefaultAxis) {
+    refuse_value("axes", "is " + axes.text() + " and axis is " + axis.text(),
+                 "be given without axis: give one of them");
+  }
+  const int rank = x.shape->rank();
+  if (rank < 1) refuse_value(x.name, has_rank(x), "have rank 1 or more");
+  Matrix in = {x, rank, true, false, 0, 1, 1};
+  for (const Integer& given : axes.get()) {
+    if (given.get() < -rank || given.get() >= rank) {
+      refuse_value("axes", "is " + axes.text(),
+                   "be between " + std::to_string(-rank) + " and " + std::to_string(rank - 1) +
+                       " for an " + x.name + " of rank " + std::to_string(rank));
+    }
+    const int i = static_cast<int>(given.get() < 0 ? given.get() + rank : given.get());
+    if (in.has(i)) {
+      refuse_value("axes", "is " + axes.text(),
+                   "name each dimension of an " + std::string(x.name) + " of rank " +
+                       std::to_string(rank) + " once");
+    }
+    in.axes |= uint64_t{1} << i;
+    in.first = std::min(in.first, i);
+  }
+  in.last = in.axes == bits_from(in.first, rank);
+  for (int i = 0; i < rank; ++i) (in.has(i) ? in.cols : in.rows) *= (*x.shape)[i];
+  return in;
 }
 
 Planes Call::planes(const View& x, const Order& order, int min_rank, int max_rank) const {

@@ -44,6 +44,21 @@ inline bool is_native(py::handle array) {
   return descriptor(array).byteorder == '=' || descriptor(array).byteorder == own;
 }
 
+inline py::ssize_t item_bytes(py::handle array) {
+  return descriptor(array).type_num == Api::NPY_FLOAT_ ? 4 : 8;
+}
+
+/* Aligned, and its elements lie a whole number of them apart. */
+inline bool has_whole_strides(py::handle array) {
+  const auto& a = fields(array);
+  if ((a.flags & Api::NPY_ARRAY_ALIGNED_) == 0) return false;
+  if ((a.flags & Api::NPY_ARRAY_C_CONTIGUOUS_) != 0) return true;
+  for (int i = 0; i < a.nd; ++i) {
+    if (a.dimensions[i] > 1 && a.strides[i] % item_bytes(array) != 0) return false;
+  }
+  return true;
+}
+
 /* What a message says of an array. */
 inline std::string has_dtype(py::handle array) {
   return "has dtype " + std::string(py::str(py::handle(fields(array).descr)));

@@ -1,7 +1,6 @@
 #include <cxxabi.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <new>
 #include <stdexcept>
 
@@ -56,13 +55,7 @@ void Call::fail(normkernels_status status, const char* const* names, size_t n) c
   const auto position = static_cast<size_t>(normkernels_status_argument(status));
   const char* name = position >= 1 && position <= n ? names[position - 1] : "an argument";
   const normkernels_status kind = normkernels_status_kind(status);
-  if (kind == NORMKERNELS_OVERLAP) {
-    const char* alias = nullptr;
-    for (const Alias& out : outs_) {
-      if (out.name != nullptr && std::strcmp(out.name, name) == 0) alias = out.alias;
-    }
-    refuse_value(name, "shares memory with another argument", must_not_overlap(alias));
-  }
+  if (kind == NORMKERNELS_OVERLAP) refuse_overlap(name);
   const std::string message =
       std::string(function_) + ": " + name + ": " + normkernels_status_string(status);
   if (kind == NORMKERNELS_UNKNOWN_ISA || kind == NORMKERNELS_UNSUPPORTED_ISA) {

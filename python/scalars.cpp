@@ -1,10 +1,10 @@
 #include "scalars.h"
 
-#include <pybind11/numpy.h>
-
 #include <cmath>
 #include <cstring>
 #include <limits>
+
+#include "numpy.h"
 
 namespace normkernels::python {
 
@@ -91,6 +91,37 @@ void Integer::convert(const Argument& argument) {
 }
 
 std::string Integer::text() const { return large_ ? integer_text(large_) : std::to_string(value_); }
+
+void Axes::take(const Argument& argument) {
+  constexpr const char* kMust = "be an integer or a sequence of integers";
+  PyObject* value = argument.value.ptr();
+  /* An array is both, a string's elements are strings, and those of bytes nobody calls axes. */
+  const bool many = is_array(argument.value) && fields(argument.value).nd > 0;
+  single_ = PyIndex_Check(value) != 0 && !many;
+  if (single_) return axes_.emplace_back().convert(argument);
+  if (PySequence_Check(value) == 0 || PyUnicode_Check(value) || PyBytes_Check(value)) {
+    argument.refuse_type(type_of(argument.value), kMust);
+  }
+  /* A list could change while its elements are converted. */
+  const auto items = py::reinterpret_steal<py::tuple>(PySequence_Tuple(value));
+  if (!items) throw py::error_already_set();
+  if (items.empty()) argument.refuse_value("is empty", "name a dimension");
+  if (items.size() > kMaxRank) {
+    argument.refuse_value("has " + std::to_string(items.size()) + " elements",
+                          "name each dimension once");
+  }
+  for (const py::handle item : items) {
+    const std::string name = std::string(argument.name) + "[" + std::to_string(axes_.size()) + "]";
+    axes_.emplace_back().convert({argument.function, name.c_str(), item});
+  }
+}
+
+std::string Axes::text() const {
+  if (single_) return axes_[0].text();
+  std::string text;
+  for (const Integer& axis : axes_) text += (text.empty() ? "(" : ", ") + axis.text();
+  return text + (axes_.size() == 1 ? ",)" : ")");
+}
 
 void Count::convert(const Argument& argument, int64_t least) {
   Integer integer;

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace normkernels::python {
 
@@ -60,6 +61,27 @@ class Integer {
  private:
   int64_t value_ = 0;
   py::object large_; /* where 64 bits do not hold it: an int, of no class derived from it */
+};
+
+/* NumPy's own limit of dimensions (32 before NumPy 2). */
+constexpr int kMaxRank = 64;
+
+/* None, an integer or a sequence of integers: some dimensions of an array. */
+class Axes {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  void convert(const Argument& argument) {
+    if (!argument.value.is_none()) take(argument);
+  }
+  bool given() const { return !axes_.empty(); }
+  const std::vector<Integer>& get() const { return axes_; }
+  std::string text() const;
+
+ private:
+  void take(const Argument& argument);
+
+  bool single_ = false;
+  std::vector<Integer> axes_; /* kMaxRank at most */
 };
 
 /* An integer from `least` on, so small that it can be counted to. */

@@ -85,13 +85,15 @@ class Documented(NamedTuple):
 def documented(function):
     """What the comment of a declaration says."""
     comment = DECLARED[function].comment
-    shape = r"(?:\[[^]]*\] |as x, )?(?:as the forward returned them, )?"
+    shape = r"(?:\[[^]]*\] |as x, |`shape`, with \w+, )?(?:as the forward returned them, )?"
     lists = re.findall(rf"((?:\w+, )*\w+) {shape}or (?:both )?NULL", comment)
     null = {name for names in lists for name in split(names)}
-    if function == "normkernels_instance_norm_with_gradient":  # "Arguments as in those two"
+    if "_with_gradient" in function:  # "Arguments as in those two"
         for way in ("forward", "backward"):
-            null |= documented(f"normkernels_instance_norm_{way}").null
-    found = re.findall(r"(\w+)(?: \[[^]]*\];| as x;)? may be (\w+)(?: or (\w+))?", comment)
+            null |= documented(function.replace("with_gradient", way)).null
+    found = re.findall(
+        r"(\w+)(?: \[[^]]*\];| as x;| `shape`, with \w+;)? may be (\w+)(?: or (\w+))?", comment
+    )
     alias = {(output, name) for output, *names in found for name in names if name}
     return Documented(null & set(DECLARED[function].names), alias)
 

@@ -87,6 +87,7 @@ means = np.ones(64, np.float32)
 calls = {
     "epsilon": lambda a: nk.layer_norm(x, epsilon=Hook(a, 1e-5), out=out),
     "axis": lambda a: nk.layer_norm(x, axis=Hook(a, 1), out=out),
+    "axes": lambda a: nk.layer_norm(x, axes=[Hook(a, 2), 1], out=out),
     "num_threads": lambda a: nk.layer_norm(x, num_threads=Hook(a, 1), out=out),
     "return_stats": lambda a: nk.layer_norm(x, return_stats=Hook(a, False), out=out),
     "gamma": lambda a: nk.layer_norm(x, ArrayHook(a, row), out=out),
@@ -113,7 +114,7 @@ for change in (reshape, flatten, shrink, retype):
                 sys.exit(f"{name} was changed by {change.__name__}, and the result is {y.shape}")
 """
 HOOKS = [
-    *("epsilon", "axis", "num_threads", "return_stats", "gamma", "beta by DLPack"),
+    *("epsilon", "axis", "axes", "num_threads", "return_stats", "gamma", "beta by DLPack"),
     *("beta by look-up", "backward", "size", "alpha", "out", "pair", "length"),
 ]
 

@@ -24,6 +24,7 @@ from declarations import (
 )
 
 WRAPPER = ROOT / "csrc/include/normkernels/normkernels.hpp"
+WRAPPER_OF_VIEWS = WRAPPER.with_name("views.hpp")
 FUNCTIONS_H = ROOT / "tests/cpp/functions.h"
 each_operator = pytest.mark.parametrize("function", OPERATORS)
 
@@ -32,7 +33,7 @@ def test_the_header_declares_what_abi_txt_lists():
     assert sorted(DECLARED) == (ROOT / "tests/abi.txt").read_text().split()
 
 
-# ---- csrc/api: `a.x = call.input(4, x, n)`
+# ---- csrc/api: `a.x = call.input(4, x, n)`, `a.x = views.input(5, x, x_strides, &a.x_strides)`
 
 API = {
     definition.name: definition
@@ -52,18 +53,30 @@ TYPES = {
     "optional_output": "void*",
     "workspace": "void*",
     "executor": "const normkernels_executor*",
+    "rank": "int32_t",
+    "shape": "const int64_t*",
+    "axes": "uint64_t",
+    "strides": "const int64_t*",
 }
 
 
 def checks(function):
     """Every check of a C function: method, position, name, and the further arguments."""
-    for method in TYPES:
-        for position, *names in arguments_of(f"call.{method}", API[function].body):
-            if method != "elements":
-                yield method, int(position), names[0], names[1:]
-                continue
-            for i, name in enumerate(names):
-                yield method, int(position) + i, name, []
+    body = API[function].body
+    for call, position, *names in arguments_of("Views views", body):
+        assert call == "call"
+        for i, name in enumerate(names):
+            yield ("rank", "shape")[i], int(position) + i, name, []
+    for position, *names in arguments_of("call.elements", body):
+        for i, name in enumerate(names):
+            yield "elements", int(position) + i, name, []
+    for method in TYPES.keys() - {"elements"}:
+        for position, name, *more in arguments_of(f"call.{method}", body):
+            yield method, int(position), name, more
+        for position, name, *more in arguments_of(f"views.{method}", body):
+            yield method, int(position), name, more[1:]
+            if more:
+                yield "strides", int(position) + 1, more[0], []
 
 
 @pytest.mark.parametrize("function", DECLARED)
@@ -91,25 +104,35 @@ def test_positions_of_the_checks(function):
     )
 
 
+ASKED_WITH = {"dtype", "order", "rank", "shape", "axes", "size"} | EXTENTS
 RENAMED = {"instance_norm_moments": {"inv_std": "rstd"}}  # field of the kernel -> parameter
 
 
 @each_operator
 def test_what_is_checked_is_passed_on_under_its_name(function):
     where, names = API[function].where, DECLARED[function].names
-    fields = re.findall(r"\ba\.(\w+) = call\.(\w+)\(\s*\d+, (\w+)", API[function].body)
+    body = API[function].body
+    methods = "|".join(TYPES)
+    fields = re.findall(rf"\ba\.(\w+) = (?:call|views)\.(?:{methods})\(\s*\d+, (\w+)", body)
     renamed = RENAMED.get(function.removeprefix("normkernels_"), {})
     assert_none(
         f"{where}: a.{field} is {name}"
-        for field, method, name in fields
+        for field, name in fields
         if name not in {renamed.get(field, field), re.sub("_(in|out)$", "", field)}
     )
-    asked = list(arguments_of(r"normkernels_\w+_workspace_bytes", API[function].body))
+    views = re.findall(r"\ba\.(\w+) = views\.\w+\(\s*\d+, (\w+), (\w+), &at\.(\w+)", body)
+    assert len(views) == sum(name.endswith("_strides") for name in names)
+    assert_none(
+        f"{where}: a.{field} is {name} with {strides}, which are those of {to}"
+        for field, name, strides, to in views
+        if (strides, to) != (f"{name}_strides", field)
+    )
+    asked = list(arguments_of(r"normkernels_\w+_workspace_bytes", body))
     assert len(asked) == ("workspace" in names)
     assert_none(
         f"{where}: the workspace is asked for with {', '.join(arguments)}"
         for arguments in asked
-        if arguments != [name for name in names if name in {"dtype", "order", "size"} | EXTENTS]
+        if arguments != [name for name in names if name in ASKED_WITH]
     )
 
 
@@ -121,29 +144,40 @@ def test_what_may_be_null_or_in_place_is_what_the_manual_says(function):
             null.add(name)
         if method == "output":
             alias |= {(name, declared[int(position) - 1]) for position in more[1:]}
-    if function == "normkernels_instance_norm_backward":
+    if function.removesuffix("_view") == "normkernels_instance_norm_backward":
         null |= {"mean", "inv_std"}  # together, which is for the code to say
     where, manual = API[function].where, documented(function)
     assert_none(unequal(f"{where}: may be NULL", null, manual.null))
     assert_none(unequal(f"{where}: may be the same array", alias, manual.alias))
 
 
-# ---- normkernels.hpp
+# ---- normkernels.hpp and views.hpp
 
-IN_WRAPPER = {"dtype<T>": "dtype", "scratch.data()": "workspace"}
+IN_WRAPPER = {
+    "dtype<T>": "dtype",
+    "scratch.data()": "workspace",
+    "shape.data()": "shape",
+    "mask": "axes",
+}
+
+
+def parameter_of(passed):
+    """The parameter that an argument in a wrapper is for."""
+    name = IN_WRAPPER.get(passed, passed).removeprefix("shape.")
+    return name.removesuffix(".data").replace(".strides", "_strides")
 
 
 def test_the_wrapper_passes_and_names_what_the_header_declares():
-    text, seen = WRAPPER.read_text(), []
+    text, seen = WRAPPER.read_text() + WRAPPER_OF_VIEWS.read_text(), []
     for call, name, *names in arguments_of("detail::check", text):
         inner = re.fullmatch(r"normkernels_(\w+)\((.*)\)", call)
         if inner is None:
             continue
         seen.append(f"normkernels_{inner[1]}")
-        where, declared = f"{WRAPPER.name}: {inner[1]}", DECLARED[seen[-1]].names
-        passed = [IN_WRAPPER.get(p, p).removeprefix("shape.") for p in split(inner[2])]
+        where, declared = f"wrapper: {inner[1]}", DECLARED[seen[-1]].names
+        passed = [parameter_of(argument) for argument in split(inner[2])]
         listed = "".join(re.findall(r'"([^"]*)"', "".join(names))).split()
-        assert ast.literal_eval(name) in {inner[1], inner[1].removeprefix("normkernels_")}, where
+        assert ast.literal_eval(name) == inner[1].removesuffix("_view"), where
         assert_none(
             differences(f"{where}: the call", passed, declared) if len(declared) > 1 else []
         )
@@ -151,19 +185,31 @@ def test_the_wrapper_passes_and_names_what_the_header_declares():
     assert set(OPERATORS) <= set(seen)
 
 
-FOLDED = {"Rows shape": {"rows", "cols"}, "Tensor shape": {"order", "n", "c", "spatial"}}
-IN, OUT = {"const T*", "In<T>"}, {"Out<T>"}
-C_TYPES = {"const void*": IN, "void*": {*OUT, "void*"}, "double": {"double"}}
+FOLDED = {
+    "Rows shape": {"rows", "cols"},
+    "Tensor shape": {"order", "n", "c", "spatial"},
+    "const Shape& shape": {"rank", "shape"},
+}
+C_TYPES = {
+    "const void*": {"const T*", "In<T>", "View<T>", "InView<T>"},
+    "void*": {"Out<T>", "OutView<T>", "void*"},
+    "double": {"double"},
+    "normkernels_order": {"Order"},
+    "uint64_t": {"const Axes&"},
+}
 
 
 @each_operator
 def test_the_wrapper_takes_what_the_header_declares(function):
     name, declared = function.removeprefix("normkernels_"), DECLARED[function]
-    listed = re.search(rf"^void {name}\((.*?)\) {{", WRAPPER.read_text(), flags=re.S | re.M)[1]
+    wrapper = WRAPPER_OF_VIEWS if name.endswith("_view") else WRAPPER
+    pattern = rf"^void {name.removesuffix('_view')}\((.*?)\) {{"
+    listed = re.search(pattern, wrapper.read_text(), flags=re.S | re.M)[1]
     defaults = {d for d in split(listed) if d.endswith("= nullptr")}
     given = parameters(re.sub(r" = [^,]*", "", listed))
     folded = {"dtype"}.union(*(FOLDED.get(f"{kind} {name}", ()) for name, kind in given.items()))
-    where, given = f"{WRAPPER.name}: {name}", {n: k for n, k in given.items() if n != "shape"}
+    folded |= {f"{name}_strides" for name, kind in given.items() if "View<" in kind}
+    where, given = f"{wrapper.name}: {name}", {n: k for n, k in given.items() if n != "shape"}
     assert_none(unequal(f"{where}: takes", set(given), set(declared.names) - folded))
     assert_none(
         f"{where}: {name} is {kind}, declared as {declared.types[name]}"

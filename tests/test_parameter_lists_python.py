@@ -56,22 +56,25 @@ SAID_OTHERWISE = {"executor": "num_threads"}
 OUT = {"out": "out", "out.first()": "out[0]", "out.second()": "out[1]"}
 
 
-def run_of(bound):
-    """The C function that a binding runs, the names it has for the parameters, what it passes."""
+def runs_of(bound):
+    """The C functions that a binding runs: each with the names of its parameters, what it passes.
+
+    Of those that have a twin for views, the binding runs both."""
     body = bound.definition.body
-    function = re.search(r"return (normkernels_\w+)\(", body)[1]
-    names = re.findall(r'"([^"]*)"', re.search(r"names\[\] = {(.*?)};", body, flags=re.S)[1])
-    return function, names, next(arguments_of(function, body))
+    functions = re.findall(r"return (normkernels_\w+)\(", body)
+    lists = re.findall(r"names\[\] = {(.*?)};", body, flags=re.S)
+    for function, names in zip(functions, lists, strict=True):
+        yield function, re.findall(r'"([^"]*)"', names), next(arguments_of(function, body))
 
 
 def python_name(argument, declared, body):
     """The name in Python of what a binding passes, such as "scale" of `scales.data`."""
-    made = r"\b(\w+) = call\.(\w+)\((?:call\.input\()?([\w.]+(?:\(\))?)"
+    made = r"\b(\w+) = call\.(\w+)\((?:call\.\w+\()?([\w.]+(?:\(\))?)"
     views = {
         view: view if method.startswith("create") else OUT.get(source, source)
         for view, method, source in re.findall(made, body)
     }
-    if argument in {"executor.get()", "call.dtype()", "in.order", "nullptr"}:
+    if argument in {"executor.get()", "call.dtype()", "in.order", "in.axes", "nullptr"}:
         return SAID_OTHERWISE.get(declared, declared)
     view = argument.split(".")[0]
     return views.get(view, view)
@@ -79,35 +82,59 @@ def python_name(argument, declared, body):
 
 def may_be_called(declared, name, kind, signature):
     """Whether a parameter of C that is `declared` may have this name in Python."""
-    if declared in EXTENTS:
+    if declared in EXTENTS | {"rank", "shape"}:
         return name in signature
-    if kind == "void*":
-        return name == declared or (name in OUT.values() and "out" in signature)
+    if kind == "void*" or declared.endswith("_strides"):
+        return name == declared.removesuffix("_strides") or (
+            name in OUT.values() and "out" in signature
+        )
     return name == SAID_OTHERWISE.get(declared, declared) and name in {"dtype", *signature}
 
 
 @each_bound
 def test_names_of_the_bindings(bound):
-    function, names, passed = run_of(bound)
-    where, declared = f"{bound.definition.where}: names for {function}", DECLARED[function].types
     signature = inspect.signature(bound.function).parameters
-    expected = [
-        python_name(argument, parameter, bound.definition.body)
-        for argument, parameter in zip(passed, declared, strict=True)
-    ]
-    assert_none(differences(where, names, expected))
-    assert_none(
-        f"{where}: parameter {position}, {parameter}, is called {name}"
-        for position, (name, (parameter, kind)) in enumerate(
-            zip(names, declared.items(), strict=True), start=1
+    for function, names, passed in runs_of(bound):
+        where, declared = f"{bound.definition.where}: {function}", DECLARED[function].types
+        expected = [
+            python_name(argument, parameter, bound.definition.body)
+            for argument, parameter in zip(passed, declared, strict=True)
+        ]
+        assert_none(differences(where, names, expected))
+        assert_none(
+            f"{where}: parameter {position}, {parameter}, is called {name}"
+            for position, (name, (parameter, kind)) in enumerate(
+                zip(names, declared.items(), strict=True), start=1
+            )
+            if not may_be_called(parameter, name, kind, signature)
         )
-        if not may_be_called(parameter, name, kind, signature)
-    )
+
+
+@each_bound
+def test_strides_go_with_their_arrays(bound):
+    for function, names, passed in runs_of(bound):
+        called = dict(zip(DECLARED[function].names, names, strict=True))
+        given = dict(zip(DECLARED[function].names, passed, strict=True))
+        for strides in [name for name in called if name.endswith("_strides")]:
+            array = strides.removesuffix("_strides")
+            assert called[strides] == called[array], function
+            assert given[strides].removesuffix("strides") == given[array].removesuffix("data")
+        if "rank" in called:
+            assert called["rank"] == called["shape"] == "x", function
+            assert (given["rank"], given["shape"]) == ("in.x.rank()", "in.x.extents()"), function
+
+
+@each_bound
+def test_views_take_what_their_dense_twins_take(bound):
+    dense, *views = runs_of(bound)
+    for function, names, _ in views:
+        assert function == f"{dense[0]}_view"
+        assert set(names) - {"axes", "workspace"} == set(dense[1]) - {"workspace"}
 
 
 @each_bound
 def test_what_out_may_be_is_what_the_manual_says(bound):
-    function, names, _ = run_of(bound)
+    function, names, _ = next(runs_of(bound))
     called = re.findall(r'call\.output\((out[^,]*), in\.x(?:, "([^"]*)")?\)', bound.definition.body)
     for out, alias in called:
         output = DECLARED[function].names[names.index(OUT[out])]
@@ -131,7 +158,7 @@ def test_bindings_return_the_fields_of_their_types(bound):
 
 
 def test_the_bindings_run_every_operator():
-    assert sorted(run_of(bound)[0] for bound in BOUND) == sorted(OPERATORS)
+    assert sorted(run[0] for bound in BOUND for run in runs_of(bound)) == sorted(OPERATORS)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "python").glob("bind_*.cpp")), ids=lambda p: p.name)
@@ -140,6 +167,7 @@ def test_workspaces_that_the_bindings_ask_for(path):
     for function in re.findall(r"normkernels_\w+_workspace_bytes", text):
         for passed in arguments_of(function, text):
             names = [re.sub(r"^(call|in|x)\.|\.get|\(\)", "", argument) for argument in passed]
+            names = [{"x.rank": "rank", "x.extents": "shape"}.get(name, name) for name in names]
             assert_none(differences(f"{path.name}: {function}", names, DECLARED[function].names))
 
 

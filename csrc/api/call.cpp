@@ -41,24 +41,95 @@ void run_callers(void* context, int64_t tasks, Task task, void* argument) {
 
 }  // namespace
 
+int64_t Call::elements(int32_t position, int32_t rank, const int64_t* shape) {
+  require(rank >= 0 && rank <= kMaxRank, NORMKERNELS_BAD_EXTENT, position);
+  require(shape != nullptr || rank == 0, NORMKERNELS_NULL_POINTER, position + 1);
+  if (!ok()) return 0;
+  if (shape == nullptr) return 1;  // without axes
+  bool empty = false, fits = true;
+  int64_t n = 1;
+  for (int i = 0; i < rank; ++i) {
+    require(shape[i] >= 0, NORMKERNELS_BAD_EXTENT, position + 1);
+    empty = empty || shape[i] == 0;
+    fits = fits && !__builtin_mul_overflow(n, shape[i], &n);
+  }
+  require(empty || (fits && n <= kMostElements), NORMKERNELS_BAD_EXTENT, position + 1);
+  return empty || !ok() ? 0 : n;
+}
+
 void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
                int32_t or_in_place) {
   if (!ok() || n == 0) return;
   if (p == nullptr) return fail(NORMKERNELS_NULL_POINTER, position);
   const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
-  if (begin % static_cast<uintptr_t>(element_bytes()) != 0)
+  if ((begin & static_cast<uintptr_t>(element_bytes() - 1)) != 0)
     return fail(NORMKERNELS_MISALIGNED, position);
   if (n > kMostElements || static_cast<uint64_t>(n * element_bytes()) > UINTPTR_MAX - begin)
     return fail(NORMKERNELS_BAD_EXTENT, position);
-  const Array added = {position, begin, begin + static_cast<uintptr_t>(n * element_bytes())};
+  const uintptr_t end = begin + static_cast<uintptr_t>(n * element_bytes());
+  add(position, kDense, begin, end, is_output, in_place, or_in_place);
+}
+
+void Call::view(int32_t position, const void* p, View view, int64_t n, bool is_output,
+                int32_t in_place, int32_t or_in_place) {
+  if (!ok() || n == 0) return;
+  if (p == nullptr) return fail(NORMKERNELS_NULL_POINTER, position);
+  const uintptr_t start = reinterpret_cast<uintptr_t>(p);
+  if ((start & static_cast<uintptr_t>(element_bytes() - 1)) != 0)
+    return fail(NORMKERNELS_MISALIGNED, position);
+  Footprint& array = view.array;
+  array.start = static_cast<int64_t>(start / static_cast<uintptr_t>(element_bytes()));
+  int64_t begin, end;
+  const int64_t most = static_cast<int64_t>(UINTPTR_MAX / static_cast<uintptr_t>(element_bytes()));
+  if (!bounds_of(array, &begin, &end) || end > most)
+    return fail(NORMKERNELS_BAD_EXTENT, view.strides_position);
+  if (is_output && overlaps_itself(array)) return fail(NORMKERNELS_OVERLAP, position);
+  view_[views_] = array;
+  add(position, views_++, static_cast<uintptr_t>(begin * element_bytes()),
+      static_cast<uintptr_t>(end * element_bytes()), is_output, in_place, or_in_place);
+}
+
+void Call::add(int32_t position, int32_t view, uintptr_t begin, uintptr_t end, bool is_output,
+               int32_t in_place, int32_t or_in_place) {
+  Array& added = array_[arrays_];
+  added.position = position;
+  added.view = view;
+  added.begin = begin;
+  added.end = end;
   for (int i = 0; is_output && i < arrays_; ++i) {
     const Array& other = array_[i];
-    const bool apart = added.end <= other.begin || other.end <= added.begin;
-    const bool same = added.begin == other.begin && added.end == other.end;
+    if (end <= other.begin || other.end <= begin || apart(added, other)) continue;
     const bool allowed = other.position == in_place || other.position == or_in_place;
-    if (!apart && !(same && allowed)) return fail(NORMKERNELS_OVERLAP, position);
+    if (!allowed || !same(added, other)) return fail(NORMKERNELS_OVERLAP, position);
   }
-  array_[arrays_++] = added;
+  ++arrays_;
+}
+
+// Of two that lie between addresses in common.
+bool Call::apart(const Array& a, const Array& b) const {
+  if (a.view == kDense && b.view == kDense) return false;
+  const uintptr_t bytes = static_cast<uintptr_t>(element_bytes());
+  const int64_t one = 1;
+  const auto footprint = [&](const Array& array, int64_t& n) {
+    if (array.view != kDense) return view_[array.view];
+    n = static_cast<int64_t>((array.end - array.begin) / bytes);
+    return Footprint{static_cast<int64_t>(array.begin / bytes), 1, &n, &one};
+  };
+  int64_t of_a, of_b;
+  return !overlap(footprint(a, of_a), footprint(b, of_b));
+}
+
+// Views of a call have one shape.
+bool Call::same(const Array& a, const Array& b) const {
+  if (a.begin != b.begin || a.end != b.end || (a.view == kDense) != (b.view == kDense))
+    return false;
+  if (a.view == kDense) return true;
+  const Footprint &of_a = view_[a.view], &of_b = view_[b.view];
+  if (of_a.start != of_b.start) return false;
+  for (int i = 0; i < of_a.rank; ++i) {
+    if (of_a.extents[i] > 1 && of_a.strides[i] != of_b.strides[i]) return false;
+  }
+  return true;
 }
 
 Executor Call::executor(int32_t position, const normkernels_executor* given,

@@ -12,11 +12,14 @@
 #include "host/thread_pool.h"
 #include "normkernels/normkernels.h"
 #include "table.h"
+#include "views/overlap.h"
 
 namespace normkernels {
 
 class Call {
  public:
+  static constexpr int32_t kNone = 0;  // in the place of a position
+
   explicit Call(normkernels_dtype dtype) : dtype_(dtype) {
     if (dtype != NORMKERNELS_F32 && dtype != NORMKERNELS_F64) fail(NORMKERNELS_BAD_DTYPE, 1);
   }
@@ -42,11 +45,21 @@ class Call {
     return ok() ? n : 0;
   }
 
+  // The same of an array of any rank; `position` is that of the rank, the shape comes after it.
+  int64_t elements(int32_t position, int32_t rank, const int64_t* shape);
+
   // The same of extents that `elements` has seen: without others among them that are 0, they may
   // be too many for an array, which is refused where there is one.
   template <class... Extents>
   int64_t elements_of(Extents... extents) const {
     return ok() ? product(extents...) : 0;
+  }
+
+  void fail(normkernels_status kind, int32_t position) {
+    if (ok()) status_ = kind + position;
+  }
+  void require(bool holds, normkernels_status kind, int32_t position) {
+    if (!holds) fail(kind, position);
   }
 
   // What follows returns the argument that it checks: the kernel's, in one line with its position.
@@ -80,6 +93,13 @@ class Call {
   void* optional_output(int32_t position, void* p, int64_t n) {
     return p == nullptr ? p : output(position, p, n);
   }
+  // The same of an array with strides, which are at fault where it would not fit in memory.
+  struct View {
+    int32_t strides_position;
+    Footprint array;
+  };
+  void view(int32_t position, const void* p, View view, int64_t n, bool is_output = false,
+            int32_t in_place = kNone, int32_t or_in_place = kNone);
   void* workspace(int32_t position, void* p, size_t bytes) {
     require(bytes == 0 || reinterpret_cast<uintptr_t>(p) % kWorkspaceAlignment == 0,
             NORMKERNELS_MISALIGNED, position);
@@ -111,15 +131,17 @@ class Call {
   normkernels_status fill(std::initializer_list<Fill> outputs) const;
 
  private:
-  static constexpr int32_t kNone = 0;
   static constexpr uintptr_t kWorkspaceAlignment = 64;      // a cache line, a vector of AVX-512
   static constexpr int64_t kMostElements = INT64_MAX / 64;  // sums of a few arrays' bytes fit, too
-  static constexpr int kMaxArrays = 14;
+  static constexpr int kMaxArrays = 14, kMaxViews = 5;
 
+  // What lies between two addresses: all of it, or the elements of a view.
   struct Array {
     int32_t position;
+    int32_t view;  // its number, or kDense
     uintptr_t begin, end;
   };
+  static constexpr int32_t kDense = -1;
 
   // Of extents that are not negative; more than kMostElements if it is more than that.
   template <class... Extents>
@@ -133,14 +155,13 @@ class Call {
   }
 
   int64_t element_bytes() const { return dtype_ == NORMKERNELS_F64 ? 8 : 4; }
-  void fail(normkernels_status kind, int32_t position) {
-    if (ok()) status_ = kind + position;
-  }
-  void require(bool holds, normkernels_status kind, int32_t position) {
-    if (!holds) fail(kind, position);
-  }
   void add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
            int32_t or_in_place = kNone);
+  // By value and in registers: an array that goes through memory is most of the cost of a check.
+  void add(int32_t position, int32_t view, uintptr_t begin, uintptr_t end, bool is_output,
+           int32_t in_place, int32_t or_in_place);
+  bool apart(const Array& a, const Array& b) const;
+  bool same(const Array& a, const Array& b) const;
 
   normkernels_dtype dtype_;
   normkernels_status status_ = NORMKERNELS_OK;
@@ -148,6 +169,8 @@ class Call {
   Share share_ = {1, false};
   int arrays_ = 0;
   Array array_[kMaxArrays];
+  int views_ = 0;
+  Footprint view_[kMaxViews];  // in elements
 };
 
 // The instance norm of an order. Planes of one element lie alike in both, and NCHW has a faster way
@@ -157,6 +180,9 @@ inline const InstanceNormKernels* instance_norm_kernels(const Kernels* kernels,
   return order == NORMKERNELS_NHWC && spatial != 1 ? kernels->instance_norm_nhwc
                                                    : kernels->instance_norm_nchw;
 }
+
+// Local response norm takes so many times as long as the others move the same bytes: its roots.
+constexpr int64_t kLrnCost = 4;
 
 // Workspace queries answer 0 for what the function itself will refuse, and without elements.
 template <class Query>

@@ -1,11 +1,14 @@
 // The C functions of layer norm: check every argument, then call the kernel.
-#include "api/call.h"
+#include "api/views.h"
 
 using normkernels::Call;
 using normkernels::Executor;
 using normkernels::Kernels;
 using normkernels::LayerNormBackward;
 using normkernels::LayerNormForward;
+using normkernels::Matrix;
+using normkernels::Placement;
+using normkernels::Views;
 using normkernels::workspace_bytes;
 
 extern "C" {
@@ -74,6 +77,96 @@ normkernels_status normkernels_layer_norm_backward(normkernels_dtype dtype, int6
   if (n == 0) return call.fill({{dgamma, cols, 0}, {dbeta, cols, 0}});
   kernels->layer_norm->backward(a, threads);
   return NORMKERNELS_OK;
+}
+
+/* ---- Views -------------------------------------------------------------------------- */
+
+normkernels_status normkernels_layer_norm_forward_view(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
+    const int64_t* x_strides, const void* gamma, const void* beta, double epsilon, void* y,
+    const int64_t* y_strides, void* mean, void* sigma, void* workspace,
+    const normkernels_executor* executor) {
+  Call call(dtype);
+  Views views(call, 2, rank, shape);
+  views.axes(4, axes);
+  const int64_t n = views.elements(), rows = views.elements_of(~axes);
+  const int64_t cols = views.elements_of(axes);
+  Placement at = {};
+  LayerNormForward a = {};
+  a.shape = {rows, cols};
+  a.x = views.input(5, x, x_strides, &at.x);
+  a.gamma = call.optional_input(7, gamma, cols);
+  a.beta = call.optional_input(8, beta, cols);
+  a.epsilon = call.epsilon(9, epsilon);
+  a.y = views.output(10, y, y_strides, &at.y, 5);
+  a.mean = call.optional_output(12, mean, rows);
+  a.sigma = call.optional_output(13, sigma, rows);
+  a.workspace = call.workspace(
+      14, workspace, normkernels_layer_norm_forward_view_workspace_bytes(dtype, rank, shape, axes));
+  a.stream = call.stream(y, n, x);
+  const Executor threads = call.executor(15, executor, 2 * n);
+  const Kernels* kernels = call.kernels();
+  if (kernels == nullptr) return call.status();
+  if (n == 0) return call.fill({{mean, rows, 0}, {sigma, rows, __builtin_sqrt(epsilon)}});
+  at.grid = views.matrix(axes);
+  a.at = &at;
+  kernels->layer_norm->forward(a, threads);
+  return NORMKERNELS_OK;
+}
+
+size_t normkernels_layer_norm_forward_view_workspace_bytes(normkernels_dtype dtype, int32_t rank,
+                                                           const int64_t* shape, uint64_t axes) {
+  Call call(dtype);
+  Views views(call, 2, rank, shape);
+  views.axes(4, axes);
+  const Matrix matrix = {views.elements_of(~axes), views.elements_of(axes)};
+  return workspace_bytes(call, views.elements(),
+                         [&](auto* k) { return k->layer_norm->forward_grid_workspace(matrix); });
+}
+
+normkernels_status normkernels_layer_norm_backward_view(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* dy,
+    const int64_t* dy_strides, const void* x, const int64_t* x_strides, const void* mean,
+    const void* sigma, const void* gamma, void* dx, const int64_t* dx_strides, void* dgamma,
+    void* dbeta, void* workspace, const normkernels_executor* executor) {
+  Call call(dtype);
+  Views views(call, 2, rank, shape);
+  views.axes(4, axes);
+  const int64_t n = views.elements(), rows = views.elements_of(~axes);
+  const int64_t cols = views.elements_of(axes);
+  Placement at = {};
+  LayerNormBackward a = {};
+  a.shape = {rows, cols};
+  a.dy = views.input(5, dy, dy_strides, &at.dy);
+  a.x = views.input(7, x, x_strides, &at.x);
+  a.mean = call.input(9, mean, rows);
+  a.sigma = call.input(10, sigma, rows);
+  a.gamma = call.optional_input(11, gamma, cols);
+  a.dx = views.output(12, dx, dx_strides, &at.dx, 5, 7);
+  a.dgamma = call.optional_output(14, dgamma, cols);
+  a.dbeta = call.optional_output(15, dbeta, cols);
+  a.workspace = call.workspace(
+      16, workspace,
+      normkernels_layer_norm_backward_view_workspace_bytes(dtype, rank, shape, axes));
+  a.stream = call.stream(dx, n, x, dy);
+  const Executor threads = call.executor(17, executor, 3 * n);
+  const Kernels* kernels = call.kernels();
+  if (kernels == nullptr) return call.status();
+  if (n == 0) return call.fill({{dgamma, cols, 0}, {dbeta, cols, 0}});
+  at.grid = views.matrix(axes);
+  a.at = &at;
+  kernels->layer_norm->backward(a, threads);
+  return NORMKERNELS_OK;
+}
+
+size_t normkernels_layer_norm_backward_view_workspace_bytes(normkernels_dtype dtype, int32_t rank,
+                                                            const int64_t* shape, uint64_t axes) {
+  Call call(dtype);
+  Views views(call, 2, rank, shape);
+  views.axes(4, axes);
+  const Matrix matrix = {views.elements_of(~axes), views.elements_of(axes)};
+  return workspace_bytes(call, views.elements(),
+                         [&](auto* k) { return k->layer_norm->backward_grid_workspace(matrix); });
 }
 
 }  // extern "C"

@@ -32,7 +32,7 @@ const char* normkernels_status_string(normkernels_status status) {
     case NORMKERNELS_BAD_SCALAR:
       return "a scalar is NaN or infinite";
     case NORMKERNELS_OVERLAP:
-      return "an output shares memory with another argument";
+      return "an output shares memory with another argument, or names an element twice";
     case NORMKERNELS_BAD_EXECUTOR:
       return "the executor's struct_size is wrong or its number of threads negative";
     case NORMKERNELS_UNKNOWN_ISA:
@@ -43,6 +43,8 @@ const char* normkernels_status_string(normkernels_status status) {
       return "the environment variable NORMKERNELS_NUM_THREADS is not a whole number of 0 or more";
     case NORMKERNELS_MISALIGNED:
       return "an array is not aligned to its elements, or the workspace not to 64 bytes";
+    case NORMKERNELS_BAD_AXES:
+      return "no axis is named, or one that the array does not have";
     default:
       return "not a status of this library";
   }

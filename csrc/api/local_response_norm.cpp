@@ -4,15 +4,9 @@
 using normkernels::Call;
 using normkernels::Executor;
 using normkernels::Kernels;
+using normkernels::kLrnCost;
 using normkernels::LocalResponseNorm;
 using normkernels::workspace_bytes;
-
-namespace {
-
-// It takes so many times as long as the others move the same bytes: its roots.
-constexpr int64_t kLrnCost = 4;
-
-}  // namespace
 
 extern "C" {
 

@@ -10,7 +10,6 @@
 #include "lrn/pixels.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // Where s, s^-beta and s^(-beta-1) are ordinary numbers, which vectors compute.
 template <class T>
@@ -273,7 +272,6 @@ __attribute__((noinline)) void mend_backward(const Extraordinary& noted, const L
   });
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_EXTRAORDINARY_H_

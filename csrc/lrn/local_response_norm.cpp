@@ -14,7 +14,7 @@
 // registers. See strips.h for the order of work.
 #include "isa_table.h"
 #include "lrn/steps.h"
-#include "lrn/workspace.h"
+#include "lrn/tiles.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -111,9 +111,9 @@ template <class T>
 using StripsFunction = void(const LocalResponseNorm&, const Strips&, const Window&, int64_t first,
                             int64_t last, void* memory);
 
-// f for all strips of the tensor.
+// f for all strips of dense arrays.
 template <class T>
-void for_all_strips(const LocalResponseNorm& a, const Executor& executor, StripsFunction<T>* f) {
+void for_dense_strips(const LocalResponseNorm& a, const Executor& executor, StripsFunction<T>* f) {
   const WorkLayout<T> layout(a.shape, a.channels_last, a.size);
   for_each_span(layout, a.workspace, executor, [&](int64_t first, int64_t last, char* memory) {
     if (!layout.turned) return f(a, layout.strips, layout.window, first, last, memory);
@@ -124,6 +124,15 @@ void for_all_strips(const LocalResponseNorm& a, const Executor& executor, Strips
                       f(part, strips, window_of(part.shape, a.size), 0, strips.count,
                         memory + layout.block_bytes);
                     });
+  });
+}
+
+// f for all strips of the arrays.
+template <class T>
+void for_all_strips(const LocalResponseNorm& a, const Executor& executor, StripsFunction<T>* f) {
+  if (grid_of(a.at) == nullptr) return for_dense_strips<T>(a, executor, f);
+  for_each_dense<T>(a, executor, [&](const LocalResponseNorm& part, const Executor& threads) {
+    for_dense_strips<T>(part, threads, f);
   });
 }
 
@@ -142,13 +151,18 @@ size_t local_response_norm_workspace(const Images& shape, bool channels_last, in
   return static_cast<size_t>(WorkLayout<T>(shape, channels_last, size).bytes());
 }
 
+template <class T>
+size_t local_response_norm_grid_workspace(const Images& shape, int64_t size) {
+  return static_cast<size_t>(TileLayout<T>(shape, size).bytes);
+}
+
 }  // namespace
 
-const LocalResponseNormKernels local_response_norm_f32 = {local_response_norm_forward<float>,
-                                                          local_response_norm_backward<float>,
-                                                          local_response_norm_workspace<float>};
-const LocalResponseNormKernels local_response_norm_f64 = {local_response_norm_forward<double>,
-                                                          local_response_norm_backward<double>,
-                                                          local_response_norm_workspace<double>};
+const LocalResponseNormKernels local_response_norm_f32 = {
+    local_response_norm_forward<float>, local_response_norm_backward<float>,
+    local_response_norm_workspace<float>, local_response_norm_grid_workspace<float>};
+const LocalResponseNormKernels local_response_norm_f64 = {
+    local_response_norm_forward<double>, local_response_norm_backward<double>,
+    local_response_norm_workspace<double>, local_response_norm_grid_workspace<double>};
 
 }  // namespace normkernels::NORMKERNELS_ISA

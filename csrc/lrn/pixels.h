@@ -10,7 +10,6 @@
 #include "lrn/scaled.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // A row has one number of each pixel. It is an array of so many, most often the T of a channel.
 constexpr int kPixels = 16;
@@ -222,7 +221,6 @@ class PixelScales {
   int64_t read_ = 0;
 };
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_PIXELS_H_

@@ -9,7 +9,6 @@
 #include "simd/loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 enum class Power { kZero, kHalf, kThreeQuarters, kOne, kGeneral };
 
@@ -237,7 +236,6 @@ NORMKERNELS_INLINE Group<T, N> root_power(Power p, Group<T, N> s) {
   return p == Power::kOne ? s : Group<T, N>::all(1);
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_POWER_H_

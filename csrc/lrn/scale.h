@@ -10,7 +10,6 @@
 #include "sums/wide.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // The squares of a piece, and zeros where its strip ends.
 template <class T>
@@ -132,7 +131,6 @@ struct ScaleOf {
   }
 };
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_SCALE_H_

@@ -7,7 +7,6 @@
 #include "simd/range.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // 2^e for whole e from -1022 to 1023.
 NORMKERNELS_INLINE Vec<double> power_of_two(Vec<double> e) {
@@ -156,7 +155,6 @@ __attribute__((noinline)) void negative_power(const Scaled (&s)[N], double beta,
   }
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_SCALED_H_

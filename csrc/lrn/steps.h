@@ -9,7 +9,6 @@
 #include "lrn/extraordinary.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // Vectors side by side, which share the loop over their windows: with one, float64 took 10 to 20 %
 // longer and float32 4 %; the sums of more do not fit into 16 registers.
@@ -246,7 +245,6 @@ class Steps {
   bool is_large_;
 };
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_STEPS_H_

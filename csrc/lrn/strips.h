@@ -19,7 +19,6 @@
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // The channels before and after one, cut to what the tensor has (further ones do not exist for any
 // channel), and where channels are in memory.
@@ -185,7 +184,6 @@ NORMKERNELS_INLINE void slide_down(T* p, int64_t from, int64_t to) {
   if (to > from) memmove(p, p + from, sizeof(T) * static_cast<size_t>(to - from));
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_STRIPS_H_

@@ -4,10 +4,10 @@
 #ifndef NORMKERNELS_LRN_TURN_H_
 #define NORMKERNELS_LRN_TURN_H_
 
+#include "lrn/copies.h"
 #include "lrn/strips.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 constexpr int64_t kFewChannels = 16;  // from there on rows as they are were as fast
 constexpr int64_t kTurnedPixels = 128;
@@ -40,49 +40,33 @@ NORMKERNELS_INLINE Images turned_shape(const Images& channels_first) {
   return {1, channels_first.c, smaller(channels_first.n, kTurnedPixels)};
 }
 
-// Elements of memory for those of every tensor that there is.
-constexpr int64_t kTurnedTensors = 5;
+// Pixels from `pixel` on, turned: all arrays are copied.
+template <class T>
+struct TurnedPixels {
+  int64_t pixel, pixels, c;
+
+  const void* in_place(const void*, Place) const { return nullptr; }
+  void read(const void* array, Place, void* copy) const {
+    turn(static_cast<const T*>(array) + pixel * c, pixels, c, static_cast<T*>(copy));
+  }
+  void write(const void* copy, void* array, Place) const {
+    turn_back(static_cast<const T*>(copy), pixels, c, static_cast<T*>(array) + pixel * c);
+  }
+};
 
 // f(part): the arguments for the pixels from `first` to `last`, turned, some at a time.
 template <class T, class F>
 void for_each_turned(const LocalResponseNorm& a, const Images& block, int64_t first, int64_t last,
                      T* memory, F&& f) {
-  using Inputs = const void* LocalResponseNorm::*;
-  using Outputs = void* LocalResponseNorm::*;
-  constexpr Inputs kInputs[] = {&LocalResponseNorm::dy, &LocalResponseNorm::x,
-                                &LocalResponseNorm::y_in, &LocalResponseNorm::scale_in};
-  constexpr Outputs kOutputs[] = {&LocalResponseNorm::y, &LocalResponseNorm::scale,
-                                  &LocalResponseNorm::dx};
   const int64_t c = block.c;
   for (int64_t pixel = first; pixel < last; pixel += block.spatial) {
-    const int64_t pixels = smaller(block.spatial, last - pixel);
-    T* turned = memory;
-    const auto next = [&] {
-      T* const used = turned;
-      turned += c * block.spatial;
-      return used;
-    };
+    const TurnedPixels<T> turned = {pixel, smaller(block.spatial, last - pixel), c};
     LocalResponseNorm part = a;
-    part.shape = {1, c, pixels};
-    for (const Inputs input : kInputs) {
-      if (a.*input == nullptr) continue;
-      T* const to = next();
-      turn(static_cast<const T*>(a.*input) + pixel * c, pixels, c, to);
-      part.*input = to;
-    }
-    for (const Outputs output : kOutputs) {
-      if (a.*output != nullptr) part.*output = next();
-    }
-    f(part);
-    for (const Outputs output : kOutputs) {
-      if (a.*output == nullptr) continue;
-      turn_back(static_cast<const T*>(part.*output), pixels, c,
-                static_cast<T*>(a.*output) + pixel * c);
-    }
+    part.shape = {1, c, turned.pixels};
+    with_copies(a, part, memory, static_cast<uint64_t>(c * block.spatial) * sizeof(T), turned, f);
   }
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_TURN_H_

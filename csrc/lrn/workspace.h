@@ -9,7 +9,6 @@
 #include "lrn/turn.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 constexpr int64_t kMaxSlots = 64;
 // Tasks have at least so many elements (some microseconds' work), and at least a quarter of the
@@ -34,10 +33,10 @@ struct WorkLayout {
         block(turned ? turned_shape(shape) : shape),
         window(window_of(block, size)),
         strips(strips_of(block, size, sizeof(T))),
-        block_bytes(
-            turned ? rounded_up(static_cast<uint64_t>(kTurnedTensors * block.c * block.spatial) *
-                                sizeof(T))
-                   : 0) {
+        block_bytes(turned
+                        ? rounded_up(static_cast<uint64_t>(kMostArrays * block.c * block.spatial) *
+                                     sizeof(T))
+                        : 0) {
     // Of fewer pixels more may fit into the buffers at a time, so those that are left after whole
     // blocks can need more.
     const Images rest = {1, block.c, shape.n % block.spatial};
@@ -106,7 +105,6 @@ NORMKERNELS_INLINE void for_each_span(const WorkLayout<T>& layout, void* workspa
   });
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_LRN_WORKSPACE_H_

@@ -7,7 +7,6 @@
 #include "simd/loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 constexpr int64_t kMaxBlocks = 32;  // bounds the workspace; as many threads can share the work
 
@@ -33,7 +32,6 @@ void add_blocks(const double* sums, int64_t blocks, int64_t stride, int64_t n, T
       });
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_NORM_BLOCKS_H_

@@ -15,7 +15,6 @@
 #include "sums/columns.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // ---- What is written ----------------------------------------------------------------
 //
@@ -243,12 +242,12 @@ __attribute__((noinline)) void sweep_image(const Sweep& s, const Fold& fold, int
       sweep_lines(s.in_rows(begin, fold.width), (end - begin) * c, c);
       stream_fence();
     } else {
-      sweep_rows(s.from(begin), end - begin, 0, c);
+      // Pixels with gaps between them do not begin at borders of vectors.
+      sweep_rows(s.ordinary().from(begin), end - begin, 0, c);
     }
   });
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_NORM_COLUMN_NORM_H_

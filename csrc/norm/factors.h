@@ -10,7 +10,6 @@
 #include "sums/moments.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // xhat = fma(fma(x, scale, -centre), rstd, shift), where scale is a power of two (1 but for rows
 // near the ends of the exponent range), centre the mean rounded to T, and shift = -(mean - centre)
@@ -256,7 +255,6 @@ struct Gradient {
   }
 };
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_NORM_FACTORS_H_

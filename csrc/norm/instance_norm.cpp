@@ -5,8 +5,8 @@
 // once and writes dx once while a plane fits the cache; a longer plane is read once more.
 #include "isa_table.h"
 #include "norm/blocks.h"
+#include "norm/planes.h"
 #include "norm/row_forward.h"
-#include "norm/row_gradient.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -15,8 +15,8 @@ namespace {
 template <class T>
 void instance_norm_forward(const InstanceNormForward& a, const Executor& executor) {
   RowNorm<T> norm = {};
-  norm.x = {static_cast<const T*>(a.x), a.shape.spatial};
-  norm.y = {static_cast<T*>(a.y), a.shape.spatial};
+  norm.x = {static_cast<const T*>(a.x), row_stride(a.at, &Placement::x, a.shape.spatial)};
+  norm.y = {static_cast<T*>(a.y), row_stride(a.at, &Placement::y, a.shape.spatial)};
   norm.rows = a.shape.n * a.shape.c;
   norm.cols = a.shape.spatial;
   norm.channels = a.shape.c;
@@ -26,221 +26,199 @@ void instance_norm_forward(const InstanceNormForward& a, const Executor& executo
   norm.mean = static_cast<T*>(a.mean);
   norm.rstd = static_cast<T*>(a.inv_std);
   norm.stream = a.stream;
-  normalise_rows(norm, executor);
+  if (grid_of(a.at) == nullptr) return normalise_rows(norm, executor);
+  normalise_grid(norm, *a.at, a.workspace, executor);
 }
 
 size_t instance_norm_forward_workspace(const Images&) { return 0; }
+template <class T>
+size_t instance_norm_forward_grid_workspace(const Images& shape) {
+  return normalise_grid_workspace<T>(shape.n * shape.c, shape.spatial);
+}
 
 // ---- Backward -----------------------------------------------------------------------
-
-// Planes of so many elements stay in L2, with dy and the next ones' x and dy, between the sweep
-// that sums and the one that writes, which asks for the next.
-template <class T>
-constexpr int64_t kKept = 256 * 1024 / sizeof(T);
 
 size_t instance_norm_backward_workspace(const Images& shape) {
   return static_cast<size_t>(blocks_of(shape.n).count * 2 * shape.c) * sizeof(double);
 }
 
-// dx of a plane, and y as well when the forward is done at the same time (kForward): in one sweep,
-// since y may be x. `next` is what will be read next, so many elements on.
-template <class T, bool kForward>
-struct Backward {
-  const T *dy, *x;
-  Standardise<T> xhat, gradient_xhat;
-  Gradient<T> gradient;
-  Vec<T> scale, bias;
-  int64_t next;
-  T *y, *dx;
+// A task is one block of images and some channels: image by image, so that memory is read in
+// order. Of each block and channel there are two sums, [blocks, 2, c] in the workspace.
+struct Tasks {
+  Images shape;
+  Blocks images;
+  int64_t channels_each, groups;
 
-  struct Values {
-    Vec<T> y, dx;
-  };
-  template <class Lanes>
-  NORMKERNELS_INLINE Values values(int64_t i, int k, Lanes lanes) const {
-    const Vec<T> v = load(x + i + k, lanes), d = load(dy + i + k, lanes);
-    return {kForward ? fma(xhat(v), scale, bias) : v, gradient(d, gradient_xhat(v))};
-  }
-  template <class Store, class Lanes>
-  NORMKERNELS_INLINE void put(Store how, int64_t i, const Values& v, Lanes lanes) const {
-    if constexpr (kForward) store(y + i, v.y, lanes);
-    store(how, dx + i, v.dx, lanes);
-  }
-  template <class Store>
-  NORMKERNELS_INLINE void ahead(Store, int64_t i) const {
-    prefetch_to_l2(x + i + next);
-    prefetch_to_l2(dy + i + next);
+  // With as many blocks as threads there is no need to share the channels.
+  Tasks(const Images& all, int64_t shares)
+      : shape(all),
+        images(blocks_of(all.n)),
+        channels_each(parts_of(all.c, shares)),
+        groups(parts_of(all.c, channels_each)) {}
+
+  int64_t count() const { return images.count * groups; }
+
+  // f(first plane, planes, channel, sums of the channels) for each image of a task.
+  template <class F>
+  NORMKERNELS_INLINE void for_each_image(int64_t task, double* sums, F&& f) const {
+    const int64_t block = task / groups, from = task % groups * channels_each, c = shape.c;
+    const int64_t channels = part_end(from, channels_each, c) - from;
+    const int64_t begin = block * images.each;
+    const ChannelSums of_block = {sums + 2 * block * c + from, sums + 2 * block * c + c + from};
+    for (int64_t k = 0; k < channels; ++k) of_block.scale[k] = of_block.bias[k] = 0;
+    for (int64_t image = begin; image < part_end(begin, images.each, shape.n); ++image)
+      f(image * c + from, channels, from, of_block);
   }
 };
 
-// The factors of planes of one image, no more than rows_together(spatial), from the caller's
-// statistics or their own; rstd[planes] as exact as it is known.
 template <class T>
-void plane_statistics(const InstanceNormBackward& a, int64_t first, int64_t planes,
-                      const Executor& executor, const Factors<T>& factors, double* rstd) {
-  if (a.mean == nullptr) {
-    const int64_t cols = a.shape.spatial;
-    const Rows<const T> x = {static_cast<const T*>(a.x) + first * cols, cols};
-    row_statistics(
-        x, planes, cols, a.epsilon, executor, [=](int64_t i) { return Ahead<T>{x[i]}; }, factors,
-        optional_at<T>(a.mean_out, first), static_cast<T*>(nullptr),
-        optional_at<T>(a.inv_std_out, first), rstd);
-    return;
+void dense_backward(const InstanceNormBackward& arguments, const PlanesBackward<T>& a, double* sums,
+                    const Executor& executor) {
+  const Images& shape = arguments.shape;
+  const int64_t blocks = blocks_of(shape.n).count;
+  const Planes<T> all = {
+      {static_cast<const T*>(arguments.dy),
+       row_stride(arguments.at, &Placement::dy, shape.spatial)},
+      {static_cast<const T*>(arguments.x), row_stride(arguments.at, &Placement::x, shape.spatial)},
+      {static_cast<T*>(arguments.y), row_stride(arguments.at, &Placement::y, shape.spatial)},
+      {static_cast<T*>(arguments.dx), row_stride(arguments.at, &Placement::dx, shape.spatial)}};
+  const bool split = split_rows(blocks * shape.c, shape.spatial, executor);
+  const Executor& within = split ? executor : kSerial;
+  const Tasks tasks(shape,
+                    split || blocks >= 2 * executor.threads ? 1 : 4 * int64_t{executor.threads});
+  for_each_task(split ? kSerial : executor, tasks.count(), [&](int64_t task) {
+    tasks.for_each_image(
+        task, sums,
+        [&](int64_t first, int64_t planes, int64_t channel, const ChannelSums& channels)
+            __attribute__((always_inline)) {
+              planes_backward(a, all.from(first), first, planes, channel, channels, within);
+            });
+    if (a.stream) stream_fence();
+  });
+}
+
+// ---- Planes that lie anywhere -------------------------------------------------------
+
+template <class T>
+struct TiledPlanes {
+  TiledInput<T> dy, x;
+  TiledOutput<T> y, dx;
+
+  TiledPlanes(const InstanceNormBackward& a, const TileShape<T>& shape, T* buffers)
+      : dy(a.dy, *a.at->grid, a.at->dy, shape, buffers),
+        x(a.x, *a.at->grid, a.at->x, shape, buffers + shape.elements()),
+        y(a.y, a.at->y, x),
+        dx(a.dx, a.at->dx, dy) {}
+
+  Planes<T> open(const Part& part) {
+    return {dy.read(part), x.read(part), y.open(part), dx.open(part)};
   }
-  const T* mean = static_cast<const T*>(a.mean) + first;
-  const T* saved = static_cast<const T*>(a.inv_std) + first;
-  for_each_vector<double, 1>(
-      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        const Vec<double> inverse = load_widened(saved + j, lanes);
-        set_saved(factors, j, mean + j, inverse, lanes);
-        store(rstd + j, inverse);
-      });
-}
+  void close(const Part& part) {
+    y.close(part);
+    dx.close(part);
+  }
+};
 
-// dx, and y if it is wanted, of plane `plane`, which is of channel `channel`.
+// Planes longer than a chunk.
 template <class T>
-NORMKERNELS_INLINE void write_plane(bool stream, int64_t next, const InstanceNormBackward& a,
-                                    int64_t plane, int64_t channel, const Standard<T>& standard,
-                                    const RowGradient<T>& row, const Executor& executor) {
-  const int64_t cols = a.shape.spatial, at = plane * cols;
-  const T *x = static_cast<const T*>(a.x) + at, *dy = static_cast<const T*>(a.dy) + at;
-  T *dx = static_cast<T*>(a.dx) + at, *y = optional_at<T>(a.y, at);
-  const Vec<T> scale = Vec<T>::all(value_or(a.scale, channel, T{1}));
-  const Vec<T> bias = Vec<T>::all(value_or(a.bias, channel, T{-0.0}));
-  const Standardise<T> xhat(standard), gradient_xhat(row.standard);
-  const Gradient<T> gradient(row);
-  for_each_span(
-      cols, executor, [&](int64_t i, int64_t end) __attribute__((always_inline)) {
-        if (y == nullptr) {
-          const Backward<T, false> formula = {dy + i, x + i, xhat, gradient_xhat, gradient,
-                                              scale,  bias,  next, nullptr,       dx + i};
-          RowWriter<T, Backward<T, false>>(formula, dx + i, end - i).write(stream);
-        } else {
-          const Backward<T, true> formula = {dy + i, x + i, xhat, gradient_xhat, gradient,
-                                             scale,  bias,  next, y + i,         dx + i};
-          RowWriter<T, Backward<T, true>>(formula, dx + i, end - i).write(stream);
-        }
-      });
-}
-
-// Planes of one element, a plane per lane: their sums, and their dx (and y).
-template <class T>
-void single_plane_sums(const T* dy, const T* x, int64_t planes, const Factors<T>& factors,
-                       SumTable sums) {
-  alignas(64) T terms[3][kRowsTogether];
-  for_each_vector<T, 1>(
-      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        const Standardise<T> standardise(factors, Factors<T>::kShift, j, lanes);
-        const Vec<T> zero = Vec<T>::zero(), g = load(dy + j, lanes);
-        const Vec<T> xhat = standardise(load(x + j, lanes));
-        store(terms[0] + j, multiply_add(g, xhat, zero), lanes);
-        store(terms[1] + j, zero + g, lanes);
-        store(terms[2] + j, zero + xhat, lanes);
-      });
-  for_each_vector<double, 1>(
-      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        for (int k = 0; k < 3; ++k) store(sums[k] + j, load_widened(terms[k] + j, lanes), lanes);
-      });
-}
-
-template <class T>
-void write_single_planes(const InstanceNormBackward& a, int64_t first, int64_t planes,
-                         const Factors<T>& factors) {
-  const T* x = static_cast<const T*>(a.x) + first;
-  const T* dy = static_cast<const T*>(a.dy) + first;
-  T* dx = static_cast<T*>(a.dx) + first;
-  T* y = optional_at<T>(a.y, first);
-  const int64_t channel = first % a.shape.c;
-  const Parameter<T> scale = gamma_of<T>(optional_at<const T>(a.scale, channel));
-  const Parameter<T> bias = beta_of<T>(optional_at<const T>(a.bias, channel));
-  for_each_vector<T, 1>(
-      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        using F = Factors<T>;
-        const Standardise<T> xhat(factors, F::kShift, j, lanes);
-        const Standardise<T> gradient_xhat(factors, F::kGradientShift, j, lanes);
-        const Gradient<T> gradient(factors, j, lanes);
-        const Vec<T> v = load(x + j, lanes), d = load(dy + j, lanes);
-        if (y != nullptr)
-          store(y + j, fma(xhat(v), load(scale.at(j), lanes), load(bias.at(j), lanes)), lanes);
-        store(dx + j, gradient(d, gradient_xhat(v)), lanes);
-      });
-}
-
-// Planes of one image, no more than rows_together(spatial); their sums are added to those of their
-// channels.
-template <class T>
-void planes_backward(bool stream, const InstanceNormBackward& a, int64_t first, int64_t planes,
-                     double* scale_sums, double* bias_sums, const Executor& executor) {
-  const int64_t cols = a.shape.spatial, channel = first % a.shape.c;
-  const T* x = static_cast<const T*>(a.x) + first * cols;
-  const T* dy = static_cast<const T*>(a.dy) + first * cols;
-  const auto* scale = static_cast<const T*>(a.scale);
+__attribute__((noinline)) void long_planes_backward(const PlanesBackward<T>& a,
+                                                    TiledPlanes<T>& tiles, int64_t first,
+                                                    int64_t count, int64_t channel,
+                                                    const ChannelSums& channels) {
   RowFactors<T> storage;
   const Factors<T> factors = storage.table();
   double rstd[kRowsTogether], sums_storage[3 * kRowsTogether];
   const SumTable sums = {sums_storage, kRowsTogether};
-  plane_statistics(a, first, planes, executor, factors, rstd);
-  if (cols == 1) {
-    single_plane_sums(dy, x, planes, factors, sums);
-  } else {
-    const Parameter<T> gamma = gamma_of<T>(nullptr);  // in the factors
-    gradient_sums<T>({{dy, cols}, {x, cols}, gamma}, planes, cols, factors, executor, sums);
-  }
-  set_all_gradients(
-      sums, cols, planes, factors,
-      [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        const Vec<double> gamma =
-            scale == nullptr ? Vec<double>::all(1) : load_widened(scale + channel + j, lanes);
-        return gradient_factor(load(rstd + j, lanes), gamma);
-      },
-      scale_sums, bias_sums);
-  if (cols == 1) return write_single_planes(a, first, planes, factors);
-  for (int64_t i = 0; i < planes; ++i) {
-    write_plane(stream, cols <= kKept<T> ? planes * cols : kLead<T>, a, first + i, channel + i,
-                factors.standard(i), factors.gradient(i), executor);
-  }
+  plane_statistics(a, first, count, factors, rstd, [&](T* mean, T* inv_std) {
+    tiled_statistics(tiles.x, first, count, a.cols, a.epsilon, factors, mean,
+                     static_cast<T*>(nullptr), inv_std, rstd);
+  });
+  tiled_gradient_sums(tiles.dy, tiles.x, gamma_of<T>(nullptr), first, count, a.cols, factors, sums);
+  set_plane_gradients(sums, a.cols, count, factors, rstd, optional_at<const T>(a.scale, channel),
+                      channels);
+  for_each_chunk(first, count, 0, a.cols, [&](const Part& part) {
+    write_planes(a, tiles.open(part), count, part.cols, channel, kLead<T>, factors, kSerial);
+    tiles.close(part);
+  });
+}
+
+// Tasks enough for every slot.
+template <class T>
+Tasks grid_tasks(const Images& shape) {
+  return Tasks(shape, TileSlots<T>::kMost);
+}
+template <class T>
+TileShape<T> tile_of(const Images& shape) {
+  return TileShape<T>(shape.c, shape.spatial);
+}
+template <class T>
+TileSlots<T> slots_of(const Images& shape) {
+  return TileSlots<T>(grid_tasks<T>(shape).count(), shape.n * shape.c * shape.spatial,
+                      tile_of<T>(shape), 2);
 }
 
 template <class T>
-void instance_norm_backward(const InstanceNormBackward& a, const Executor& executor) {
-  const int64_t n = a.shape.n, c = a.shape.c;
-  const Blocks images = blocks_of(n);
-  const int64_t blocks = images.count;
-  double* sums = static_cast<double*>(a.workspace);  // [blocks, 2, c]
-  const bool split = split_rows(blocks * c, a.shape.spatial, executor);
-  const Executor& within = split ? executor : kSerial;
-  // A task is one block of images and some channels: image by image, so that memory is read in
-  // order. With as many blocks as threads there is no need to share the channels.
-  const int64_t shares = split || blocks >= 2 * executor.threads ? 1 : 4 * executor.threads;
-  const int64_t channels_each = parts_of(c, shares), groups = parts_of(c, channels_each);
-  const int64_t together = rows_together(a.shape.spatial);
-  const bool stream = a.stream && a.shape.spatial >= kLeastStreamed<T>;
-  for_each_task(split ? kSerial : executor, blocks * groups, [&](int64_t task) {
-    const int64_t block = task / groups, from = task % groups * channels_each;
-    const int64_t to = part_end(from, channels_each, c);
-    const int64_t stop = part_end(block * images.each, images.each, n);
-    double* scale_sums = sums + 2 * block * c;
-    double* bias_sums = scale_sums + c;
-    for (int64_t k = from; k < to; ++k) scale_sums[k] = bias_sums[k] = 0;
-    for (int64_t image = block * images.each; image < stop; ++image) {
-      for (int64_t k = from; k < to; k += together) {
-        planes_backward<T>(stream, a, image * c + k, smaller(together, to - k), scale_sums + k,
-                           bias_sums + k, within);
-      }
-    }
-    if (stream) stream_fence();
-  });
-  add_blocks(sums, blocks, 2 * c, c, static_cast<T*>(a.dscale));
-  add_blocks(sums + c, blocks, 2 * c, c, static_cast<T*>(a.dbias));
+void grid_backward(const InstanceNormBackward& arguments, PlanesBackward<T> a, double* sums,
+                   void* buffers, const Executor& executor) {
+  const Images& shape = arguments.shape;
+  const Tasks tasks = grid_tasks<T>(shape);
+  const TileShape<T> tile = tile_of<T>(shape);
+  a.stream = false;
+  slots_of<T>(shape).for_each(
+      tasks.count(), buffers, executor, [&](int64_t begin, int64_t end, T* own) {
+        TiledPlanes<T> tiles(arguments, tile, own);
+        for (int64_t task = begin; task < end; ++task) {
+          tasks.for_each_image(
+              task, sums,
+              [&](int64_t first, int64_t planes, int64_t channel, const ChannelSums& channels) {
+                for (int64_t k = 0, count; k < planes; k += count) {
+                  count = rows_of_tile(*arguments.at->grid, tile, first + k, first + planes);
+                  if (a.cols > kChunk) {
+                    long_planes_backward(a, tiles, first + k, count, channel + k, channels.from(k));
+                    continue;
+                  }
+                  const Part part = {first + k, count, 0, a.cols};
+                  planes_backward(a, tiles.open(part), first + k, count, channel + k,
+                                  channels.from(k), kSerial);
+                  tiles.close(part);
+                }
+              });
+        }
+      });
 }
+
+template <class T>
+void instance_norm_backward(const InstanceNormBackward& arguments, const Executor& executor) {
+  const PlanesBackward<T> a(arguments);
+  const Images& shape = arguments.shape;
+  const int64_t c = shape.c, blocks = blocks_of(shape.n).count;
+  double* sums = static_cast<double*>(arguments.workspace);
+  if (grid_of(arguments.at) == nullptr) {
+    dense_backward(arguments, a, sums, executor);
+  } else {
+    const size_t of_sums = whole_lines(instance_norm_backward_workspace(shape));
+    grid_backward(arguments, a, sums, static_cast<char*>(arguments.workspace) + of_sums, executor);
+  }
+  add_blocks(sums, blocks, 2 * c, c, static_cast<T*>(arguments.dscale));
+  add_blocks(sums + c, blocks, 2 * c, c, static_cast<T*>(arguments.dbias));
+}
+
+template <class T>
+size_t instance_norm_backward_grid_workspace(const Images& shape) {
+  return whole_lines(instance_norm_backward_workspace(shape)) + slots_of<T>(shape).all_bytes();
+}
+
+template <class T>
+constexpr InstanceNormKernels kKernels = {instance_norm_forward<T>,
+                                          instance_norm_backward<T>,
+                                          instance_norm_forward_workspace,
+                                          instance_norm_backward_workspace,
+                                          instance_norm_forward_grid_workspace<T>,
+                                          instance_norm_backward_grid_workspace<T>};
 
 }  // namespace
 
-const InstanceNormKernels instance_norm_nchw_f32 = {
-    instance_norm_forward<float>, instance_norm_backward<float>, instance_norm_forward_workspace,
-    instance_norm_backward_workspace};
-const InstanceNormKernels instance_norm_nchw_f64 = {
-    instance_norm_forward<double>, instance_norm_backward<double>, instance_norm_forward_workspace,
-    instance_norm_backward_workspace};
+const InstanceNormKernels instance_norm_nchw_f32 = kKernels<float>;
+const InstanceNormKernels instance_norm_nchw_f64 = kKernels<double>;
 
 }  // namespace normkernels::NORMKERNELS_ISA

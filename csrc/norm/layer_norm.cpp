@@ -4,9 +4,8 @@
 // Traffic, for a row that fits the cache: the forward reads x once and writes y once, the backward
 // reads dy and x once and writes dx once. Longer rows are read once more, in the sweep that writes.
 #include "isa_table.h"
-#include "norm/blocks.h"
 #include "norm/row_forward.h"
-#include "norm/row_gradient.h"
+#include "norm/row_groups.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -15,8 +14,8 @@ namespace {
 template <class T>
 void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
   RowNorm<T> norm = {};
-  norm.x = {static_cast<const T*>(a.x), a.shape.cols};
-  norm.y = {static_cast<T*>(a.y), a.shape.cols};
+  norm.x = {static_cast<const T*>(a.x), row_stride(a.at, &Placement::x, a.shape.cols)};
+  norm.y = {static_cast<T*>(a.y), row_stride(a.at, &Placement::y, a.shape.cols)};
   norm.rows = a.shape.rows;
   norm.cols = a.shape.cols;
   norm.gamma = static_cast<const T*>(a.gamma);
@@ -25,210 +24,75 @@ void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
   norm.mean = static_cast<T*>(a.mean);
   norm.sigma = static_cast<T*>(a.sigma);
   norm.stream = a.stream;
-  normalise_rows(norm, executor);
+  if (grid_of(a.at) == nullptr) return normalise_rows(norm, executor);
+  normalise_grid(norm, *a.at, a.workspace, executor);
+}
+
+template <class T>
+size_t layer_norm_forward_grid_workspace(const Matrix& shape) {
+  return normalise_grid_workspace<T>(shape.rows, shape.cols);
 }
 
 // ---- Backward -----------------------------------------------------------------------
 //
-// Rows are taken in groups of kGroup, and of a group a few together, as many as the
-// caches hold: first the sums of each row, then one sweep down their columns that writes dx and
-// adds up dgamma and dbeta, which wait in memory for the next rows of the group. Groups are
-// gathered into blocks (blocks.h).
-
-constexpr int64_t kGroup = kRun;
-constexpr int64_t kStrip = 4096;  // columns that one task takes where threads share a group
-static_assert(kGroup <= kRowsTogether, "a group's factors are one table");
-
-// The sums of dy xhat and of dy over some rows, [cols] each or null.
-template <class V>
-struct ParameterSums {
-  V *gamma, *beta;
-};
-
-// Those of blocks in float64, and of the group of each block that is being worked on. Those of an
-// only group are dgamma and dbeta themselves.
-template <class T>
-struct Workspace {
-  int64_t blocks, cols;
-  void* p;
-
-  NORMKERNELS_INLINE ParameterSums<double> of_block(int64_t block) const {
-    double* sums = static_cast<double*>(p) + 2 * block * cols;
-    return {sums, sums + cols};
-  }
-  NORMKERNELS_INLINE ParameterSums<T> of_group(int64_t block) const {
-    T* sums = reinterpret_cast<T*>(of_block(blocks).gamma) + 2 * block * cols;
-    return {sums, sums + cols};
-  }
-  size_t bytes() const {
-    return static_cast<size_t>(2 * blocks * cols) * (sizeof(double) + sizeof(T));
-  }
-};
-
 template <class T>
 size_t layer_norm_backward_workspace(const Matrix& shape) {
   if (shape.rows <= kGroup) return 0;
-  return Workspace<T>{blocks_of(shape.rows, kGroup).count, shape.cols, nullptr}.bytes();
+  return GroupWorkspace<T>{blocks_of(shape.rows, kGroup).count, shape.cols, nullptr}.bytes();
 }
 
-// Rows [0, rows) of a group, from their first column on, as the sweep down the columns sees them.
+// The same of rows that lie anywhere.
 template <class T>
-struct GroupRows {
-  Rows<const T> dy, x;
-  Rows<T> dx;
-  Factors<T> factors;
-  int64_t rows, cols;
-  Parameter<T> gamma;
-  ParameterSums<T> sums;
-  bool begins;
+struct TiledBackward {
+  TiledInput<T> dy, x;
+  TiledOutput<T> dx;
+
+  TiledBackward(const LayerNormBackward& a, const TileShape<T>& shape, T* buffers)
+      : dy(a.dy, *a.at->grid, a.at->dy, shape, buffers),
+        x(a.x, *a.at->grid, a.at->x, shape, buffers + shape.elements()),
+        dx(a.dx, a.at->dx, dy) {}
 };
 
-// `kVectors` vectors of columns from j on.
-template <int kVectors, class Store, class T, class Lanes>
-NORMKERNELS_INLINE void write_columns(Store how, const GroupRows<T>& g, int64_t j, Lanes lanes) {
-  constexpr int W = Vec<T>::kLanes;
-  Vec<T> gamma[kVectors], sum_gamma[kVectors] = {}, sum_beta[kVectors] = {};
-#pragma GCC unroll 4
-  for (int k = 0; k < kVectors; ++k) gamma[k] = load(g.gamma.at(j + k * W), lanes);
-#pragma GCC unroll 4
-  for (int k = 0; k < kVectors; ++k) {
-    if (!g.begins && g.sums.gamma != nullptr) sum_gamma[k] = load(g.sums.gamma + j + k * W, lanes);
-    if (!g.begins && g.sums.beta != nullptr) sum_beta[k] = load(g.sums.beta + j + k * W, lanes);
-  }
-  for (int64_t i = 0; i < g.rows; ++i) {
-    const RowGradient<T> row = g.factors.gradient(i);
-    const Standardise<T> standardise(row.standard);
-    const Gradient<T> gradient(row);
-    const T *dy = g.dy[i] + j, *x = g.x[i] + j;
-    T* dx = g.dx[i] + j;
-    if constexpr (Store::kMustBeAligned) {  // the next rows, from beyond the caches
-      prefetch_to_l2(dy + g.rows * g.dy.stride);
-      prefetch_to_l2(x + g.rows * g.x.stride);
-    }
-#pragma GCC unroll 4
-    for (int k = 0; k < kVectors; ++k) {
-      const Vec<T> d = load(dy + k * W, lanes), xhat = standardise(load(x + k * W, lanes));
-      store(how, dx + k * W, gradient(d * gamma[k], xhat), lanes);
-      sum_gamma[k] = multiply_add(d, xhat, sum_gamma[k]);
-      sum_beta[k] = sum_beta[k] + d;
-    }
-  }
-#pragma GCC unroll 4
-  for (int k = 0; k < kVectors; ++k) {
-    // 0 + x: no negative zero.
-    const Vec<T> zero = Vec<T>::zero();
-    if (g.sums.gamma != nullptr) store(g.sums.gamma + j + k * W, zero + sum_gamma[k], lanes);
-    if (g.sums.beta != nullptr) store(g.sums.beta + j + k * W, zero + sum_beta[k], lanes);
-  }
-}
-
-// Columns [begin, end) of some rows of a group. In rows of whole vectors, all are aligned alike;
-// of narrow ones the borders are not worth another pass.
-template <class Store, class T>
-__attribute__((noinline)) void write_group(Store how, const GroupRows<T>& group, int64_t begin,
-                                           int64_t end) {
-  constexpr int W = Vec<T>::kLanes, kVectors = kColumnVectors;
-  constexpr int64_t kWorthIt = Store::kMustBeAligned ? 0 : 16 * W;
-  const GroupRows<T> g = group;
-  int64_t j = begin;
-  if (g.dx.stride % W == 0 && g.cols >= kWorthIt) {
-    const int64_t head = unaligned_head(how, g.dx.p + begin, end - begin);
-    if (head != 0) write_columns<1>(how, g, begin, static_cast<int>(head));
-    j += head;
-  }
-  for (; j + kVectors * W <= end; j += kVectors * W) write_columns<kVectors>(how, g, j, Full{});
-  for (; j + W <= end; j += W) write_columns<1>(how, g, j, Full{});
-  if (j < end) write_columns<1>(how, g, j, static_cast<int>(end - j));
-}
-
-// A backward's arrays by their types.
+// Rows longer than a chunk.
 template <class T>
-struct RowsBackward {
-  Rows<const T> dy, x;
-  Rows<T> dx;
-  int64_t rows, cols;
-  const T *mean, *sigma;
-  Parameter<T> gamma;
-  bool stream;
-  T *dgamma, *dbeta;
-  Workspace<T> workspace;
-
-  NORMKERNELS_INLINE bool wants_parameters() const { return dgamma != nullptr || dbeta != nullptr; }
-};
-
-// The factors of rows [first, first + rows), no more than kRowsTogether, from their saved mean and
-// sigma.
-template <class T>
-__attribute__((noinline)) void backward_factors(const RowsBackward<T>& a, int64_t first,
-                                                int64_t rows, const Executor& executor,
-                                                const Factors<T>& factors) {
-  double storage[3 * kRowsTogether], rstd[kRowsTogether];
-  for_each_vector<double, 1>(
-      rows, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        const Vec<double> inverse = Vec<double>::all(1) / load_widened(a.sigma + first + j, lanes);
-        set_saved(factors, j, a.mean + first + j, inverse, lanes);
-        store(rstd + j, inverse);
-      });
-  const SumTable sums = {storage, kRowsTogether};
-  gradient_sums<T>({a.dy.from(first), a.x.from(first), a.gamma}, rows, a.cols, factors, executor,
-                   sums);
-  set_all_gradients(
-      sums, a.cols, rows, factors,
-      [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        return gradient_factor(load(rstd + j, lanes), Vec<double>::all(1));
-      },
-      nullptr, nullptr);
-}
-
-// Rows of a group that are worked on together: as many as sixteen rows would be too far apart for
-// the columns of dy, x and dx to stay in L1 and L2, where rows of a multiple of 4 KiB fall on the
-// same sets. Measured (Zen 3): 512 x 768 and 1000 x 1023 are fastest with 80 to 100 KiB, 2048 x
-// 1024 with 48; 4096 x 4096 takes 3 times as long with 16 rows as with one.
-template <class T>
-NORMKERNELS_INLINE int64_t group_rows_together(int64_t cols) {
-  constexpr int64_t kBytes = 80 * 1024;
-  const int64_t rows = kBytes / static_cast<int64_t>(3 * sizeof(T)) / cols;
-  return smaller(larger(rows, 1), kGroup);
-}
-
-// Rows [begin, begin + rows) of a group, of which they are the first ones or not. Threads (if any)
-// share first the rows, then the columns.
-template <class T>
-void rows_backward(const RowsBackward<T>& a, int64_t begin, int64_t rows, bool begins,
-                   const ParameterSums<T>& sums, const Executor& executor) {
+__attribute__((noinline)) void long_tile_backward(const RowsBackward<T>& a, TiledBackward<T>& tiles,
+                                                  int64_t begin, int64_t rows, bool begins,
+                                                  const ParameterSums<T>& sums) {
   RowFactors<T> storage;
   const Factors<T> factors = storage.table();
-  const bool split = split_rows(rows, a.cols, executor);
-  if (split || executor.threads <= 1) {
-    backward_factors(a, begin, rows, executor, factors);
-  } else {
-    for_each_row(rows, executor, [&](int64_t i) {
-      RowFactors<T> own;
-      backward_factors(a, begin + i, 1, kSerial, own.table());
-      for (int field = 0; field < Factors<T>::kFields; ++field)
-        factors[field][i] = own.table()[field][0];
-    });
-  }
-  const GroupRows<T> group = {a.dy.from(begin),
-                              a.x.from(begin),
-                              a.dx.from(begin),
-                              factors,
-                              rows,
-                              a.cols,
-                              a.gamma,
-                              sums,
-                              begins};
-  const bool shares = executor.threads > 1;
-  const int64_t strip = shares ? kStrip : a.cols;
-  for_each_task(executor, parts_of(a.cols, strip), [&](int64_t task) {
-    const int64_t end = part_end(task * strip, strip, a.cols);
-    if (a.stream) {
-      write_group(Streamed{}, group, task * strip, end);
-      if (shares) stream_fence();  // this may be another thread
-    } else {
-      write_group(Cached{}, group, task * strip, end);
-    }
+  factors_from(a, begin, rows, factors, [&](SumTable of_rows) {
+    tiled_gradient_sums(tiles.dy, tiles.x, a.gamma, begin, rows, a.cols, factors, of_rows);
   });
+  for_each_chunk(begin, rows, 0, a.cols, [&](const Part& part) {
+    const GroupRows<T> group = {
+        tiles.dy.read(part),
+        tiles.x.read(part),
+        tiles.dx.open(part),
+        factors,
+        rows,
+        part.cols,
+        a.gamma.from(part.col),
+        {optional_at<T>(sums.gamma, part.col), optional_at<T>(sums.beta, part.col)},
+        begins};
+    write_group(Cached{}, group, 0, part.cols);
+    tiles.dx.close(part);
+  });
+}
+
+template <class T>
+void tile_backward(const RowsBackward<T>& a, TiledBackward<T>& tiles, int64_t begin, int64_t rows,
+                   bool begins, const ParameterSums<T>& sums) {
+  if (a.cols > kChunk) return long_tile_backward(a, tiles, begin, rows, begins, sums);
+  const Part part = {begin, rows, 0, a.cols};
+  RowsBackward<T> tile = a;
+  tile.dy = tiles.dy.read(part);
+  tile.x = tiles.x.read(part);
+  tile.dx = tiles.dx.open(part);
+  tile.mean += begin;
+  tile.sigma += begin;
+  tile.stream = false;
+  rows_backward(tile, 0, rows, begins, sums, kSerial);
+  tiles.dx.close(part);
 }
 
 // A block's sums, if it has begun, and those of a group.
@@ -241,19 +105,17 @@ __attribute__((noinline)) void add_group(const T* group, int64_t n, bool begins,
       });
 }
 
-// The rows of a block, or of an only group.
-template <class T>
-void block_backward(const RowsBackward<T>& a, int64_t begin, int64_t end, int64_t block,
-                    const Executor& executor) {
+// The groups of a block, or an only group. rows_of(begin, end, begins, sums): the rows of a group.
+template <class T, class RowsOf>
+NORMKERNELS_INLINE void for_each_group_of(const RowsBackward<T>& a, int64_t block,
+                                          const Blocks& blocks, const RowsOf& rows_of) {
   const bool only = a.rows <= kGroup;
   ParameterSums<T> sums = {a.dgamma, a.dbeta};
   if (!only && a.wants_parameters()) sums = a.workspace.of_group(block);
-  const int64_t together = executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols);
+  const int64_t begin = block * blocks.each, end = part_end(begin, blocks.each, a.rows);
   for (int64_t group = begin; group < end; group += kGroup) {
     const int64_t stop = part_end(group, kGroup, end);
-    for (int64_t i = group; i < stop; i += together) {
-      rows_backward(a, i, smaller(together, stop - i), i == group, sums, executor);
-    }
+    rows_of(group, stop, sums);
     if (!only && sums.gamma != nullptr) {
       add_group(sums.gamma, 2 * a.cols, group == begin, a.workspace.of_block(block).gamma);
     }
@@ -262,13 +124,53 @@ void block_backward(const RowsBackward<T>& a, int64_t begin, int64_t end, int64_
 }
 
 template <class T>
+void block_backward(const RowsBackward<T>& a, int64_t block, const Blocks& blocks,
+                    const Executor& executor) {
+  const int64_t together = executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols);
+  for_each_group_of(a, block, blocks,
+                    [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
+                      for (int64_t i = begin; i < end; i += together)
+                        rows_backward(a, i, smaller(together, end - i), i == begin, sums, executor);
+                    });
+}
+
+template <class T>
+TileShape<T> tile_of(const Matrix& shape) {
+  return TileShape<T>(shape.rows, shape.cols, kGroup);
+}
+template <class T>
+TileSlots<T> slots_of(const Matrix& shape) {
+  return TileSlots<T>(blocks_of(shape.rows, kGroup).count, shape.rows * shape.cols,
+                      tile_of<T>(shape), 2);
+}
+
+template <class T>
+void grid_backward(const RowsBackward<T>& a, const LayerNormBackward& arguments,
+                   const Blocks& blocks, void* buffers, const Executor& executor) {
+  const TileShape<T> shape = tile_of<T>(arguments.shape);
+  slots_of<T>(arguments.shape)
+      .for_each(blocks.count, buffers, executor, [&](int64_t first, int64_t last, T* own) {
+        TiledBackward<T> tiles(arguments, shape, own);
+        for (int64_t block = first; block < last; ++block) {
+          for_each_group_of(a, block, blocks,
+                            [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
+                              for (int64_t i = begin, rows; i < end; i += rows) {
+                                rows = rows_of_tile(*arguments.at->grid, shape, i, end);
+                                tile_backward(a, tiles, i, rows, i == begin, sums);
+                              }
+                            });
+        }
+      });
+}
+
+template <class T>
 void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
   const int64_t rows = a.shape.rows, cols = a.shape.cols;
   const Blocks blocks = blocks_of(rows, kGroup);
   RowsBackward<T> all = {};
-  all.dy = {static_cast<const T*>(a.dy), cols};
-  all.x = {static_cast<const T*>(a.x), cols};
-  all.dx = {static_cast<T*>(a.dx), cols};
+  all.dy = {static_cast<const T*>(a.dy), row_stride(a.at, &Placement::dy, cols)};
+  all.x = {static_cast<const T*>(a.x), row_stride(a.at, &Placement::x, cols)};
+  all.dx = {static_cast<T*>(a.dx), row_stride(a.at, &Placement::dx, cols)};
   all.rows = rows;
   all.cols = cols;
   all.mean = static_cast<const T*>(a.mean);
@@ -281,23 +183,33 @@ void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
   all.dgamma = static_cast<T*>(a.dgamma);
   all.dbeta = static_cast<T*>(a.dbeta);
   all.workspace = {blocks.count, cols, a.workspace};
-  const bool share_blocks = blocks.count >= 2 * executor.threads;
-  for_each_task(share_blocks ? executor : kSerial, blocks.count, [&](int64_t block) {
-    const int64_t begin = block * blocks.each;
-    block_backward(all, begin, part_end(begin, blocks.each, rows), block,
-                   share_blocks ? kSerial : executor);
-  });
+  if (grid_of(a.at) != nullptr) {
+    const size_t sums = layer_norm_backward_workspace<T>(a.shape);
+    grid_backward(all, a, blocks, static_cast<char*>(a.workspace) + whole_lines(sums), executor);
+  } else {
+    const bool share_blocks = blocks.count >= 2 * executor.threads;
+    for_each_task(share_blocks ? executor : kSerial, blocks.count, [&](int64_t block) {
+      block_backward(all, block, blocks, share_blocks ? kSerial : executor);
+    });
+  }
   if (rows <= kGroup || !all.wants_parameters()) return;
   const ParameterSums<double> sums = all.workspace.of_block(0);
   add_blocks(sums.gamma, blocks.count, 2 * cols, cols, all.dgamma);
   add_blocks(sums.beta, blocks.count, 2 * cols, cols, all.dbeta);
 }
 
+template <class T>
+size_t layer_norm_backward_grid_workspace(const Matrix& shape) {
+  return whole_lines(layer_norm_backward_workspace<T>(shape)) + slots_of<T>(shape).all_bytes();
+}
+
 }  // namespace
 
-const LayerNormKernels layer_norm_f32 = {layer_norm_forward<float>, layer_norm_backward<float>,
-                                         layer_norm_backward_workspace<float>};
-const LayerNormKernels layer_norm_f64 = {layer_norm_forward<double>, layer_norm_backward<double>,
-                                         layer_norm_backward_workspace<double>};
+const LayerNormKernels layer_norm_f32 = {
+    layer_norm_forward<float>, layer_norm_backward<float>, layer_norm_backward_workspace<float>,
+    layer_norm_forward_grid_workspace<float>, layer_norm_backward_grid_workspace<float>};
+const LayerNormKernels layer_norm_f64 = {
+    layer_norm_forward<double>, layer_norm_backward<double>, layer_norm_backward_workspace<double>,
+    layer_norm_forward_grid_workspace<double>, layer_norm_backward_grid_workspace<double>};
 
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -5,7 +5,6 @@
 #include "simd/simd.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // A cache line of one value.
 template <class T>
@@ -55,7 +54,6 @@ NORMKERNELS_INLINE T value_or(const void* values, int64_t i, T absent) {
   return values == nullptr ? absent : static_cast<const T*>(values)[i];
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_NORM_PARAMETER_H_

@@ -15,7 +15,6 @@
 #include "norm/row_statistics.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // Rows as the backward's sums read them.
 template <class T>
@@ -85,9 +84,9 @@ __attribute__((noinline)) void long_row_sums(const GradientRows<T>& row, int64_t
 // The same of `rows` rows, no more than kRowsTogether. Reads dy and x once. `executor` shares a
 // single long row.
 template <class T>
-NORMKERNELS_INLINE void gradient_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
-                                      const Factors<T>& factors, const Executor& executor,
-                                      SumTable sums) {
+__attribute__((noinline)) void gradient_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
+                                             const Factors<T>& factors, const Executor& executor,
+                                             SumTable sums) {
   if (n <= kFoldedLanes) return short_row_sums<T, kFoldedLanes>(r, rows, n, factors, sums);
   if (n <= kSumLanes / 2) return short_row_sums<T, kSumLanes / 2>(r, rows, n, factors, sums);
   if (n <= kChunk) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
@@ -116,7 +115,12 @@ NORMKERNELS_INLINE void set_all_gradients(SumTable sums, int64_t count, int64_t 
       });
 }
 
-}  // namespace
+// In rows.cpp.
+extern template void gradient_sums(const GradientRows<float>&, int64_t, int64_t,
+                                   const Factors<float>&, const Executor&, SumTable);
+extern template void gradient_sums(const GradientRows<double>&, int64_t, int64_t,
+                                   const Factors<double>&, const Executor&, SumTable);
+
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_NORM_ROW_GRADIENT_H_

@@ -8,7 +8,6 @@
 #include "norm/rows.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // The factors of a group of rows.
 template <class T>
@@ -76,10 +75,9 @@ NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, i
 // The factors of rows or columns [0, n) from the moments of scale * x; `scale` may be null for 1,
 // and be the factors' own. Outputs [n] or null.
 template <class T>
-NORMKERNELS_INLINE void set_all_statistics(SumTable moments, double count, int64_t n,
-                                           const T* scale, double epsilon, const Factors<T>& f,
-                                           T* mean, T* sigma, T* rstd,
-                                           double* exact_rstd = nullptr) {
+NORMKERNELS_INLINE void set_statistics_of_all(SumTable moments, double count, int64_t n,
+                                              const T* scale, double epsilon, const Factors<T>& f,
+                                              T* mean, T* sigma, T* rstd, double* exact_rstd) {
   for_each_vector<double, 1>(
       n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> s =
@@ -91,6 +89,14 @@ NORMKERNELS_INLINE void set_all_statistics(SumTable moments, double count, int64
         if (rstd != nullptr) store_rounded(rstd + j, of.rstd, lanes);
         if (exact_rstd != nullptr) store(exact_rstd + j, of.rstd);
       });
+}
+// The same as a function of its own, for all but short rows, where the call is felt.
+template <class T>
+__attribute__((noinline)) void set_all_statistics(SumTable moments, double count, int64_t n,
+                                                  const T* scale, double epsilon,
+                                                  const Factors<T>& f, T* mean, T* sigma, T* rstd,
+                                                  double* exact_rstd = nullptr) {
+  set_statistics_of_all(moments, count, n, scale, epsilon, f, mean, sigma, rstd, exact_rstd);
 }
 
 // scale[0..n): a power of two, scale_of(i), for the rows or columns whose moments left the exponent
@@ -111,37 +117,51 @@ bool scale_extreme(SumTable moments, double count, int64_t n, double epsilon, do
   return any;
 }
 
-// Factors of `rows` rows, no more than rows_together(n). Reads x once. `executor` shares a
-// single long row. beside_row(i) goes on beside row i, of no more than a chunk. mean, sigma and
-// rstd are [rows] or null.
-template <class T, class BesideRow>
-NORMKERNELS_INLINE void row_statistics(const Rows<const T>& x, int64_t rows, int64_t n,
-                                       double epsilon, const Executor& executor,
-                                       const BesideRow& beside_row, const Factors<T>& factors,
-                                       T* mean, T* sigma, T* rstd, double* exact_rstd = nullptr) {
-  double storage[kSumFields * kRowsTogether];
-  const SumTable moments = {storage, kRowsTogether};
-  if (n > kChunk) {
-    for (int64_t i = 0; i < rows; ++i) store_moments(row_moments(x[i], n, 1, executor), moments, i);
-  } else {
-    moments_in_lanes<T>(x, rows, n, beside_row, moments);
-  }
-  const double count = static_cast<double>(n);
-  const T* scale = nullptr;
+// The scales of rows of n elements whose moments left the exponent range, and their moments anew;
+// null if there are none. scale_of(i): for a row that needs one; moments_of(i, scale): of scale *
+// x.
+template <class T, class ScaleOf, class MomentsOf>
+NORMKERNELS_INLINE const T* rescale_extreme(SumTable moments, int64_t rows, int64_t n,
+                                            double epsilon, const Factors<T>& factors,
+                                            const ScaleOf& scale_of, const MomentsOf& moments_of) {
   if constexpr (kNeedsScale<T>) {
-    T* const wanted = factors[Factors<T>::kScale];
-    if (scale_extreme(moments, count, rows, epsilon, wanted,
-                      [&](int64_t i) { return scale_for(x[i], n, 1); })) {
+    T* const scale = factors[Factors<T>::kScale];
+    if (scale_extreme(moments, static_cast<double>(n), rows, epsilon, scale, scale_of)) {
       for (int64_t i = 0; i < rows; ++i) {
-        if (wanted[i] != 1) store_moments(row_moments(x[i], n, wanted[i], executor), moments, i);
+        if (scale[i] != 1) store_moments(moments_of(i, scale[i]), moments, i);
       }
-      scale = wanted;
+      return scale;
     }
   }
-  set_all_statistics(moments, count, rows, scale, epsilon, factors, mean, sigma, rstd, exact_rstd);
+  return nullptr;
 }
 
-}  // namespace
+// The sums of `rows` rows, no more than rows_together(n). Reads x once. `executor` shares a single
+// long row. beside_row(i) goes on beside row i, of no more than a chunk.
+template <class T, class BesideRow>
+NORMKERNELS_INLINE void sum_rows(const Rows<const T>& x, int64_t rows, int64_t n,
+                                 const Executor& executor, const BesideRow& beside_row,
+                                 SumTable moments) {
+  if (n <= kChunk) return moments_in_lanes<T>(x, rows, n, beside_row, moments);
+  for (int64_t i = 0; i < rows; ++i) store_moments(row_moments(x[i], n, 1, executor), moments, i);
+}
+
+// The scales of such rows, where they need any.
+template <class T>
+NORMKERNELS_INLINE const T* rescale_rows(SumTable moments, const Rows<const T>& x, int64_t rows,
+                                         int64_t n, double epsilon, const Executor& executor,
+                                         const Factors<T>& factors) {
+  return rescale_extreme(
+      moments, rows, n, epsilon, factors, [&](int64_t i) { return scale_for(x[i], n, 1); },
+      [&](int64_t i, double scale) { return row_moments(x[i], n, scale, executor); });
+}
+
+// In rows.cpp.
+extern template void set_all_statistics(SumTable, double, int64_t, const float*, double,
+                                        const Factors<float>&, float*, float*, float*, double*);
+extern template void set_all_statistics(SumTable, double, int64_t, const double*, double,
+                                        const Factors<double>&, double*, double*, double*, double*);
+
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_NORM_ROW_STATISTICS_H_

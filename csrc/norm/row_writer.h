@@ -7,7 +7,6 @@
 #include "sums/moments.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // A Formula has
 //
@@ -87,7 +86,6 @@ class RowWriter {
   decltype(formula_.values(0, 0, Full{})) first_, last_;
 };
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_NORM_ROW_WRITER_H_

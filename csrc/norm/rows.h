@@ -7,7 +7,6 @@
 #include "sums/lanes.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // p + i, or null if p is.
 template <class T, class Void>
@@ -76,7 +75,6 @@ NORMKERNELS_INLINE bool split_rows(int64_t rows, int64_t cols, const Executor& e
   return executor.threads > 1 && rows < 2 * executor.threads && cols >= kMinSpan + kMinSpan / 2;
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_NORM_ROWS_H_

@@ -5,7 +5,6 @@
 #include "simd/vector.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 NORMKERNELS_INLINE __m256i lanes8(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -81,7 +80,6 @@ NORMKERNELS_INLINE double fold(Vec<double> a) {
   return two[0] + two[1];
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SIMD_AVX2_H_

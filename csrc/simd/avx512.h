@@ -5,7 +5,6 @@
 #include "simd/vector.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 NORMKERNELS_INLINE __mmask16 lanes16(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 NORMKERNELS_INLINE __mmask8 lanes8(int n) { return static_cast<__mmask8>((1u << n) - 1u); }
@@ -84,7 +83,6 @@ NORMKERNELS_INLINE double fold(Vec<double> a) {
   return two[0] + two[1];
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SIMD_AVX512_H_

@@ -6,7 +6,6 @@
 #include "simd/vector.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 template <class T>
 NORMKERNELS_INLINE Vec<T> load(const T* p, int n) {
@@ -126,7 +125,6 @@ NORMKERNELS_INLINE double fold(Vec<double> a) {
   return a.v[0];
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SIMD_GENERIC_H_

@@ -5,7 +5,6 @@
 #include "simd/simd.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 template <int N>
 struct Index {
@@ -103,7 +102,6 @@ NORMKERNELS_INLINE void for_each_column_block(int64_t width, F&& f, int64_t from
   }
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SIMD_LOOPS_H_

@@ -5,7 +5,6 @@
 #include "simd/simd.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 template <class T>
 struct Range;
@@ -59,7 +58,6 @@ double scale_for(const T* x, int64_t n, int64_t stride) {
   return static_cast<double>(power_of_two<T>(-exponent_of(most)));
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SIMD_RANGE_H_

@@ -44,7 +44,6 @@
 #endif
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // ---- Loads and stores ---------------------------------------------------------------
 
@@ -77,7 +76,6 @@ NORMKERNELS_INLINE Vec<T> first(Vec<T> a, Full) {
   return a;
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #if NORMKERNELS_SIMD_X86 == 64
@@ -89,7 +87,6 @@ NORMKERNELS_INLINE Vec<T> first(Vec<T> a, Full) {
 #endif
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // `a` as V, which is double or Vec<double>.
 template <class V>
@@ -127,16 +124,14 @@ NORMKERNELS_INLINE V product_error(V a, V b, V product) {
 
 // Without the instruction, in twice the precision: a float32 product is exact in float64, and what
 // a float64 product and sum lose is added at the end (NaN where it overflows, and not needed).
-[[maybe_unused]] __attribute__((noinline)) Vec<float> fma(Vec<float> a, Vec<float> b,
-                                                          Vec<float> c) {
+inline __attribute__((noinline)) Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
   Vec<double> a_low, a_high, b_low, b_high, c_low, c_high;
   widen(a, a_low, a_high);
   widen(b, b_low, b_high);
   widen(c, c_low, c_high);
   return narrow(a_low * b_low + c_low, a_high * b_high + c_high);
 }
-[[maybe_unused]] __attribute__((noinline)) Vec<double> fma(Vec<double> a, Vec<double> b,
-                                                           Vec<double> c) {
+inline __attribute__((noinline)) Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
   const Vec<double> product = a * b, sum = product + c, part = sum - product;
   const Vec<double> lost = ((product - (sum - part)) + (c - part)) + product_error(a, b, product);
   return sum + select<double>(equal(lost, lost), lost, Vec<double>::zero());
@@ -244,7 +239,6 @@ NORMKERNELS_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p,
 // One value at a time, for what is computed once per row.
 NORMKERNELS_INLINE double sqrt(double a) { return __builtin_sqrt(a); }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SIMD_SIMD_H_

@@ -17,7 +17,6 @@
 #define NORMKERNELS_INLINE inline __attribute__((always_inline))
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 template <class T>
 struct Vec {
@@ -89,7 +88,6 @@ NORMKERNELS_INLINE Vec<T> absolute(Vec<T> a) {
   return bit_cast<Vec<T>>(bit_cast<Bits<T>>(a) & Bits<T>::all((kSign - 1) + kSign));
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SIMD_VECTOR_H_

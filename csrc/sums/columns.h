@@ -17,7 +17,6 @@
 #include "sums/moments.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 // Elements about one pivot, which costs 7 of the 53 digits (moments.h); merging costs little then.
 constexpr int64_t kTileRows = 128;
@@ -76,9 +75,10 @@ NORMKERNELS_INLINE Fold fold_of(int64_t c, int64_t spatial) {
 }
 
 // Rows of an image as a reduction reads them: each is `width` elements from a pixel on, the first
-// of them from pixel `first`, and the others every `step` pixels.
+// of them from pixel `first`, and the others every `step` pixels. Those of the `before` rows above
+// them, if any, are in the result already.
 struct PixelRows {
-  int64_t first, step, rows, width;
+  int64_t first, step, rows, width, before;
 
   template <class T>
   NORMKERNELS_INLINE Rows<const T> of(const Rows<const T>& pixels) const {
@@ -113,7 +113,7 @@ __attribute__((noinline)) SumTable reduce_image(const Reduction& reduction, cons
   for_each_task(executor, fold.spans, [&](int64_t i) {
     for (int64_t part = 0; part < parts; ++part) {
       reduction.rows(
-          {i * fold.span * fold.pixels + part, fold.pixels, rows_of(i), fold.width / parts},
+          {i * fold.span * fold.pixels + part, fold.pixels, rows_of(i), fold.width / parts, 0},
           span_columns(i).from(part * c));
     }
   });
@@ -130,7 +130,7 @@ __attribute__((noinline)) SumTable reduce_image(const Reduction& reduction, cons
   }
   if (fold.rest > 0) {
     const SumTable rest = span_columns(fold.spans);
-    reduction.rows({fold.rows * fold.pixels, 1, fold.rest, c}, rest);
+    reduction.rows({fold.rows * fold.pixels, 1, fold.rest, c, 0}, rest);
     reduction.merge(all, count, rest, static_cast<double>(fold.rest), c);
   }
   return all;
@@ -191,7 +191,7 @@ struct MomentsReduction {
       const int64_t count = smaller(kTileRows, r.rows - i);
       for_each_column_block<double, kColumnVectors * kWide>(
           r.width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
-            add_tile<decltype(vectors)::value>(all.from(i), count, j, lanes, i, out);
+            add_tile<decltype(vectors)::value>(all.from(i), count, j, lanes, r.before + i, out);
           });
     }
   }
@@ -231,7 +231,6 @@ struct MomentsReduction {
   }
 };
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SUMS_COLUMNS_H_

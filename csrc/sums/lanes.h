@@ -21,7 +21,6 @@
 #include "simd/loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 constexpr int kSumLanes = 64;
 constexpr int kFoldedLanes = 16;
@@ -118,7 +117,6 @@ NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term) {
   return sums;
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SUMS_LANES_H_

@@ -19,7 +19,6 @@
 #include "sums/wide.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 constexpr int kMomentLanes = 16;
 
@@ -86,13 +85,26 @@ NORMKERNELS_INLINE Vec<double> load_scaled(const T* p, Vec<double> scale, Lanes 
 // arithmetic, what comes before and after them by memory, so one goes on in the shadow of the
 // other.
 
-// Asks for what it will read itself: the processor's own prefetcher stops at the end of a page.
+// Asks for what it will read itself, so many elements on: the processor's own prefetcher stops at
+// the end of a page. Of rows with gaps between them, that may be in one of the next.
 template <class T>
 struct Ahead {
-  const T* p;
+  const T* p;      // from here on
+  int64_t left;    // elements of that row,
+  int64_t beyond;  // and after them so much further on
+
+  explicit NORMKERNELS_INLINE Ahead(const T* x) : p(x + kLead<T>), left(INT64_MAX), beyond(0) {}
+  // Row i of n elements.
+  NORMKERNELS_INLINE Ahead(const Rows<const T>& x, int64_t i, int64_t n) : Ahead(x[i]) {
+    if (x.stride == n) return;
+    const int64_t rows = kLead<T> / n, first = kLead<T> % n;
+    p = x[i + rows] + first;
+    left = n - first;
+    beyond = x.stride - n;
+  }
 
   NORMKERNELS_INLINE void operator()(int64_t i) const {
-    prefetch_lines<kMomentLanes>(p + i + kLead<T>);
+    prefetch_lines<kMomentLanes>(p + i + (i < left ? 0 : beyond));
   }
   NORMKERNELS_INLINE void finish() const {}
 };
@@ -143,7 +155,7 @@ NORMKERNELS_INLINE double scaled(T x, double scale) {
 template <class T>
 NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale) {
   const double pivot = scaled(x[0], scale);
-  const CentredSums<T, Vec<double>> sums = chunk_sums(x, n, scale, pivot, Ahead<T>{x});
+  const CentredSums<T, Vec<double>> sums = chunk_sums(x, n, scale, pivot, Ahead<T>(x));
   const CentredSums<T, double> all = {fold(sums.d), fold(sums.squares)};
   return all.about(pivot, static_cast<double>(n));
 }
@@ -210,7 +222,6 @@ NORMKERNELS_INLINE void store_moments(const Moments<T, double>& m, SumTable to, 
   }
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SUMS_MOMENTS_H_

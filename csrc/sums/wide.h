@@ -10,7 +10,6 @@
 #include "simd/loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-namespace {
 
 template <class V>
 struct Pair {
@@ -190,7 +189,6 @@ NORMKERNELS_INLINE Pair<double> fold(Pair<Vec<double>> a) {
   return lane[0];
 }
 
-}  // namespace
 }  // namespace normkernels::NORMKERNELS_ISA
 
 #endif  // NORMKERNELS_SUMS_WIDE_H_

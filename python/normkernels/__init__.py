@@ -10,17 +10,20 @@ What holds for every function:
 
 Inputs    are float32 or float64, all of one call the same: NumPy arrays, what NumPy can view
           (`__array__`, the buffer protocol, `__array_interface__`), and CPU arrays that speak
-          DLPack and nothing else. They are read where they lie; only an array that is not
-          C-contiguous, not aligned or not in the machine's byte order is copied first. What an
-          object's `__array__` refuses is refused with its reason, such as a tensor that requires
-          grad; what it copies, such as a data frame of several blocks or an array on another
-          device, is read as that copy, as NumPy's own functions do. An instance of a subclass of
-          numpy.ndarray is read as the plain array that it is: units and names are not seen. A
-          masked array is refused, since its mask would not be seen, even if it hides nothing.
-Outputs   are NumPy arrays. With `out=` the large one goes into an array of yours, and nothing
-          large is allocated; its docstring says which input it may be. `out` is a numpy.ndarray
-          or anything that NumPy views without a copy, such as a CPU tensor, and is itself what is
-          returned. What NumPy would copy is refused.
+          DLPack and nothing else. What has the shape of x is read where it lies, whatever its
+          strides; what is not aligned or not in the machine's byte order is copied first, and so
+          are small arguments that are not C-contiguous, and all such arguments of Caffe2's steps.
+          What an object's `__array__` refuses is refused with its reason, such as a tensor that
+          requires grad; what it copies, such as a data frame of several blocks or an array on
+          another device, is read as that copy, as NumPy's own functions do. An instance of a
+          subclass of numpy.ndarray is read as the plain array that it is: units and names are not
+          seen. A masked array is refused, since its mask would not be seen, even if it hides
+          nothing.
+Outputs   are NumPy arrays; those of x's shape lie in memory in the order that x has. With `out=`
+          the large one goes into an array of yours, and nothing large is allocated; its docstring
+          says which input it may be. `out` is a numpy.ndarray or anything that NumPy views without
+          a copy, such as a CPU tensor, and is itself what is returned. What NumPy would copy is
+          refused.
 Errors    are TypeError and ValueError. They name the function, the argument, what it was and what
           it must be. Nothing is written before every argument has been checked. Errors that come
           out of an argument's own `__index__`, `__float__`, `__array__` and the like are passed on

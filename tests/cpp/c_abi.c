@@ -1,4 +1,5 @@
-/* The interface as a C99 program sees it: every header constant, one call, one error. */
+/* The interface as a C99 program sees it: every header constant, a call of arrays, one of views,
+ * one error of each. */
 #include <normkernels/normkernels.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,10 @@ static void expect(int condition, const char* what) {
 int main(void) {
   const float x[8] = {1, 2, 3, 4, 40000, 40001, 40002, 40003};
   float y[8], mean[2], sigma[2];
-  char version[32];
+  const int64_t shape[2] = {4, 2}, x_strides[2] = {1, 4}, y_strides[2] = {-2, 1};
+  char version[32], workspace[4096 + 64];
+  void* const at = workspace + (64 - (uintptr_t)workspace % 64);
+  size_t bytes;
   normkernels_status status;
   int i;
 
@@ -37,6 +41,19 @@ int main(void) {
   expect(normkernels_status_kind(status) == NORMKERNELS_BAD_EPSILON, "kind");
   expect(normkernels_status_argument(status) == 7, "position");
   expect(strlen(normkernels_status_string(status)) > 0, "a sentence");
+
+  /* The rows of x as columns, written from the last row to the first. */
+  bytes = normkernels_layer_norm_forward_view_workspace_bytes(NORMKERNELS_F32, 2, shape, 1);
+  expect(bytes <= 4096, "a small workspace");
+  status = normkernels_layer_norm_forward_view(NORMKERNELS_F32, 2, shape, 1, x, x_strides, NULL,
+                                               NULL, 1e-5, y + 6, y_strides, mean, sigma, at, NULL);
+  expect(status == NORMKERNELS_OK, "layer norm of views returns OK");
+  expect(mean[0] == 2.5f && mean[1] == 40001.5f, "means of the other axis");
+  for (i = 0; i < 4; ++i) expect(y[2 * i] == y[2 * i + 1], "the same of views");
+  expect(y[0] > 1.3416f && y[0] < 1.3417f, "the last comes first");
+  status = normkernels_layer_norm_forward_view(NORMKERNELS_F32, 2, shape, 4, x, x_strides, NULL,
+                                               NULL, 1e-5, y, NULL, NULL, NULL, NULL, NULL);
+  expect(status == NORMKERNELS_BAD_AXES + 4, "an axis that is not there is refused");
 
   expect(normkernels_isa_count() >= 1, "an instruction set");
   expect(normkernels_isa_name(normkernels_isa_active()) != NULL, "the active one has a name");

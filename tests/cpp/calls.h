@@ -255,6 +255,19 @@ inline std::vector<std::string> supported_isas() {
   return result;
 }
 
+/// Where kernels run slowly, one in so many of the longest tests' cases is run, on the best
+/// instruction set alone.
+#ifdef NORMKERNELS_SLOW_KERNELS
+inline constexpr std::size_t kEvery = 7;
+#else
+inline constexpr std::size_t kEvery = 1;
+#endif
+inline std::vector<std::string> isas_to_test() {
+  std::vector<std::string> result = supported_isas();
+  if (kEvery > 1) result.erase(result.begin(), result.end() - 1);
+  return result;
+}
+
 /// Those whose bits are the same.
 inline std::vector<std::string> supported_isas_with_fma() {
   std::vector<std::string> result = supported_isas();

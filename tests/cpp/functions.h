@@ -18,7 +18,11 @@ enum class Kind {
   dtype,
   order,
   extent,
-  size,  // of a window
+  rank,
+  shape,
+  axes,
+  strides,  // of the array before them
+  size,     // of a window
   epsilon,
   scalar,
   input,
@@ -41,6 +45,14 @@ struct Function {
   std::vector<std::string> may_alias;  // "y=x": the output y may be the input x
   std::size_t (*workspace_bytes)();    // of extents of 3
 
+  bool has(Kind kind) const {
+    return std::any_of(parameters.begin(), parameters.end(),
+                       [&](const Parameter& p) { return p.kind == kind; });
+  }
+  // Whether it is an array with strides.
+  bool is_view(std::size_t index) const {
+    return index + 1 < parameters.size() && parameters[index + 1].kind == Kind::strides;
+  }
   // Whether it is a workspace of no bytes.
   bool is_unused(const Parameter& p) const {
     return p.kind == Kind::workspace && workspace_bytes() == 0;
@@ -61,6 +73,9 @@ inline Parameter parameter(const std::string& declaration) {
   const auto kind = [&] {
     if (type == "normkernels_dtype") return Kind::dtype;
     if (type == "normkernels_order") return Kind::order;
+    if (type == "int32_t") return Kind::rank;
+    if (type == "constint64_t*") return name == "shape" ? Kind::shape : Kind::strides;
+    if (type == "uint64_t") return Kind::axes;
     if (type == "int64_t") return name == "size" ? Kind::size : Kind::extent;
     if (type == "double") return name == "epsilon" ? Kind::epsilon : Kind::scalar;
     if (type == "constvoid*") return Kind::input;
@@ -109,6 +124,9 @@ Function<Args...> function(
   return {name, call, parameters, words(may_alias), workspace_bytes};
 }
 
+constexpr std::int64_t three[] = {3, 3, 3};
+constexpr std::uint64_t last_axis = 4;  // of those three
+
 inline std::size_t instance_norm_forward_bytes() {
   return normkernels_instance_norm_forward_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3,
                                                            3);
@@ -120,6 +138,45 @@ inline std::size_t instance_norm_backward_bytes() {
 inline std::size_t local_response_norm_bytes() {
   return normkernels_local_response_norm_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3, 3,
                                                          3);
+}
+inline std::size_t layer_norm_forward_view_bytes() {
+  return normkernels_layer_norm_forward_view_workspace_bytes(NORMKERNELS_F32, 3, three, last_axis);
+}
+inline std::size_t layer_norm_backward_view_bytes() {
+  return normkernels_layer_norm_backward_view_workspace_bytes(NORMKERNELS_F32, 3, three, last_axis);
+}
+inline std::size_t instance_norm_forward_view_bytes() {
+  return normkernels_instance_norm_forward_view_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW,
+                                                                3, three);
+}
+inline std::size_t instance_norm_backward_view_bytes() {
+  return normkernels_instance_norm_backward_view_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW,
+                                                                 3, three);
+}
+inline std::size_t local_response_norm_view_bytes() {
+  return normkernels_local_response_norm_view_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3,
+                                                              three, 3);
+}
+
+// Those with strides.
+template <class F>
+void for_each_view_function(F&& f) {
+  f(function("layer_norm_forward_view", normkernels_layer_norm_forward_view,
+             "gamma beta mean sigma", "y=x", layer_norm_forward_view_bytes));
+  f(function("layer_norm_backward_view", normkernels_layer_norm_backward_view, "gamma dgamma dbeta",
+             "dx=dy dx=x", layer_norm_backward_view_bytes));
+  f(function("instance_norm_forward_view", normkernels_instance_norm_forward_view,
+             "scale bias mean inv_std", "y=x", instance_norm_forward_view_bytes));
+  f(function("instance_norm_backward_view", normkernels_instance_norm_backward_view,
+             "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
+             instance_norm_backward_view_bytes));
+  f(function("instance_norm_with_gradient_view", normkernels_instance_norm_with_gradient_view,
+             "scale bias mean inv_std dscale dbias", "y=x dx=dy",
+             instance_norm_backward_view_bytes));
+  f(function("local_response_norm_forward_view", normkernels_local_response_norm_forward_view,
+             "scale", "", local_response_norm_view_bytes));
+  f(function("local_response_norm_backward_view", normkernels_local_response_norm_backward_view,
+             "y scale", "", local_response_norm_view_bytes));
 }
 
 template <class F>
@@ -156,6 +213,7 @@ void for_each_function(F&& f) {
              "dx=dy dx=x"));
   f(function("instance_norm_gamma_beta_backward", normkernels_instance_norm_gamma_beta_backward,
              ""));
+  for_each_view_function(f);
 }
 
 #endif  // NORMKERNELS_TESTS_FUNCTIONS_H_

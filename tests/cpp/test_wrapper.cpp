@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <normkernels/views.hpp>
 #include <string>
 
 #include "calls.h"
@@ -14,6 +15,43 @@ TEST_CASE("the header's own example") {
     CHECK(y[i] == y[i + 4]);
     CHECK(y[i] == doctest::Approx((static_cast<double>(i) - 1.5) / std::sqrt(1.25 + 1e-5)));
   }
+}
+
+TEST_CASE("the example of the header of views") {
+  const std::int64_t rows = 5, strides[] = {1536, 1};
+  std::vector<float> array(static_cast<std::size_t>(rows) * 1536, 7.0f);
+  float* const x = array.data();
+  for (std::int64_t i = 0; i < 768; ++i) x[2 * 1536 + i] = static_cast<float>(i);
+  const nk::View left(x, strides), right(x + 768, strides);
+  nk::layer_norm_forward({rows, 768}, {-1}, left, right);
+  CHECK(x[768] == 0);
+  CHECK(x[2 * 1536 + 768] == -x[2 * 1536 + 1535]);
+  CHECK(x[2 * 1536 + 768] < -1.7f);
+  CHECK(x[2 * 1536 + 767] == 767);
+}
+
+TEST_CASE("shapes, axes and views from what callers have") {
+  const std::array<double, 6> x = {1, 5, 2, -3, 0, 7};
+  std::array<double, 6> y{}, expected{};
+  nk::layer_norm_forward({2, 3}, x.data(), expected.data());
+  const nk::Shape shape = {2, 3};
+  const nk::Axes last = {-1};
+  nk::layer_norm_forward(shape, last, nk::View(x.data()), y.data());
+  CHECK(y == expected);
+  // Both axes, in any order and however often.
+  nk::layer_norm_forward({1, 6}, x.data(), expected.data());
+  for (const nk::Axes& axes : {nk::Axes{0, 1}, {1, 0}, {-1, -2, 0}}) {
+    nk::layer_norm_forward(shape, axes, nk::View(x.data()), y.data());
+    CHECK(y == expected);
+  }
+  // In its own place, and read through a view of what may not be written.
+  const std::int64_t strides[] = {6, 1, 2};
+  nk::instance_norm_forward({nk::nhwc, 1, 2, 3}, x.data(), expected.data());
+  y = x;
+  const nk::View<double> channels_first(y.data(), strides);
+  const nk::View<const double> input = channels_first;
+  nk::instance_norm_forward(nk::nchw, {1, 2, 3}, input, channels_first);
+  CHECK(y == expected);
 }
 
 TEST_CASE("version") {
@@ -71,6 +109,39 @@ TEST_CASE("an error names the function and the argument") {
          }),
          "layer_norm_forward: executor: ");
   CHECK_THROWS_AS(nk::set_num_threads(-1), std::invalid_argument);
+  for (const int axis : {2, -3, 64, 100, std::numeric_limits<int>::min()}) {
+    begins(message([&] {
+             nk::layer_norm_forward({2, 3}, {axis}, nk::View(x), y);
+           }),
+           "layer_norm_forward: axes: ");
+    begins(message([&] {
+             nk::layer_norm_backward({2, 3}, {axis}, nk::View(x), x, x, x, nk::View(y));
+           }),
+           "layer_norm_backward: axes: ");
+  }
+  begins(message([&] {
+           nk::layer_norm_forward({2, 3}, {}, nk::View(x), y);
+         }),
+         "layer_norm_forward: axes: ");
+  begins(message([&] { nk::layer_norm_forward({}, {0}, nk::View(x), y); }),
+         "layer_norm_forward: axes: ");
+  begins(message([&] {
+           nk::layer_norm_forward({-2, 3}, {0}, nk::View(x), y);
+         }),
+         "layer_norm_forward: shape: ");
+  begins(message([&] { nk::layer_norm_forward(nk::Shape(65, 1), {0}, nk::View(x), y); }),
+         "layer_norm_forward: rank: ");
+  begins(message([&] { nk::instance_norm_forward(nk::nchw, {6}, nk::View(x), y); }),
+         "instance_norm_forward: rank: ");
+  const std::int64_t far[] = {INT64_MAX, 1}, twice[] = {0, 1};
+  begins(message([&] {
+           nk::layer_norm_forward({2, 3}, {1}, nk::View(x, far), y);
+         }),
+         "layer_norm_forward: x_strides: ");
+  begins(message([&] {
+           nk::layer_norm_forward({2, 3}, {1}, nk::View(x), {y, twice});
+         }),
+         "layer_norm_forward: y: ");
 }
 
 TEST_CASE("a status that no function returns is an error that names no argument") {

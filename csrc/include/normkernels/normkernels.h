@@ -11,7 +11,8 @@
  * What holds for every function
  *
  * - Arrays are dense and row-major, and their elements have the type that `dtype` names. Each
- *   pointer is aligned to its element, or it is refused; nothing more is asked of it.
+ *   pointer is aligned to its element, or it is refused; nothing more is asked of it. The functions
+ *   under "Views" take arrays with strides.
  * - Extents are int64_t and may be 0. A call without elements returns at once, however large its
  *   other extents: it looks at no array that has none, and writes 0 to the gradients of parameters
  *   and to statistics what their entries say.
@@ -76,12 +77,13 @@ enum {
   NORMKERNELS_BAD_EPSILON = 500,  /* negative, NaN or infinite */
   NORMKERNELS_BAD_SIZE = 600,     /* a window of less than one channel */
   NORMKERNELS_BAD_SCALAR = 700,   /* NaN or infinite */
-  NORMKERNELS_OVERLAP = 800,      /* an output shares memory with another argument */
-  NORMKERNELS_BAD_EXECUTOR = 900, /* wrong struct_size, or a negative number of threads */
-  NORMKERNELS_UNKNOWN_ISA = 1000, /* no instruction set of that name */
+  NORMKERNELS_OVERLAP = 800, /* an output shares memory with another argument, or with itself */
+  NORMKERNELS_BAD_EXECUTOR = 900,     /* wrong struct_size, or a negative number of threads */
+  NORMKERNELS_UNKNOWN_ISA = 1000,     /* no instruction set of that name */
   NORMKERNELS_UNSUPPORTED_ISA = 1100, /* known, but this machine does not have it */
   NORMKERNELS_BAD_NUM_THREADS = 1200, /* the variable NORMKERNELS_NUM_THREADS is not a number */
-  NORMKERNELS_MISALIGNED = 1300 /* an array not aligned to its elements, a workspace to 64 bytes */
+  NORMKERNELS_MISALIGNED = 1300, /* an array not aligned to its elements, a workspace to 64 bytes */
+  NORMKERNELS_BAD_AXES = 1400    /* no axis at all, or one that the array does not have */
 };
 
 /** One sentence that says what the kind of `status` means, whatever its position; of a number that
@@ -323,6 +325,138 @@ NORMKERNELS_API normkernels_status normkernels_local_response_norm_backward(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* dy, const void* x, const void* y, const void* scale, int64_t size, double alpha,
     double beta, double bias, void* dx, void* workspace, const normkernels_executor* executor);
+
+/* ---- Views: any strides and any axes ------------------------------------------------ */
+
+/* The operators again, for arrays that do not lie in one piece: slices, transposed and permuted
+ * arrays, broadcast inputs, and whichever axes are normalised.
+ *
+ * - `shape` has `rank` extents, at most 64. The arrays that have strides have this shape: a pointer
+ *   to the element of all indices 0, and for each axis how many elements further the next one is,
+ *   which may be 0 or negative. Where the strides are NULL, the array is dense and row-major, as
+ *   are all arrays that have none.
+ * - The result has the bits of the dense function on dense copies.
+ * - Nothing is copied as a whole. Rows (of NHWC: pixels) that are each in one piece are read and
+ *   written where they are; others, some at a time, through the workspace, which holds a few of
+ *   them and does not grow with the array. Its size follows from the shape: it is asked for
+ *   whatever the strides are.
+ * - An output may be an input only where the dense function allows it, with the same pointer and
+ *   strides. Views that interleave (x[:, :768] and x[:, 768:]) do not overlap. An output must not
+ *   name an element twice. Views so intricate that to know takes long are taken to do so.
+ * - Strides that lead out of the address space are a BAD_EXTENT of the strides.
+ */
+
+/** normkernels_layer_norm_forward over any axes: bit k of `axes` is set if axis k is normalised (2:
+ *  the channels of [n, c, h, w]). Rows are then the places along the other axes, columns those
+ *  along the normalised ones, both in the order of the shape.
+ *
+ *  x      `shape`, with x_strides
+ *  gamma  [cols] or NULL        beta   [cols] or NULL
+ *  y      `shape`, with y_strides; may be x
+ *  mean   [rows] or NULL        sigma  [rows] or NULL */
+NORMKERNELS_API normkernels_status normkernels_layer_norm_forward_view(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
+    const int64_t* x_strides, const void* gamma, const void* beta, double epsilon, void* y,
+    const int64_t* y_strides, void* mean, void* sigma, void* workspace,
+    const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_layer_norm_forward_view_workspace_bytes(normkernels_dtype dtype,
+                                                                           int32_t rank,
+                                                                           const int64_t* shape,
+                                                                           uint64_t axes);
+
+/** normkernels_layer_norm_backward over any axes.
+ *
+ *  dy, x        `shape`, with their strides
+ *  mean, sigma  [rows], as the forward returned them
+ *  gamma        [cols] or NULL
+ *  dx           `shape`, with dx_strides; may be dy or x
+ *  dgamma       [cols] or NULL        dbeta  [cols] or NULL */
+NORMKERNELS_API normkernels_status normkernels_layer_norm_backward_view(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* dy,
+    const int64_t* dy_strides, const void* x, const int64_t* x_strides, const void* mean,
+    const void* sigma, const void* gamma, void* dx, const int64_t* dx_strides, void* dgamma,
+    void* dbeta, void* workspace, const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_layer_norm_backward_view_workspace_bytes(normkernels_dtype dtype,
+                                                                            int32_t rank,
+                                                                            const int64_t* shape,
+                                                                            uint64_t axes);
+
+/** normkernels_instance_norm_forward. `shape` is [n, c, spatial...] or [n, spatial..., c], as
+ *  `order` says, of rank 2 or more: the order of the axes, whatever that in memory is.
+ *
+ *  x        `shape`, with x_strides
+ *  scale    [c] or NULL         bias     [c] or NULL
+ *  y        `shape`, with y_strides; may be x
+ *  mean     [n, c] or NULL      inv_std  [n, c] or NULL */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_forward_view(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
+    const void* x, const int64_t* x_strides, const void* scale, const void* bias, double epsilon,
+    void* y, const int64_t* y_strides, void* mean, void* inv_std, void* workspace,
+    const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_instance_norm_forward_view_workspace_bytes(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape);
+
+/** normkernels_instance_norm_backward.
+ *
+ *  dy, x          `shape`, with their strides
+ *  scale          [c] or NULL
+ *  mean, inv_std  [n, c] as the forward returned them, or both NULL: recomputed from x
+ *  epsilon        read only when they are NULL
+ *  dx             `shape`, with dx_strides; may be dy or x
+ *  dscale         [c] or NULL         dbias  [c] or NULL */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_backward_view(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
+    const void* dy, const int64_t* dy_strides, const void* x, const int64_t* x_strides,
+    const void* scale, const void* mean, const void* inv_std, double epsilon, void* dx,
+    const int64_t* dx_strides, void* dscale, void* dbias, void* workspace,
+    const normkernels_executor* executor);
+
+/** normkernels_instance_norm_with_gradient. Arguments as in the two before; y may be x, and dx may
+ * be dy. The workspace is that of the backward. */
+NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient_view(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
+    const void* x, const int64_t* x_strides, const void* scale, const void* bias, const void* dy,
+    const int64_t* dy_strides, double epsilon, void* y, const int64_t* y_strides, void* mean,
+    void* inv_std, void* dx, const int64_t* dx_strides, void* dscale, void* dbias, void* workspace,
+    const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_instance_norm_backward_view_workspace_bytes(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape);
+
+/** normkernels_local_response_norm_forward. Through the workspace go all channels of some
+ *  positions at a time.
+ *
+ *  x      `shape`, as `order` says, of rank 2 or more, with x_strides
+ *  size   >= 1, may exceed c.  alpha, beta, bias: finite.
+ *  y      `shape`, with y_strides; must not be x
+ *  scale  `shape`, with scale_strides, or NULL: receives s */
+NORMKERNELS_API normkernels_status normkernels_local_response_norm_forward_view(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
+    const void* x, const int64_t* x_strides, int64_t size, double alpha, double beta, double bias,
+    void* y, const int64_t* y_strides, void* scale, const int64_t* scale_strides, void* workspace,
+    const normkernels_executor* executor);
+
+/** normkernels_local_response_norm_backward.
+ *
+ *  dy, x  `shape`, with their strides
+ *  y      `shape`, with y_strides, or NULL: as the forward returned it
+ *  scale  `shape`, with scale_strides, or NULL: as the forward returned it
+ *  dx     `shape`, with dx_strides; must not be any of the inputs */
+NORMKERNELS_API normkernels_status normkernels_local_response_norm_backward_view(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
+    const void* dy, const int64_t* dy_strides, const void* x, const int64_t* x_strides,
+    const void* y, const int64_t* y_strides, const void* scale, const int64_t* scale_strides,
+    int64_t size, double alpha, double beta, double bias, void* dx, const int64_t* dx_strides,
+    void* workspace, const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_local_response_norm_view_workspace_bytes(normkernels_dtype dtype,
+                                                                            normkernels_order order,
+                                                                            int32_t rank,
+                                                                            const int64_t* shape,
+                                                                            int64_t size);
 
 /* ---- The steps of the originals ----------------------------------------------------- */
 

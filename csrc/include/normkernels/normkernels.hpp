@@ -13,6 +13,8 @@
 //   Errors     are thrown as normkernels::error, which names the function and the argument.
 //   Workspace  is allocated where the function needs one, unless the caller gives it: aligned to
 //              64 bytes.
+//
+// The functions on arrays with strides are in views.hpp.
 #ifndef NORMKERNELS_NORMKERNELS_HPP_
 #define NORMKERNELS_NORMKERNELS_HPP_
 
@@ -38,8 +40,10 @@ inline namespace v0 {
 /// The dtype of an element type: float or double.
 template <class T>
 inline constexpr normkernels_dtype dtype = [] {
-  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "arrays of float or double");
-  return std::is_same_v<T, float> ? NORMKERNELS_F32 : NORMKERNELS_F64;
+  using Element = std::remove_const_t<T>;
+  static_assert(std::is_same_v<Element, float> || std::is_same_v<Element, double>,
+                "arrays of float or double");
+  return std::is_same_v<Element, float> ? NORMKERNELS_F32 : NORMKERNELS_F64;
 }();
 
 /// A matrix, row-major.

@@ -1,5 +1,6 @@
 """Types of the compiled module; shapes, formulas and errors are in its functions' docstrings."""
 
+from collections.abc import Sequence
 from typing import Literal, SupportsFloat, SupportsIndex, overload
 
 from normkernels._core import helpers as helpers
@@ -29,6 +30,7 @@ def layer_norm(
     beta: ArrayLike | None = None,
     *,
     axis: SupportsIndex = 1,
+    axes: SupportsIndex | Sequence[SupportsIndex] | None = None,
     epsilon: SupportsFloat = 1e-05,
     out: ArrayLike | None = None,
     return_stats: Literal[False] = False,
@@ -41,6 +43,7 @@ def layer_norm(
     beta: ArrayLike | None = None,
     *,
     axis: SupportsIndex = 1,
+    axes: SupportsIndex | Sequence[SupportsIndex] | None = None,
     epsilon: SupportsFloat = 1e-05,
     out: ArrayLike | None = None,
     return_stats: Literal[True],
@@ -53,6 +56,7 @@ def layer_norm(
     beta: ArrayLike | None = None,
     *,
     axis: SupportsIndex = 1,
+    axes: SupportsIndex | Sequence[SupportsIndex] | None = None,
     epsilon: SupportsFloat = 1e-05,
     out: ArrayLike | None = None,
     return_stats: bool = False,
@@ -66,6 +70,7 @@ def layer_norm_backward(
     gamma: ArrayLike | None = None,
     *,
     axis: SupportsIndex = 1,
+    axes: SupportsIndex | Sequence[SupportsIndex] | None = None,
     out: ArrayLike | None = None,
     num_threads: SupportsIndex | None = None,
 ) -> LayerNormGradient: ...

@@ -1,0 +1,237 @@
+// The backward of instance norm in NCHW, some planes of an image at a time: dx, y if it is wanted,
+// and their sums for dscale and dbias.
+#ifndef NORMKERNELS_NORM_PLANES_H_
+#define NORMKERNELS_NORM_PLANES_H_
+
+#include "norm/row_gradient.h"
+#include "norm/row_writer.h"
+#include "table.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+
+// Planes of so many elements stay in L2, with dy and the next ones' x and dy, between the sweep
+// that sums and the one that writes, which asks for the next.
+template <class T>
+constexpr int64_t kKept = 256 * 1024 / sizeof(T);
+
+// dx of a plane, and y as well when the forward is done at the same time (kForward): in one sweep,
+// since y may be x. `next` is what will be read next, so many elements on.
+template <class T, bool kForward>
+struct PlaneGradient {
+  const T *dy, *x;
+  Standardise<T> xhat, gradient_xhat;
+  Gradient<T> gradient;
+  Vec<T> scale, bias;
+  int64_t next;
+  T *y, *dx;
+
+  struct Values {
+    Vec<T> y, dx;
+  };
+  template <class Lanes>
+  NORMKERNELS_INLINE Values values(int64_t i, int k, Lanes lanes) const {
+    const Vec<T> v = load(x + i + k, lanes), d = load(dy + i + k, lanes);
+    return {kForward ? fma(xhat(v), scale, bias) : v, gradient(d, gradient_xhat(v))};
+  }
+  template <class Store, class Lanes>
+  NORMKERNELS_INLINE void put(Store how, int64_t i, const Values& v, Lanes lanes) const {
+    if constexpr (kForward) store(y + i, v.y, lanes);
+    store(how, dx + i, v.dx, lanes);
+  }
+  template <class Store>
+  NORMKERNELS_INLINE void ahead(Store, int64_t i) const {
+    prefetch_to_l2(x + i + next);
+    prefetch_to_l2(dy + i + next);
+  }
+};
+
+// Some planes of one image, as the arrays have them; y may be null.
+template <class T>
+struct Planes {
+  Rows<const T> dy, x;
+  Rows<T> y, dx;
+
+  NORMKERNELS_INLINE Planes from(int64_t plane) const {
+    return {dy.from(plane), x.from(plane), y.p == nullptr ? y : y.from(plane), dx.from(plane)};
+  }
+};
+
+// A backward's arguments by their types, from plane `first` on.
+template <class T>
+struct PlanesBackward {
+  int64_t cols;
+  const T *scale, *bias, *mean, *inv_std;
+  double epsilon;
+  T *mean_out, *inv_std_out;
+  bool stream;
+
+  explicit PlanesBackward(const InstanceNormBackward& a)
+      : cols(a.shape.spatial),
+        scale(static_cast<const T*>(a.scale)),
+        bias(static_cast<const T*>(a.bias)),
+        mean(static_cast<const T*>(a.mean)),
+        inv_std(static_cast<const T*>(a.inv_std)),
+        epsilon(a.epsilon),
+        mean_out(static_cast<T*>(a.mean_out)),
+        inv_std_out(static_cast<T*>(a.inv_std_out)),
+        stream(a.stream && a.shape.spatial >= kLeastStreamed<T>) {}
+};
+
+// The factors of planes of one image, no more than rows_together(spatial), from the caller's
+// statistics or their own, which own(mean, inv_std, rstd) finds; rstd[planes] as exact as it is
+// known.
+template <class T, class Own>
+NORMKERNELS_INLINE void plane_statistics(const PlanesBackward<T>& a, int64_t first, int64_t planes,
+                                         const Factors<T>& factors, double* rstd, const Own& own) {
+  if (a.mean == nullptr) {
+    return own(optional_at<T>(a.mean_out, first), optional_at<T>(a.inv_std_out, first));
+  }
+  const T *mean = a.mean + first, *saved = a.inv_std + first;
+  for_each_vector<double, 1>(
+      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Vec<double> inverse = load_widened(saved + j, lanes);
+        set_saved(factors, j, mean + j, inverse, lanes);
+        store(rstd + j, inverse);
+      });
+}
+
+// Where the sums of a channel's planes are added up.
+struct ChannelSums {
+  double *scale, *bias;
+
+  NORMKERNELS_INLINE ChannelSums from(int64_t channel) const {
+    return {scale + channel, bias + channel};
+  }
+};
+
+template <class T>
+NORMKERNELS_INLINE void set_plane_gradients(SumTable sums, int64_t cols, int64_t planes,
+                                            const Factors<T>& factors, const double* rstd,
+                                            const T* scale, const ChannelSums& channels) {
+  set_all_gradients(
+      sums, cols, planes, factors,
+      [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Vec<double> gamma =
+            scale == nullptr ? Vec<double>::all(1) : load_widened(scale + j, lanes);
+        return gradient_factor(load(rstd + j, lanes), gamma);
+      },
+      channels.scale, channels.bias);
+}
+
+// dx, and y if it is wanted, of a plane of a channel: elements [0, n) from those of the rows.
+template <class T>
+NORMKERNELS_INLINE void write_plane(const PlanesBackward<T>& a, const Planes<T>& planes, int64_t n,
+                                    int64_t channel, int64_t next, const Standard<T>& standard,
+                                    const RowGradient<T>& row, const Executor& executor) {
+  const T *x = planes.x.p, *dy = planes.dy.p;
+  T *dx = planes.dx.p, *y = planes.y.p;
+  const Vec<T> scale = Vec<T>::all(value_or(a.scale, channel, T{1}));
+  const Vec<T> bias = Vec<T>::all(value_or(a.bias, channel, T{-0.0}));
+  const Standardise<T> xhat(standard), gradient_xhat(row.standard);
+  const Gradient<T> gradient(row);
+  for_each_span(
+      n, executor, [&](int64_t i, int64_t end) __attribute__((always_inline)) {
+        if (y == nullptr) {
+          const PlaneGradient<T, false> formula = {dy + i, x + i, xhat, gradient_xhat, gradient,
+                                                   scale,  bias,  next, nullptr,       dx + i};
+          RowWriter<T, PlaneGradient<T, false>>(formula, dx + i, end - i).write(a.stream);
+        } else {
+          const PlaneGradient<T, true> formula = {dy + i, x + i, xhat, gradient_xhat, gradient,
+                                                  scale,  bias,  next, y + i,         dx + i};
+          RowWriter<T, PlaneGradient<T, true>>(formula, dx + i, end - i).write(a.stream);
+        }
+      });
+}
+template <class T>
+__attribute__((noinline)) void write_planes(const PlanesBackward<T>& a, const Planes<T>& planes,
+                                            int64_t count, int64_t n, int64_t channel, int64_t next,
+                                            const Factors<T>& factors, const Executor& executor) {
+  for (int64_t i = 0; i < count; ++i) {
+    write_plane(a, planes.from(i), n, channel + i, next, factors.standard(i), factors.gradient(i),
+                executor);
+  }
+}
+
+// Planes of one element, a plane per lane: their sums, and their dx (and y).
+template <class T>
+void single_plane_sums(const T* dy, const T* x, int64_t planes, const Factors<T>& factors,
+                       SumTable sums) {
+  alignas(64) T terms[3][kRowsTogether];
+  for_each_vector<T, 1>(
+      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        const Standardise<T> standardise(factors, Factors<T>::kShift, j, lanes);
+        const Vec<T> zero = Vec<T>::zero(), g = load(dy + j, lanes);
+        const Vec<T> xhat = standardise(load(x + j, lanes));
+        store(terms[0] + j, multiply_add(g, xhat, zero), lanes);
+        store(terms[1] + j, zero + g, lanes);
+        store(terms[2] + j, zero + xhat, lanes);
+      });
+  for_each_vector<double, 1>(
+      planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        for (int k = 0; k < 3; ++k) store(sums[k] + j, load_widened(terms[k] + j, lanes), lanes);
+      });
+}
+
+template <class T>
+void write_single_planes(const PlanesBackward<T>& a, const Planes<T>& planes, int64_t count,
+                         int64_t channel, const Factors<T>& factors) {
+  const T *x = planes.x.p, *dy = planes.dy.p;
+  T *dx = planes.dx.p, *y = planes.y.p;
+  const Parameter<T> scale = gamma_of<T>(optional_at<const T>(a.scale, channel));
+  const Parameter<T> bias = beta_of<T>(optional_at<const T>(a.bias, channel));
+  for_each_vector<T, 1>(
+      count, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
+        using F = Factors<T>;
+        const Standardise<T> xhat(factors, F::kShift, j, lanes);
+        const Standardise<T> gradient_xhat(factors, F::kGradientShift, j, lanes);
+        const Gradient<T> gradient(factors, j, lanes);
+        const Vec<T> v = load(x + j, lanes), d = load(dy + j, lanes);
+        if (y != nullptr)
+          store(y + j, fma(xhat(v), load(scale.at(j), lanes), load(bias.at(j), lanes)), lanes);
+        store(dx + j, gradient(d, gradient_xhat(v)), lanes);
+      });
+}
+
+// `count` planes of one image, from plane `first` of all on, some together; their sums are added to
+// those of their channels.
+template <class T>
+__attribute__((noinline)) void planes_backward(const PlanesBackward<T>& a, const Planes<T>& all,
+                                               int64_t first, int64_t count, int64_t channel,
+                                               const ChannelSums& channels,
+                                               const Executor& executor) {
+  const int64_t cols = a.cols, together = rows_together(cols);
+  RowFactors<T> storage;
+  const Factors<T> factors = storage.table();
+  double rstd[kRowsTogether], sums_storage[kSumFields * kRowsTogether];
+  const SumTable sums = {sums_storage, kRowsTogether};
+  for (int64_t k = 0; k < count; k += together) {
+    const int64_t n = smaller(together, count - k);
+    const Planes<T> planes = all.from(k);
+    plane_statistics(a, first + k, n, factors, rstd, [&](T* mean, T* inv_std) {
+      const Rows<const T>& x = planes.x;
+      sum_rows(
+          x, n, cols, executor, [=](int64_t i) { return Ahead<T>(x, i, cols); }, sums);
+      const T* const scale = rescale_rows(sums, x, n, cols, a.epsilon, executor, factors);
+      set_all_statistics(sums, static_cast<double>(cols), n, scale, a.epsilon, factors, mean,
+                         static_cast<T*>(nullptr), inv_std, rstd);
+    });
+    if (cols == 1) {
+      single_plane_sums(planes.dy.p, planes.x.p, n, factors, sums);
+    } else {
+      const Parameter<T> gamma = gamma_of<T>(nullptr);  // in the factors
+      gradient_sums<T>({planes.dy, planes.x, gamma}, n, cols, factors, executor, sums);
+    }
+    set_plane_gradients(sums, cols, n, factors, rstd, optional_at<const T>(a.scale, channel + k),
+                        channels.from(k));
+    if (cols == 1) {
+      write_single_planes(a, planes, n, channel + k, factors);
+    } else {
+      write_planes(a, planes, n, cols, channel + k,
+                   cols <= kKept<T> ? n * planes.x.stride : kLead<T>, factors, executor);
+    }
+  }
+}
+
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_NORM_PLANES_H_
