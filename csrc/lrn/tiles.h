@@ -39,7 +39,7 @@ struct TileLayout {
     const int64_t all = shape.n * shape.spatial;
     pixels = smaller(tile_pixels(shape.c), all);
     tiles = parts_of(all, pixels);
-    copy_bytes = rounded_up(static_cast<uint64_t>(shape.c * pixels) * sizeof(T)) + kTileSpareBytes;
+    copy_bytes = whole_lines(static_cast<uint64_t>(shape.c * pixels) * sizeof(T)) + kTileSpareBytes;
     const Images image = {1, shape.c, shape.spatial}, rest = {1, shape.c, all % pixels};
     serial_bytes = 0;
     uint64_t whole = 0;
@@ -66,7 +66,6 @@ struct TileLayout {
     const int64_t fit = kTileElements / c / kLeastTilePixels;
     return fit < 1 ? kLeastTilePixels : (fit - 1 + fit % 2) * kLeastTilePixels;
   }
-  static uint64_t rounded_up(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
   static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 };
 

@@ -34,8 +34,8 @@ struct WorkLayout {
         window(window_of(block, size)),
         strips(strips_of(block, size, sizeof(T))),
         block_bytes(turned
-                        ? rounded_up(static_cast<uint64_t>(kMostArrays * block.c * block.spatial) *
-                                     sizeof(T))
+                        ? whole_lines(static_cast<uint64_t>(kMostArrays * block.c * block.spatial) *
+                                      sizeof(T))
                         : 0) {
     // Of fewer pixels more may fit into the buffers at a time, so those that are left after whole
     // blocks can need more.
@@ -46,7 +46,7 @@ struct WorkLayout {
       buffers = of_rest > buffers ? of_rest : buffers;
     }
     const uint64_t lines = LastLines<T>::bytes(window);
-    slot_bytes = block_bytes + rounded_up(buffers > lines ? buffers : lines);
+    slot_bytes = block_bytes + whole_lines(buffers > lines ? buffers : lines);
     const uint64_t elements = static_cast<uint64_t>(shape.n * shape.c * shape.spatial);
     const uint64_t least = slot_bytes / (4 * sizeof(T));
     const uint64_t tasks = elements / (least > kTaskElements ? least : kTaskElements);
@@ -59,10 +59,6 @@ struct WorkLayout {
     return turned ? (shape.n + block.spatial - 1) / block.spatial : strips.count;
   }
   uint64_t bytes() const { return static_cast<uint64_t>(slots) * slot_bytes; }
-
- private:
-  // To whole cache lines.
-  static uint64_t rounded_up(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 };
 
 // Which slots are taken.

@@ -31,10 +31,6 @@ struct TileShape {
   int64_t elements() const { return parts_of(rows * stride, kLine) * kLine; }
 };
 
-NORMKERNELS_INLINE size_t whole_lines(size_t bytes) {
-  return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
-}
-
 // Tasks, each with buffers of its own. Their number follows from the shape alone, and so that all
 // buffers of an array are a fraction of it, but for the first.
 template <class T>

@@ -218,6 +218,10 @@ NORMKERNELS_INLINE void stream_fence() {
 
 constexpr int kLineBytes = 64;
 
+NORMKERNELS_INLINE size_t whole_lines(size_t bytes) {
+  return (bytes + kLineBytes - 1) / kLineBytes * kLineBytes;
+}
+
 // How many elements before it is needed memory is asked for: half a page, since the processor's own
 // prefetcher stops at the end of one.
 template <class T>
