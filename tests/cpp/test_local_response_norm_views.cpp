@@ -3,18 +3,9 @@
 
 #include <cmath>
 
-#include "calls.h"
+#include "views.h"
 
 namespace {
-
-using Extents = std::vector<std::int64_t>;
-
-// Where the elements of an array of a shape [n, c, h, w] are in a buffer.
-struct Layout {
-  const char* name;
-  Extents strides;
-  std::int64_t start, size;
-};
 
 std::int64_t elements(const Extents& shape) {
   std::int64_t n = 1;
@@ -22,64 +13,40 @@ std::int64_t elements(const Extents& shape) {
   return n;
 }
 
-// A part of a dense array: its axes in memory in the order `axes`, each `wider` elements longer
-// than what is taken of it, of which every `step`-th.
-Layout part_of(const char* name, const Extents& shape, const std::vector<std::size_t>& axes,
-               const Extents& wider = {0, 0, 0, 0}, const Extents& step = {1, 1, 1, 1}) {
-  Layout layout = {name, Extents(4), 0, 1};
-  for (std::size_t k = axes.size(); k-- > 0;) {
-    const std::size_t axis = axes[k];
-    layout.strides[axis] = layout.size * step[axis];
-    layout.start += layout.size * (wider[axis] / 2);
-    layout.size *= shape[axis] * step[axis] + wider[axis];
-  }
-  return layout;
-}
+const Extents none = {0, 0, 0, 0}, once = {1, 1, 1, 1};
 
-Layout reversed(Layout layout, const Extents& shape, std::size_t axis, const char* name) {
-  layout.name = name;
-  layout.start += (shape[axis] - 1) * layout.strides[axis];
-  layout.strides[axis] = -layout.strides[axis];
-  return layout;
-}
-
-Layout broadcast(Layout layout, std::size_t axis, const char* name) {
-  layout.name = name;
-  layout.strides[axis] = 0;
-  return layout;
-}
-
-std::vector<Layout> layouts(const Extents& shape) {
-  const std::vector<std::size_t> nchw = {0, 1, 2, 3}, nhwc = {0, 2, 3, 1};
-  const Layout first = part_of("nchw", shape, nchw), last = part_of("nhwc", shape, nhwc);
+std::vector<Layout> image_layouts(const Extents& shape) {
+  const nk::Axes nchw = {0, 1, 2, 3}, nhwc = {0, 2, 3, 1};
+  const Layout first = part_of("nchw", shape, nchw, none, once),
+               last = part_of("nhwc", shape, nhwc, none, once);
   return {first,
           last,
-          part_of("fortran", shape, {3, 2, 1, 0}),
-          part_of("channels first of all", shape, {1, 0, 2, 3}),
-          part_of("transposed positions", shape, {0, 1, 3, 2}),
-          part_of("images among rows", shape, {2, 0, 3, 1}, {1, 0, 0, 0}),
+          part_of("fortran", shape, {3, 2, 1, 0}, none, once),
+          part_of("channels first of all", shape, {1, 0, 2, 3}, none, once),
+          part_of("transposed positions", shape, {0, 1, 3, 2}, none, once),
+          part_of("images among rows", shape, {2, 0, 3, 1}, {1, 0, 0, 0}, once),
           part_of("every other image", shape, nchw, {0, 0, 0, 0}, {2, 1, 1, 1}),
-          part_of("sliced channels", shape, nchw, {0, 3, 0, 0}),
-          part_of("sliced channels last", shape, nhwc, {0, 3, 0, 0}),
-          part_of("cropped", shape, nchw, {0, 0, 2, 3}),
-          part_of("cropped, channels last", shape, nhwc, {0, 0, 2, 3}),
+          part_of("sliced channels", shape, nchw, {0, 3, 0, 0}, once),
+          part_of("sliced channels last", shape, nhwc, {0, 3, 0, 0}, once),
+          part_of("cropped", shape, nchw, {0, 0, 2, 3}, once),
+          part_of("cropped, channels last", shape, nhwc, {0, 0, 2, 3}, once),
           part_of("stepped", shape, nchw, {0, 0, 0, 1}, {1, 2, 1, 2}),
           part_of("stepped, channels last", shape, nhwc, {0, 1, 0, 0}, {1, 3, 2, 1}),
-          reversed(first, shape, 3, "reversed positions"),
-          reversed(first, shape, 1, "reversed channels"),
-          reversed(last, shape, 1, "reversed channels, channels last"),
-          reversed(last, shape, 0, "reversed images, channels last")};
+          reversed(first, shape, 3),
+          reversed(first, shape, 1),
+          reversed(last, shape, 1),
+          reversed(last, shape, 0)};
 }
 
 // Those of inputs alone: some indices name one element.
 std::vector<Layout> overlapping_layouts(const Extents& shape) {
   const std::int64_t n = shape[0], c = shape[1], h = shape[2], w = shape[3];
-  const Layout first = part_of("nchw", shape, {0, 1, 2, 3});
-  const Layout last = part_of("nhwc", shape, {0, 2, 3, 1});
-  return {broadcast(first, 0, "one image"),
-          broadcast(last, 0, "one image, channels last"),
-          broadcast(first, 1, "one channel"),
-          broadcast(last, 3, "one column"),
+  const Layout first = part_of("nchw", shape, {0, 1, 2, 3}, none, once);
+  const Layout last = part_of("nhwc", shape, {0, 2, 3, 1}, none, once);
+  return {broadcast(first, 0),
+          broadcast(last, 0),
+          broadcast(first, 1),
+          broadcast(last, 3),
           {"windows of channels", {h * w, h * w, w, 1}, 0, (n + c) * h * w},
           {"windows of pixels", {c, 1, w * c, c}, 0, (n + h * w) * c},
           {"windows of columns", {c * h * w, 1, c, c}, 0, (n * h * w + w) * c}};
@@ -255,11 +222,11 @@ TEST_CASE_TEMPLATE("LRN of views has the bits of LRN of dense copies", T, float,
       CAPTURE(shape[3]);
       const Case<T> ordinary(shape, windows[turn % std::size(windows)], true);
       const Case<T> other(shape, windows[(turn + 1) % std::size(windows)], false);
-      const std::vector<Layout> all = layouts(shape);
+      const std::vector<Layout> all = image_layouts(shape);
       for (std::size_t i = 0; i < all.size(); ++i, ++turn) {
-        CAPTURE(std::string(all[i].name));
+        CAPTURE(all[i].name);
         const Layout& next = all[turn % all.size()];
-        CAPTURE(std::string(next.name));
+        CAPTURE(next.name);
         const Case<T>& one = turn % 2 == 0 ? ordinary : other;
         const Case<T>& two = turn % 2 == 0 ? other : ordinary;
         const Ordered first(NORMKERNELS_NCHW, shape), last(NORMKERNELS_NHWC, shape);
@@ -280,9 +247,9 @@ TEST_CASE_TEMPLATE("LRN of inputs that overlap themselves", T, float, double) {
   for (const Extents& shape : all_shapes) {
     CAPTURE(shape[1]);
     CAPTURE(shape[3]);
-    const Layout dense = part_of("dense", shape, {0, 1, 2, 3});
+    const Layout dense = part_of("dense", shape, {0, 1, 2, 3}, none, once);
     for (const Layout& layout : overlapping_layouts(shape)) {
-      CAPTURE(std::string(layout.name));
+      CAPTURE(layout.name);
       Case<T> one(shape, windows[0], true);
       View<T> x(shape, layout);
       x.fill(one.p.x);
