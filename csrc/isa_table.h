@@ -6,13 +6,15 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 
-extern const LayerNormKernels layer_norm_f32, layer_norm_f64;
-extern const InstanceNormKernels instance_norm_nchw_f32, instance_norm_nchw_f64;
-extern const InstanceNormKernels instance_norm_nhwc_f32, instance_norm_nhwc_f64;
-extern const LocalResponseNormKernels local_response_norm_f32, local_response_norm_f64;
+extern const LayerNormKernels layer_norm_f32, layer_norm_f64, layer_norm_half;
+extern const GroupNormKernels group_norm_nchw_f32, group_norm_nchw_f64, group_norm_nchw_half;
+extern const GroupNormKernels group_norm_nhwc_f32, group_norm_nhwc_f64, group_norm_nhwc_half;
+extern const LocalResponseNormKernels local_response_norm_f32, local_response_norm_f64,
+    local_response_norm_half;
 extern const StepKernels steps_f32, steps_f64;
 
-extern const Kernels kernels_f32, kernels_f64;
+// In the order of normkernels_dtype.
+extern const Kernels* const kernels[];
 
 }  // namespace normkernels::NORMKERNELS_ISA
 

@@ -3,9 +3,17 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 
-const Kernels kernels_f32 = {&layer_norm_f32, &instance_norm_nchw_f32, &instance_norm_nhwc_f32,
-                             &local_response_norm_f32, &steps_f32};
-const Kernels kernels_f64 = {&layer_norm_f64, &instance_norm_nchw_f64, &instance_norm_nhwc_f64,
-                             &local_response_norm_f64, &steps_f64};
+namespace {
+
+constexpr Kernels kFloat32 = {&layer_norm_f32, &group_norm_nchw_f32, &group_norm_nhwc_f32,
+                              &local_response_norm_f32, &steps_f32};
+constexpr Kernels kFloat64 = {&layer_norm_f64, &group_norm_nchw_f64, &group_norm_nhwc_f64,
+                              &local_response_norm_f64, &steps_f64};
+constexpr Kernels kHalf = {&layer_norm_half, &group_norm_nchw_half, &group_norm_nhwc_half,
+                           &local_response_norm_half, nullptr};
+
+}  // namespace
+
+const Kernels* const kernels[] = {&kFloat32, &kFloat64, &kHalf, &kHalf};
 
 }  // namespace normkernels::NORMKERNELS_ISA

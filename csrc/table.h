@@ -26,7 +26,7 @@ struct Images {
 // and equally far apart, as their strides say.
 struct Placement {
   const Grid* grid;
-  Strides dy, x, y, dx, y_in, scale_in, scale;
+  Strides dy, x, y, dx, y_in, scale_in, scale, residual, total;
 };
 
 namespace {
@@ -35,6 +35,9 @@ namespace {
 inline __attribute__((always_inline)) const Grid* grid_of(const Placement* at) {
   return at == nullptr ? nullptr : at->grid;
 }
+inline __attribute__((always_inline)) Storage storage_of(const Placement* at) {
+  return grid_of(at) == nullptr ? Storage::kComputed : at->grid->storage;
+}
 inline __attribute__((always_inline)) int64_t row_stride(const Placement* at,
                                                          Strides Placement::*array, int64_t dense) {
   return at == nullptr ? dense : (at->*array).row;
@@ -42,44 +45,63 @@ inline __attribute__((always_inline)) int64_t row_stride(const Placement* at,
 
 }  // namespace
 
+// Which parameters, and their gradients, are of the type that is computed with, not of x's.
+struct WideFlags {
+  bool gamma, beta, bias;
+};
+
 // stream: whether y or dx is so large, and no input, that it is written past the caches.
 // at: null if all arrays are dense.
+//
+// Layer norm, or, not centred, RMS norm. With a total, of x + residual + bias, which it receives.
 struct LayerNormForward {
   Matrix shape;
-  const void *x, *gamma, *beta;
+  const void *x, *residual, *bias, *gamma, *beta;
   double epsilon;
-  void *y, *mean, *sigma;
+  void *total, *y, *mean, *sigma, *rstd;
   bool stream;
+  bool centred = true;
   const Placement* at;
+  WideFlags wide;
   void* workspace;  // where a grid needs one
 };
 
+// Saved are mean and sigma, or, of rows that are not centred, rstd or nothing.
 struct LayerNormBackward {
   Matrix shape;
-  const void *dy, *x, *mean, *sigma, *gamma;
+  const void *dy, *x, *mean, *sigma, *rstd, *gamma;
+  double epsilon;
   void *dx, *dgamma, *dbeta, *workspace;
   bool stream;
+  bool centred = true;
   const Placement* at;
+  WideFlags wide;
 };
 
-// The rows of a grid are the planes: image and channel.
-struct InstanceNormForward {
+// Channels are in groups of c / groups neighbours that share statistics: c groups for instance
+// norm. The rows of a grid are the groups of all images; of NHWC, its planes, image and channel.
+struct GroupNormForward {
   Images shape;
+  int64_t groups;
   const void *x, *scale, *bias;
   double epsilon;
   void *y, *mean, *inv_std, *workspace;
   bool stream;
   const Placement* at;
+  WideFlags wide;
 };
 
-// Also the forward at the same time: y, and the statistics into mean_out and inv_std_out.
-struct InstanceNormBackward {
+// Also, of c groups, the forward at the same time: y, and the statistics into mean_out and
+// inv_std_out.
+struct GroupNormBackward {
   Images shape;
+  int64_t groups;
   const void *dy, *x, *scale, *bias, *mean, *inv_std;
   double epsilon;
   void *y, *mean_out, *inv_std_out, *dx, *dscale, *dbias, *workspace;
   bool stream;
   const Placement* at;
+  WideFlags wide;
 };
 
 struct LocalResponseNorm {
@@ -169,17 +191,17 @@ struct LayerNormKernels {
   Kernel<LayerNormForward> forward;
   Kernel<LayerNormBackward> backward;
   size_t (*backward_workspace)(const Matrix&);
-  size_t (*forward_grid_workspace)(const Matrix&);
+  size_t (*forward_grid_workspace)(const Matrix&, bool adds);
   size_t (*backward_grid_workspace)(const Matrix&);
 };
 
-struct InstanceNormKernels {
-  Kernel<InstanceNormForward> forward;
-  Kernel<InstanceNormBackward> backward;
-  size_t (*forward_workspace)(const Images&);
-  size_t (*backward_workspace)(const Images&);
-  size_t (*forward_grid_workspace)(const Images&);
-  size_t (*backward_grid_workspace)(const Images&);
+struct GroupNormKernels {
+  Kernel<GroupNormForward> forward;
+  Kernel<GroupNormBackward> backward;
+  size_t (*forward_workspace)(const Images&, int64_t groups);
+  size_t (*backward_workspace)(const Images&, int64_t groups);
+  size_t (*forward_grid_workspace)(const Images&, int64_t groups);
+  size_t (*backward_grid_workspace)(const Images&, int64_t groups);
 };
 
 struct LocalResponseNormKernels {
@@ -204,8 +226,8 @@ struct StepKernels {
 
 struct Kernels {
   const LayerNormKernels* layer_norm;
-  const InstanceNormKernels* instance_norm_nchw;
-  const InstanceNormKernels* instance_norm_nhwc;
+  const GroupNormKernels* group_norm_nchw;
+  const GroupNormKernels* group_norm_nhwc;
   const LocalResponseNormKernels* local_response_norm;
   const StepKernels* steps;
 };

@@ -54,6 +54,14 @@ constexpr Extents instance_norm_shapes[] = {
     {64, 1000, 1, "64x1000"},           {4, 1, 512 * 512, "4x1x512x512"},
     {3, 67, 31 * 37, "3x67x31x37"}};
 
+// Of so many groups.
+constexpr std::int64_t kGroups = 32;
+constexpr Extents group_norm_shapes[] = {{1, 320, 64 * 64, "1x320x64x64"},
+                                         {1, 64, 256 * 256, "1x64x256x256"},
+                                         {8, 64, 56 * 56, "8x64x56x56"},
+                                         {16, 1280, 8 * 8, "16x1280x8x8"},
+                                         {64, 4096, 1, "64x4096"}};
+
 constexpr Extents local_response_norm_shapes[] = {
     {1, 96, 55 * 55, "1x96x55x55"},     {16, 96, 55 * 55, "16x96x55x55"},
     {1, 64, 224 * 224, "1x64x224x224"}, {1, 256, 27 * 27, "1x256x27x27"},
@@ -143,6 +151,17 @@ void instance_norm_with_gradient(Arrays<T>& a, const Window&, void* workspace, E
                                   a.dgamma.data(), a.dbeta.data(), workspace, e);
 }
 template <class T>
+void group_norm_forward(Arrays<T>& a, const Window&, void* workspace, Executor e) {
+  nk::group_norm_forward(a.shape, kGroups, a.x.data(), a.y.data(), a.gamma.data(), a.beta.data(),
+                         1e-5, a.mean.data(), a.std.data(), workspace, e);
+}
+template <class T>
+void group_norm_backward(Arrays<T>& a, const Window&, void* workspace, Executor e) {
+  nk::group_norm_backward(a.shape, kGroups, a.dy.data(), a.x.data(), a.dx.data(), a.gamma.data(),
+                          a.mean.data(), a.std.data(), 1e-5, a.dgamma.data(), a.dbeta.data(),
+                          workspace, e);
+}
+template <class T>
 void local_response_norm_forward(Arrays<T>& a, const Window& w, void* workspace, Executor e) {
   nk::local_response_norm_forward(a.shape, a.x.data(), a.y.data(), w.size, w.alpha, w.beta, w.bias,
                                   nullptr, workspace, e);
@@ -163,6 +182,13 @@ std::size_t instance_norm_bytes(const nk::Tensor& s, const Window&) {
       normkernels_instance_norm_forward_workspace_bytes(nk::dtype<T>, s.order, s.n, s.c, s.spatial),
       normkernels_instance_norm_backward_workspace_bytes(nk::dtype<T>, s.order, s.n, s.c,
                                                          s.spatial));
+}
+template <class T>
+std::size_t group_norm_bytes(const nk::Tensor& s, const Window&) {
+  return std::max(normkernels_group_norm_forward_workspace_bytes(nk::dtype<T>, s.order, s.n, s.c,
+                                                                 s.spatial, kGroups),
+                  normkernels_group_norm_backward_workspace_bytes(nk::dtype<T>, s.order, s.n, s.c,
+                                                                  s.spatial, kGroups));
 }
 template <class T>
 std::size_t local_response_norm_bytes(const nk::Tensor& s, const Window& w) {
@@ -189,6 +215,12 @@ constexpr Operator<T> instance_norm[] = {
      instance_norm_bytes<T>},
     {"instance_norm/with_gradient", 4, nullptr, instance_norm_with_gradient<T>,
      instance_norm_bytes<T>}};
+
+template <class T>
+constexpr Operator<T> group_norm[] = {
+    {"group_norm/forward", 2, nullptr, group_norm_forward<T>, group_norm_bytes<T>},
+    {"group_norm/backward", 3, prepare<T, group_norm_forward<T>>, group_norm_backward<T>,
+     group_norm_bytes<T>}};
 
 template <class T>
 constexpr Operator<T> local_response_norm[] = {
@@ -275,6 +307,9 @@ void add_all(const char* dtype) {
   for (const auto& [layout, order] : layouts) {
     for (const Operator<T>& op : instance_norm<T>) {
       for (const Extents& e : instance_norm_shapes) add(op, dtype, layout, e, order, windows[0]);
+    }
+    for (const Operator<T>& op : group_norm<T>) {
+      for (const Extents& e : group_norm_shapes) add(op, dtype, layout, e, order, windows[0]);
     }
     for (const Operator<T>& op : local_response_norm<T>) {
       for (const Extents& e : local_response_norm_shapes) {

@@ -41,6 +41,19 @@ void run_callers(void* context, int64_t tasks, Task task, void* argument) {
 
 }  // namespace
 
+void Call::set_half_bytes() {
+  constexpr struct {
+    Element element;
+    int32_t flag;
+  } kParameters[] = {{kGamma, NORMKERNELS_F32_GAMMA},
+                     {kBeta, NORMKERNELS_F32_BETA},
+                     {kBias, NORMKERNELS_F32_BIAS}};
+  bytes_[kData] = 2;
+  for (const auto& parameter : kParameters) {
+    if ((flags_ & parameter.flag) == 0) bytes_[parameter.element] = 2;
+  }
+}
+
 int64_t Call::elements(int32_t position, int32_t rank, const int64_t* shape) {
   require(rank >= 0 && rank <= kMaxRank, NORMKERNELS_BAD_EXTENT, position);
   require(shape != nullptr || rank == 0, NORMKERNELS_NULL_POINTER, position + 1);
@@ -57,16 +70,16 @@ int64_t Call::elements(int32_t position, int32_t rank, const int64_t* shape) {
   return empty || !ok() ? 0 : n;
 }
 
-void Call::add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
-               int32_t or_in_place) {
+void Call::add(int32_t position, const void* p, int64_t n, int64_t bytes, bool is_output,
+               int32_t in_place, int32_t or_in_place) {
   if (!ok() || n == 0) return;
   if (p == nullptr) return fail(NORMKERNELS_NULL_POINTER, position);
   const uintptr_t begin = reinterpret_cast<uintptr_t>(p);
-  if ((begin & static_cast<uintptr_t>(element_bytes() - 1)) != 0)
+  if ((begin & static_cast<uintptr_t>(bytes - 1)) != 0)
     return fail(NORMKERNELS_MISALIGNED, position);
-  if (n > kMostElements || static_cast<uint64_t>(n * element_bytes()) > UINTPTR_MAX - begin)
+  if (n > INT64_MAX / bytes || static_cast<uint64_t>(n * bytes) > UINTPTR_MAX - begin)
     return fail(NORMKERNELS_BAD_EXTENT, position);
-  const uintptr_t end = begin + static_cast<uintptr_t>(n * element_bytes());
+  const uintptr_t end = begin + static_cast<uintptr_t>(n * bytes);
   add(position, kDense, begin, end, is_output, in_place, or_in_place);
 }
 
@@ -75,18 +88,18 @@ void Call::view(int32_t position, const void* p, View view, int64_t n, bool is_o
   if (!ok() || n == 0) return;
   if (p == nullptr) return fail(NORMKERNELS_NULL_POINTER, position);
   const uintptr_t start = reinterpret_cast<uintptr_t>(p);
-  if ((start & static_cast<uintptr_t>(element_bytes() - 1)) != 0)
-    return fail(NORMKERNELS_MISALIGNED, position);
+  const uintptr_t bytes = static_cast<uintptr_t>(bytes_of(kData));
+  if ((start & (bytes - 1)) != 0) return fail(NORMKERNELS_MISALIGNED, position);
   Footprint& array = view.array;
-  array.start = static_cast<int64_t>(start / static_cast<uintptr_t>(element_bytes()));
+  array.start = static_cast<int64_t>(start / bytes);
   int64_t begin, end;
-  const int64_t most = static_cast<int64_t>(UINTPTR_MAX / static_cast<uintptr_t>(element_bytes()));
+  const int64_t most = static_cast<int64_t>(UINTPTR_MAX / bytes);
   if (!bounds_of(array, &begin, &end) || end > most)
     return fail(NORMKERNELS_BAD_EXTENT, view.strides_position);
   if (is_output && overlaps_itself(array)) return fail(NORMKERNELS_OVERLAP, position);
   view_[views_] = array;
-  add(position, views_++, static_cast<uintptr_t>(begin * element_bytes()),
-      static_cast<uintptr_t>(end * element_bytes()), is_output, in_place, or_in_place);
+  add(position, views_++, static_cast<uintptr_t>(begin) * bytes,
+      static_cast<uintptr_t>(end) * bytes, is_output, in_place, or_in_place);
 }
 
 void Call::add(int32_t position, int32_t view, uintptr_t begin, uintptr_t end, bool is_output,
@@ -108,7 +121,8 @@ void Call::add(int32_t position, int32_t view, uintptr_t begin, uintptr_t end, b
 // Of two that lie between addresses in common.
 bool Call::apart(const Array& a, const Array& b) const {
   if (a.view == kDense && b.view == kDense) return false;
-  const uintptr_t bytes = static_cast<uintptr_t>(element_bytes());
+  // Of the views' elements; other arrays have ones that are once or twice as long.
+  const uintptr_t bytes = static_cast<uintptr_t>(bytes_of(kData));
   const int64_t one = 1;
   const auto footprint = [&](const Array& array, int64_t& n) {
     if (array.view != kDense) return view_[array.view];
@@ -142,7 +156,7 @@ Executor Call::executor(int32_t position, const normkernels_executor* given,
     threads = std::min(given->num_threads, kMaxThreads);
   }
   if (threads == 0) require(has_default_threads(), NORMKERNELS_BAD_NUM_THREADS, 0);
-  const int64_t worth = elements_moved / (kBytesPerThread / element_bytes());
+  const int64_t worth = elements_moved / (kBytesPerThread / bytes_of(kStatistic));
   if (!ok() || threads == 1 || worth <= 1) return serial;
   const bool own = given == nullptr || given->run == nullptr;
   if (own && in_openmp_region()) return serial;
@@ -156,17 +170,20 @@ Executor Call::executor(int32_t position, const normkernels_executor* given,
   if (threads > 1) {
     threads = std::max(threads - under_way_.begin(1), 1);
   }
-  share_ = {threads, elements_moved >= kBytesWorthWaking / element_bytes()};
+  share_ = {threads, elements_moved >= kBytesWorthWaking / bytes_of(kStatistic)};
   return {threads, run_own, &share_};
 }
 
 normkernels_status Call::fill(std::initializer_list<Fill> outputs) const {
   for (const Fill& output : outputs) {
     if (output.p == nullptr) continue;
-    if (dtype_ == NORMKERNELS_F64) {
+    const int64_t bytes = bytes_of(output.element);
+    if (bytes == sizeof(double)) {
       std::fill_n(static_cast<double*>(output.p), output.n, output.value);
-    } else {
+    } else if (bytes == sizeof(float)) {
       std::fill_n(static_cast<float*>(output.p), output.n, static_cast<float>(output.value));
+    } else {
+      std::fill_n(static_cast<uint16_t*>(output.p), output.n, uint16_t{0});
     }
   }
   return NORMKERNELS_OK;
@@ -176,7 +193,7 @@ const Kernels* Call::kernels() {
   if (!ok()) return nullptr;
   const Isa* isa = active_isa(&status_);
   if (isa == nullptr) return nullptr;
-  return dtype_ == NORMKERNELS_F64 ? isa->f64 : isa->f32;
+  return isa->kernels[element_ - NORMKERNELS_F32];
 }
 
 }  // namespace normkernels

@@ -5,6 +5,8 @@
 #ifndef NORMKERNELS_API_CALL_H_
 #define NORMKERNELS_API_CALL_H_
 
+#include <string.h>
+
 #include <initializer_list>
 
 #include "host/cache.h"
@@ -16,17 +18,43 @@
 
 namespace normkernels {
 
+// Which of a call's arrays has elements of which type.
+enum Element : uint8_t {
+  kData,       // x, dy, y, dx
+  kStatistic,  // mean, sigma and their like: what a half type is computed in
+  kGamma,      // gamma or scale, and its gradient
+  kBeta,       // beta or bias, and its gradient
+  kBias        // what is added before it is normalised
+};
+
+enum class Halves { kAccepted, kRefused };
+
 class Call {
  public:
   static constexpr int32_t kNone = 0;  // in the place of a position
 
-  explicit Call(normkernels_dtype dtype) : dtype_(dtype) {
-    if (dtype != NORMKERNELS_F32 && dtype != NORMKERNELS_F64) fail(NORMKERNELS_BAD_DTYPE, 1);
+  explicit Call(normkernels_dtype dtype, Halves halves = Halves::kAccepted)
+      : element_(dtype & ~kFlags), flags_(dtype & kFlags) {
+    memset(bytes_, element_ == NORMKERNELS_F64 ? 8 : 4, sizeof(bytes_));
+    if (is_half()) set_half_bytes();
+    const bool known = element_ == NORMKERNELS_F32 || (element_ == NORMKERNELS_F64 && flags_ == 0);
+    if (!known && (!is_half() || halves == Halves::kRefused)) fail(NORMKERNELS_BAD_DTYPE, 1);
   }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
   bool ok() const { return status_ == NORMKERNELS_OK; }
+  bool is_half() const { return element_ == NORMKERNELS_F16 || element_ == NORMKERNELS_BF16; }
+  Storage storage() const {
+    return element_ == NORMKERNELS_F16    ? Storage::kFloat16
+           : element_ == NORMKERNELS_BF16 ? Storage::kBfloat16
+                                          : Storage::kComputed;
+  }
+  // Which of gamma and beta are of the type that is computed with.
+  WideFlags wide() const {
+    const auto is_wide = [this](Element e) { return bytes_of(e) == bytes_of(kStatistic); };
+    return {is_wide(kGamma), is_wide(kBeta), is_wide(kBias)};
+  }
   normkernels_status status() const { return status_; }
 
   // An order, its position.
@@ -76,22 +104,29 @@ class Call {
     return size;
   }
 
+  // Groups of c channels.
+  int64_t groups(int32_t position, int64_t groups, int64_t c) {
+    require(groups >= 1 && c % groups == 0, NORMKERNELS_BAD_SIZE, position);
+    return groups;
+  }
+
   // Arrays of n elements. Outputs after all inputs: each is compared with every array before it.
-  const void* input(int32_t position, const void* p, int64_t n) {
-    add(position, p, n, false, kNone);
+  const void* input(int32_t position, const void* p, int64_t n, Element element = kData) {
+    add(position, p, n, bytes_of(element), false, kNone);
     return p;
   }
-  const void* optional_input(int32_t position, const void* p, int64_t n) {
-    return p == nullptr ? p : input(position, p, n);
+  const void* optional_input(int32_t position, const void* p, int64_t n, Element element = kData) {
+    return p == nullptr ? p : input(position, p, n, element);
   }
   // `in_place`: positions of the inputs that the output may be.
   void* output(int32_t position, void* p, int64_t n, int32_t in_place = kNone,
                int32_t or_in_place = kNone) {
-    add(position, p, n, true, in_place, or_in_place);
+    add(position, p, n, bytes_of(kData), true, in_place, or_in_place);
     return p;
   }
-  void* optional_output(int32_t position, void* p, int64_t n) {
-    return p == nullptr ? p : output(position, p, n);
+  void* optional_output(int32_t position, void* p, int64_t n, Element element = kData) {
+    if (p != nullptr) add(position, p, n, bytes_of(element), true, kNone);
+    return p;
   }
   // The same of an array with strides, which are at fault where it would not fit in memory.
   struct View {
@@ -103,7 +138,7 @@ class Call {
   void* workspace(int32_t position, void* p, size_t bytes) {
     require(bytes == 0 || reinterpret_cast<uintptr_t>(p) % kWorkspaceAlignment == 0,
             NORMKERNELS_MISALIGNED, position);
-    add(position, p, static_cast<int64_t>(bytes) / element_bytes(), true, kNone);
+    add(position, p, static_cast<int64_t>(bytes), 1, true, kNone);
     return p;
   }
 
@@ -114,7 +149,7 @@ class Call {
   // Whether an output of n elements is written past the caches: if it is large, and none of the
   // inputs, which are in the cache when it is written.
   bool stream(const void* out, int64_t n, const void* in, const void* or_in = nullptr) const {
-    return out != in && out != or_in && n >= stream_from_bytes() / element_bytes();
+    return out != in && out != or_in && n * bytes_of(kData) >= stream_from_bytes();
   }
 
   // The kernels of the instruction set in use; null if a check failed. They are not called without
@@ -122,11 +157,12 @@ class Call {
   const Kernels* kernels();
 
   // What a call without elements does instead: returns OK, each of these outputs (or null) all
-  // `value`.
+  // `value`, which is 0 for parameters.
   struct Fill {
     void* p;
     int64_t n;
     double value;
+    Element element = kStatistic;
   };
   normkernels_status fill(std::initializer_list<Fill> outputs) const;
 
@@ -154,16 +190,21 @@ class Call {
     return fits ? n : INT64_MAX;
   }
 
-  int64_t element_bytes() const { return dtype_ == NORMKERNELS_F64 ? 8 : 4; }
-  void add(int32_t position, const void* p, int64_t n, bool is_output, int32_t in_place,
-           int32_t or_in_place = kNone);
+  static constexpr int32_t kFlags =
+      NORMKERNELS_F32_GAMMA | NORMKERNELS_F32_BETA | NORMKERNELS_F32_BIAS;
+
+  int64_t bytes_of(Element element) const { return bytes_[element]; }
+  void set_half_bytes();
+  void add(int32_t position, const void* p, int64_t n, int64_t bytes, bool is_output,
+           int32_t in_place, int32_t or_in_place = kNone);
   // By value and in registers: an array that goes through memory is most of the cost of a check.
   void add(int32_t position, int32_t view, uintptr_t begin, uintptr_t end, bool is_output,
            int32_t in_place, int32_t or_in_place);
   bool apart(const Array& a, const Array& b) const;
   bool same(const Array& a, const Array& b) const;
 
-  normkernels_dtype dtype_;
+  int32_t element_, flags_;
+  uint8_t bytes_[kBias + 1];  // of each Element
   normkernels_status status_ = NORMKERNELS_OK;
   CallUnderWay under_way_;
   Share share_ = {1, false};
@@ -173,12 +214,12 @@ class Call {
   Footprint view_[kMaxViews];  // in elements
 };
 
-// The instance norm of an order. Planes of one element lie alike in both, and NCHW has a faster way
-// for them.
-inline const InstanceNormKernels* instance_norm_kernels(const Kernels* kernels,
-                                                        normkernels_order order, int64_t spatial) {
-  return order == NORMKERNELS_NHWC && spatial != 1 ? kernels->instance_norm_nhwc
-                                                   : kernels->instance_norm_nchw;
+// The instance and group norm of an order. Planes of one element lie alike in both, and NCHW has a
+// faster way for them.
+inline const GroupNormKernels* group_norm_kernels(const Kernels* kernels, normkernels_order order,
+                                                  int64_t spatial) {
+  return order == NORMKERNELS_NHWC && spatial != 1 ? kernels->group_norm_nhwc
+                                                   : kernels->group_norm_nchw;
 }
 
 // Local response norm takes so many times as long as the others move the same bytes: its roots.

@@ -1,12 +1,16 @@
 // The C functions of instance norm: check every argument, then call the kernel.
-#include "api/call.h"
+#include "api/views.h"
 
 using normkernels::Call;
+using normkernels::DenseGrid;
 using normkernels::Executor;
-using normkernels::instance_norm_kernels;
-using normkernels::InstanceNormBackward;
-using normkernels::InstanceNormForward;
+using normkernels::group_norm_kernels;
+using normkernels::GroupNormBackward;
+using normkernels::GroupNormForward;
+using normkernels::kBeta;
 using normkernels::Kernels;
+using normkernels::kGamma;
+using normkernels::kStatistic;
 using normkernels::workspace_bytes;
 
 extern "C" {
@@ -18,7 +22,7 @@ size_t normkernels_instance_norm_forward_workspace_bytes(normkernels_dtype dtype
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   return workspace_bytes(call, all, [&](auto* k) {
-    return instance_norm_kernels(k, order, spatial)->forward_workspace({n, c, spatial});
+    return group_norm_kernels(k, order, spatial)->forward_workspace({n, c, spatial}, c);
   });
 }
 
@@ -30,15 +34,17 @@ normkernels_status normkernels_instance_norm_forward(
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  InstanceNormForward a = {};
+  GroupNormForward a = {};
   a.shape = {n, c, spatial};
+  a.wide = call.wide();
+  a.groups = c;
   a.x = call.input(6, x, all);
-  a.scale = call.optional_input(7, scale, c);
-  a.bias = call.optional_input(8, bias, c);
+  a.scale = call.optional_input(7, scale, c, kGamma);
+  a.bias = call.optional_input(8, bias, c, kBeta);
   a.epsilon = call.epsilon(9, epsilon);
   a.y = call.output(10, y, all, 6);
-  a.mean = call.optional_output(11, mean, planes);
-  a.inv_std = call.optional_output(12, inv_std, planes);
+  a.mean = call.optional_output(11, mean, planes, kStatistic);
+  a.inv_std = call.optional_output(12, inv_std, planes, kStatistic);
   a.workspace = call.workspace(
       13, workspace,
       normkernels_instance_norm_forward_workspace_bytes(dtype, order, n, c, spatial));
@@ -48,7 +54,9 @@ normkernels_status normkernels_instance_norm_forward(
   if (kernels == nullptr) return call.status();
   if (all == 0)
     return call.fill({{mean, planes, 0}, {inv_std, planes, 1 / __builtin_sqrt(epsilon)}});
-  instance_norm_kernels(kernels, order, spatial)->forward(a, threads);
+  DenseGrid grid;
+  a.at = grid.of_images(call, order, a.shape, c);
+  group_norm_kernels(kernels, order, spatial)->forward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -59,7 +67,7 @@ size_t normkernels_instance_norm_backward_workspace_bytes(normkernels_dtype dtyp
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   return workspace_bytes(call, all, [&](auto* k) {
-    return instance_norm_kernels(k, order, spatial)->backward_workspace({n, c, spatial});
+    return group_norm_kernels(k, order, spatial)->backward_workspace({n, c, spatial}, c);
   });
 }
 
@@ -72,21 +80,23 @@ normkernels_status normkernels_instance_norm_backward(
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  InstanceNormBackward a = {};
+  GroupNormBackward a = {};
   a.shape = {n, c, spatial};
+  a.wide = call.wide();
+  a.groups = c;
   a.dy = call.input(6, dy, all);
   a.x = call.input(7, x, all);
-  a.scale = call.optional_input(8, scale, c);
+  a.scale = call.optional_input(8, scale, c, kGamma);
   const bool saved = mean != nullptr || inv_std != nullptr;
   if (saved) {
-    a.mean = call.input(9, mean, planes);
-    a.inv_std = call.input(10, inv_std, planes);
+    a.mean = call.input(9, mean, planes, kStatistic);
+    a.inv_std = call.input(10, inv_std, planes, kStatistic);
   } else {
     a.epsilon = call.epsilon(11, epsilon);
   }
   a.dx = call.output(12, dx, all, 6, 7);
-  a.dscale = call.optional_output(13, dscale, c);
-  a.dbias = call.optional_output(14, dbias, c);
+  a.dscale = call.optional_output(13, dscale, c, kGamma);
+  a.dbias = call.optional_output(14, dbias, c, kBeta);
   a.workspace = call.workspace(
       15, workspace,
       normkernels_instance_norm_backward_workspace_bytes(dtype, order, n, c, spatial));
@@ -94,8 +104,10 @@ normkernels_status normkernels_instance_norm_backward(
   const Executor threads = call.executor(16, executor, 3 * all);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  if (all == 0) return call.fill({{dscale, c, 0}, {dbias, c, 0}});
-  instance_norm_kernels(kernels, order, spatial)->backward(a, threads);
+  if (all == 0) return call.fill({{dscale, c, 0, kGamma}, {dbias, c, 0, kBeta}});
+  DenseGrid grid;
+  a.at = grid.of_images(call, order, a.shape, c);
+  group_norm_kernels(kernels, order, spatial)->backward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -108,19 +120,21 @@ normkernels_status normkernels_instance_norm_with_gradient(
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  InstanceNormBackward a = {};
+  GroupNormBackward a = {};
   a.shape = {n, c, spatial};
+  a.wide = call.wide();
+  a.groups = c;
   a.x = call.input(6, x, all);
-  a.scale = call.optional_input(7, scale, c);
-  a.bias = call.optional_input(8, bias, c);
+  a.scale = call.optional_input(7, scale, c, kGamma);
+  a.bias = call.optional_input(8, bias, c, kBeta);
   a.dy = call.input(9, dy, all);
   a.epsilon = call.epsilon(10, epsilon);
   a.y = call.output(11, y, all, 6);
-  a.mean_out = call.optional_output(12, mean, planes);
-  a.inv_std_out = call.optional_output(13, inv_std, planes);
+  a.mean_out = call.optional_output(12, mean, planes, kStatistic);
+  a.inv_std_out = call.optional_output(13, inv_std, planes, kStatistic);
   a.dx = call.output(14, dx, all, 9);
-  a.dscale = call.optional_output(15, dscale, c);
-  a.dbias = call.optional_output(16, dbias, c);
+  a.dscale = call.optional_output(15, dscale, c, kGamma);
+  a.dbias = call.optional_output(16, dbias, c, kBeta);
   a.workspace = call.workspace(
       17, workspace,
       normkernels_instance_norm_backward_workspace_bytes(dtype, order, n, c, spatial));
@@ -130,10 +144,14 @@ normkernels_status normkernels_instance_norm_with_gradient(
   if (kernels == nullptr) return call.status();
   if (all == 0) {
     const double inv_std_of_none = 1 / __builtin_sqrt(epsilon);
-    return call.fill(
-        {{mean, planes, 0}, {inv_std, planes, inv_std_of_none}, {dscale, c, 0}, {dbias, c, 0}});
+    return call.fill({{mean, planes, 0},
+                      {inv_std, planes, inv_std_of_none},
+                      {dscale, c, 0, kGamma},
+                      {dbias, c, 0, kBeta}});
   }
-  instance_norm_kernels(kernels, order, spatial)->backward(a, threads);
+  DenseGrid grid;
+  a.at = grid.of_images(call, order, a.shape, c);
+  group_norm_kernels(kernels, order, spatial)->backward(a, threads);
   return NORMKERNELS_OK;
 }
 

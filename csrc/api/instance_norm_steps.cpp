@@ -5,8 +5,9 @@
 using normkernels::ApplyForward;
 using normkernels::Call;
 using normkernels::Executor;
+using normkernels::GroupNormForward;
+using normkernels::Halves;
 using normkernels::InstanceNormApplyBackward;
-using normkernels::InstanceNormForward;
 using normkernels::InstanceNormFusedParams;
 using normkernels::InstanceNormGammaBeta;
 using normkernels::InternalGradients;
@@ -20,12 +21,13 @@ normkernels_status normkernels_instance_norm_moments(normkernels_dtype dtype,
                                                      int64_t spatial, const void* x, double epsilon,
                                                      void* mean, void* rstd, void* workspace,
                                                      const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
-  InstanceNormForward a = {};
+  GroupNormForward a = {};
   a.shape = {n, c, spatial};
+  a.groups = c;
   a.x = call.input(6, x, all);
   a.epsilon = call.epsilon(7, epsilon);
   a.mean = call.output(8, mean, planes);
@@ -37,7 +39,7 @@ normkernels_status normkernels_instance_norm_moments(normkernels_dtype dtype,
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return call.fill({{mean, planes, 0}, {rstd, planes, 1 / __builtin_sqrt(epsilon)}});
-  instance_norm_kernels(kernels, order, spatial)->forward(a, threads);
+  group_norm_kernels(kernels, order, spatial)->forward(a, threads);
   return NORMKERNELS_OK;
 }
 
@@ -46,7 +48,7 @@ normkernels_status normkernels_instance_norm_fused_params(normkernels_dtype dtyp
                                                           const void* rstd, const void* gamma,
                                                           const void* beta, void* scale, void* bias,
                                                           const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   const int64_t planes = call.elements(2, n, c);
   InstanceNormFusedParams a = {};
   a.n = n;
@@ -69,7 +71,7 @@ normkernels_status normkernels_instance_norm_apply(normkernels_dtype dtype, norm
                                                    const void* x, const void* scale,
                                                    const void* bias, void* y,
                                                    const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
@@ -106,7 +108,7 @@ normkernels_status normkernels_instance_norm_apply(normkernels_dtype dtype, norm
 normkernels_status normkernels_instance_norm_internal_gradients(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* dy, const void* x, void* ds, void* db, const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
@@ -142,7 +144,7 @@ normkernels_status normkernels_instance_norm_backward_apply(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* dy, const void* x, const void* mean, const void* rstd, const void* gamma,
     const void* ds, const void* db, void* dx, const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   call.order(2, order);
   const int64_t all = call.elements(3, n, c, spatial);
   const int64_t planes = call.elements_of(n, c);
@@ -168,7 +170,7 @@ normkernels_status normkernels_instance_norm_backward_apply(
 normkernels_status normkernels_instance_norm_gamma_beta_backward(
     normkernels_dtype dtype, int64_t n, int64_t c, const void* ds, const void* db, const void* mean,
     const void* rstd, void* dgamma, void* dbeta, const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   const int64_t planes = call.elements(2, n, c);
   InstanceNormGammaBeta a = {};
   a.n = n;

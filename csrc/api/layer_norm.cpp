@@ -2,8 +2,12 @@
 #include "api/views.h"
 
 using normkernels::Call;
+using normkernels::DenseGrid;
 using normkernels::Executor;
+using normkernels::kBeta;
 using normkernels::Kernels;
+using normkernels::kGamma;
+using normkernels::kStatistic;
 using normkernels::LayerNormBackward;
 using normkernels::LayerNormForward;
 using normkernels::Matrix;
@@ -22,18 +26,21 @@ normkernels_status normkernels_layer_norm_forward(normkernels_dtype dtype, int64
   const int64_t n = call.elements(2, rows, cols);
   LayerNormForward a = {};
   a.shape = {rows, cols};
+  a.wide = call.wide();
   a.x = call.input(4, x, n);
-  a.gamma = call.optional_input(5, gamma, cols);
-  a.beta = call.optional_input(6, beta, cols);
+  a.gamma = call.optional_input(5, gamma, cols, kGamma);
+  a.beta = call.optional_input(6, beta, cols, kBeta);
   a.epsilon = call.epsilon(7, epsilon);
   a.y = call.output(8, y, n, 4);
-  a.mean = call.optional_output(9, mean, rows);
-  a.sigma = call.optional_output(10, sigma, rows);
+  a.mean = call.optional_output(9, mean, rows, kStatistic);
+  a.sigma = call.optional_output(10, sigma, rows, kStatistic);
   a.stream = call.stream(y, n, x);
   const Executor threads = call.executor(11, executor, 2 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (n == 0) return call.fill({{mean, rows, 0}, {sigma, rows, __builtin_sqrt(epsilon)}});
+  DenseGrid grid;
+  a.at = grid.of_matrix(call, a.shape);
   kernels->layer_norm->forward(a, threads);
   return NORMKERNELS_OK;
 }
@@ -57,16 +64,16 @@ normkernels_status normkernels_layer_norm_backward(normkernels_dtype dtype, int6
   const int64_t n = call.elements(2, rows, cols);
   LayerNormBackward a = {};
   a.shape = {rows, cols};
+  a.wide = call.wide();
   a.dy = call.input(4, dy, n);
   a.x = call.input(5, x, n);
-  a.mean = call.input(6, mean, rows);
-  a.sigma = call.input(7, sigma, rows);
-  a.gamma = call.optional_input(8, gamma, cols);
+  a.mean = call.input(6, mean, rows, kStatistic);
+  a.sigma = call.input(7, sigma, rows, kStatistic);
+  a.gamma = call.optional_input(8, gamma, cols, kGamma);
   a.dx = call.output(9, dx, n, 4, 5);
-  a.dgamma = call.optional_output(10, dgamma, cols);
-  a.dbeta = call.optional_output(11, dbeta, cols);
-  const bool parameters = dgamma != nullptr || dbeta != nullptr;
-  if (parameters) {
+  a.dgamma = call.optional_output(10, dgamma, cols, kGamma);
+  a.dbeta = call.optional_output(11, dbeta, cols, kBeta);
+  if (call.is_half() || dgamma != nullptr || dbeta != nullptr) {
     a.workspace = call.workspace(
         12, workspace, normkernels_layer_norm_backward_workspace_bytes(dtype, rows, cols));
   }
@@ -74,7 +81,9 @@ normkernels_status normkernels_layer_norm_backward(normkernels_dtype dtype, int6
   const Executor threads = call.executor(13, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  if (n == 0) return call.fill({{dgamma, cols, 0}, {dbeta, cols, 0}});
+  if (n == 0) return call.fill({{dgamma, cols, 0, kGamma}, {dbeta, cols, 0, kBeta}});
+  DenseGrid grid;
+  a.at = grid.of_matrix(call, a.shape);
   kernels->layer_norm->backward(a, threads);
   return NORMKERNELS_OK;
 }
@@ -94,13 +103,14 @@ normkernels_status normkernels_layer_norm_forward_view(
   Placement at = {};
   LayerNormForward a = {};
   a.shape = {rows, cols};
+  a.wide = call.wide();
   a.x = views.input(5, x, x_strides, &at.x);
-  a.gamma = call.optional_input(7, gamma, cols);
-  a.beta = call.optional_input(8, beta, cols);
+  a.gamma = call.optional_input(7, gamma, cols, kGamma);
+  a.beta = call.optional_input(8, beta, cols, kBeta);
   a.epsilon = call.epsilon(9, epsilon);
   a.y = views.output(10, y, y_strides, &at.y, 5);
-  a.mean = call.optional_output(12, mean, rows);
-  a.sigma = call.optional_output(13, sigma, rows);
+  a.mean = call.optional_output(12, mean, rows, kStatistic);
+  a.sigma = call.optional_output(13, sigma, rows, kStatistic);
   a.workspace = call.workspace(
       14, workspace, normkernels_layer_norm_forward_view_workspace_bytes(dtype, rank, shape, axes));
   a.stream = call.stream(y, n, x);
@@ -120,8 +130,9 @@ size_t normkernels_layer_norm_forward_view_workspace_bytes(normkernels_dtype dty
   Views views(call, 2, rank, shape);
   views.axes(4, axes);
   const Matrix matrix = {views.elements_of(~axes), views.elements_of(axes)};
-  return workspace_bytes(call, views.elements(),
-                         [&](auto* k) { return k->layer_norm->forward_grid_workspace(matrix); });
+  return workspace_bytes(call, views.elements(), [&](auto* k) {
+    return k->layer_norm->forward_grid_workspace(matrix, false);
+  });
 }
 
 normkernels_status normkernels_layer_norm_backward_view(
@@ -137,14 +148,15 @@ normkernels_status normkernels_layer_norm_backward_view(
   Placement at = {};
   LayerNormBackward a = {};
   a.shape = {rows, cols};
+  a.wide = call.wide();
   a.dy = views.input(5, dy, dy_strides, &at.dy);
   a.x = views.input(7, x, x_strides, &at.x);
-  a.mean = call.input(9, mean, rows);
-  a.sigma = call.input(10, sigma, rows);
-  a.gamma = call.optional_input(11, gamma, cols);
+  a.mean = call.input(9, mean, rows, kStatistic);
+  a.sigma = call.input(10, sigma, rows, kStatistic);
+  a.gamma = call.optional_input(11, gamma, cols, kGamma);
   a.dx = views.output(12, dx, dx_strides, &at.dx, 5, 7);
-  a.dgamma = call.optional_output(14, dgamma, cols);
-  a.dbeta = call.optional_output(15, dbeta, cols);
+  a.dgamma = call.optional_output(14, dgamma, cols, kGamma);
+  a.dbeta = call.optional_output(15, dbeta, cols, kBeta);
   a.workspace = call.workspace(
       16, workspace,
       normkernels_layer_norm_backward_view_workspace_bytes(dtype, rank, shape, axes));
@@ -152,7 +164,7 @@ normkernels_status normkernels_layer_norm_backward_view(
   const Executor threads = call.executor(17, executor, 3 * n);
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
-  if (n == 0) return call.fill({{dgamma, cols, 0}, {dbeta, cols, 0}});
+  if (n == 0) return call.fill({{dgamma, cols, 0, kGamma}, {dbeta, cols, 0, kBeta}});
   at.grid = views.matrix(axes);
   a.at = &at;
   kernels->layer_norm->backward(a, threads);

@@ -6,6 +6,7 @@ using normkernels::ApplyForward;
 using normkernels::Call;
 using normkernels::Executor;
 using normkernels::GammaBeta;
+using normkernels::Halves;
 using normkernels::InternalGradients;
 using normkernels::Kernels;
 using normkernels::LayerNormFusedParams;
@@ -16,7 +17,7 @@ extern "C" {
 normkernels_status normkernels_compute_sigma_and_fused_params(
     normkernels_dtype dtype, int64_t rows, double epsilon, const void* mean, const void* var,
     void* sigma, void* scale, void* bias, const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   SigmaAndFusedParams a = {};
   a.rows = call.elements(2, rows);
   a.epsilon = call.epsilon(3, epsilon);
@@ -36,7 +37,7 @@ normkernels_status normkernels_layer_norm_apply(normkernels_dtype dtype, int64_t
                                                 const void* x, const void* scale, const void* bias,
                                                 const void* gamma, const void* beta, void* y,
                                                 const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   const int64_t n = call.elements(2, rows, cols);
   ApplyForward a = {};
   a.shape = {rows, cols};
@@ -59,7 +60,7 @@ normkernels_status normkernels_layer_norm_internal_gradients(normkernels_dtype d
                                                              const void* x, const void* gamma,
                                                              void* dyx, void* ds, void* db,
                                                              const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   const int64_t n = call.elements(2, rows, cols);
   InternalGradients a = {};
   a.shape = {rows, cols};
@@ -83,7 +84,7 @@ normkernels_status normkernels_layer_norm_fused_params(normkernels_dtype dtype, 
                                                        const void* db, void* rstd, void* x_scale,
                                                        void* bias, void* g_scale,
                                                        const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   call.elements(2, rows, cols);
   LayerNormFusedParams a = {};
   a.shape = {rows, cols};
@@ -108,7 +109,7 @@ normkernels_status normkernels_layer_norm_backward_apply(normkernels_dtype dtype
                                                          const void* dy_scale, const void* x_scale,
                                                          const void* bias, void* dx,
                                                          const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   const int64_t n = call.elements(2, rows, cols);
   ApplyBackward a = {};
   a.shape = {rows, cols};
@@ -131,7 +132,7 @@ normkernels_status normkernels_layer_norm_gamma_beta_backward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dyx, const void* dy,
     const void* rstd, const void* g_scale, void* dgamma, void* dbeta,
     const normkernels_executor* executor) {
-  Call call(dtype);
+  Call call(dtype, Halves::kRefused);
   const int64_t n = call.elements(2, rows, cols);
   GammaBeta a = {};
   a.shape = {rows, cols};

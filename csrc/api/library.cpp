@@ -22,13 +22,13 @@ const char* normkernels_status_string(normkernels_status status) {
     case NORMKERNELS_BAD_EXTENT:
       return "an extent is negative, or an array would not fit in memory";
     case NORMKERNELS_BAD_DTYPE:
-      return "the dtype is not NORMKERNELS_F32 or NORMKERNELS_F64";
+      return "the dtype is none that the function takes";
     case NORMKERNELS_BAD_ORDER:
       return "the order is not NORMKERNELS_NCHW or NORMKERNELS_NHWC";
     case NORMKERNELS_BAD_EPSILON:
       return "epsilon is negative, NaN or infinite";
     case NORMKERNELS_BAD_SIZE:
-      return "the window has less than one channel";
+      return "a window has less than one channel, or the groups do not divide the channels";
     case NORMKERNELS_BAD_SCALAR:
       return "a scalar is NaN or infinite";
     case NORMKERNELS_OVERLAP:

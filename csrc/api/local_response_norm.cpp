@@ -1,7 +1,8 @@
 // The C functions of local response norm: check every argument, then call the kernel.
-#include "api/call.h"
+#include "api/views.h"
 
 using normkernels::Call;
+using normkernels::DenseGrid;
 using normkernels::Executor;
 using normkernels::Kernels;
 using normkernels::kLrnCost;
@@ -46,6 +47,8 @@ normkernels_status normkernels_local_response_norm_forward(
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return NORMKERNELS_OK;
+  DenseGrid grid;
+  a.at = grid.of_pixels(call, order, a.shape);
   kernels->local_response_norm->forward(a, threads);
   return NORMKERNELS_OK;
 }
@@ -76,6 +79,8 @@ normkernels_status normkernels_local_response_norm_backward(
   const Kernels* kernels = call.kernels();
   if (kernels == nullptr) return call.status();
   if (all == 0) return NORMKERNELS_OK;
+  DenseGrid grid;
+  a.at = grid.of_pixels(call, order, a.shape);
   kernels->local_response_norm->backward(a, threads);
   return NORMKERNELS_OK;
 }

@@ -60,30 +60,19 @@ Images Views::extents(int32_t position, normkernels_order order) const {
 
 // Adds an axis to the grid, or to the last one since `first` if the two are one in all arrays. The
 // stride of a single element may be any number, with which nothing is to be computed.
-void Views::append(int axis, bool may_join, int first, int& count) {
+void Views::append(const Cut& cut, bool may_join, int first, int& count) {
+  const auto stride = [&](int k) { return cut.extent == 1 ? 0 : given_[k][cut.axis] * cut.step; };
   bool joins = may_join && count > first;
   for (int k = 0; joins && k < arrays_; ++k)
-    joins = strides_[k][count - 1] == given_[k][axis] * shape_[axis];
+    joins = strides_[k][count - 1] == stride(k) * cut.extent;
   const int at = joins ? count - 1 : count++;
-  extents_[at] = joins ? extents_[at] * shape_[axis] : shape_[axis];
-  for (int k = 0; k < arrays_; ++k) strides_[k][at] = shape_[axis] == 1 ? 0 : given_[k][axis];
-}
-
-void Views::lay_out(uint64_t columns, bool join_rows) {
-  int count = 0;
-  for (int i = 0; i < rank_; ++i) {
-    if ((columns >> i & 1) == 0 && (shape_[i] != 1 || !join_rows)) append(i, join_rows, 0, count);
-  }
-  const int rows = count;
-  for (int i = 0; i < rank_; ++i) {
-    if ((columns >> i & 1) != 0 && shape_[i] != 1) append(i, true, rows, count);
-  }
-  make_grid(rows, count);
+  extents_[at] = joins ? extents_[at] * cut.extent : cut.extent;
+  for (int k = 0; k < arrays_; ++k) strides_[k][at] = stride(k);
 }
 
 // Of the axes that have been appended.
 void Views::make_grid(int rows, int count) {
-  grid_ = {{rows, extents_}, {count - rows, extents_ + rows}};
+  grid_ = {{rows, extents_}, {count - rows, extents_ + rows}, call_.storage()};
   for (int k = 0; k < arrays_; ++k) *to_[k] = {0, 0, strides_[k], strides_[k] + rows};
 }
 
@@ -115,18 +104,36 @@ bool Views::pixels_in_one_piece(int array) const {
 }
 
 const Grid* Views::matrix(uint64_t columns) {
-  lay_out(columns, true);
-  bool plain = true;
+  int count = 0;
+  for (int i = 0; i < rank_; ++i) {
+    if ((columns >> i & 1) == 0 && shape_[i] != 1) append(i, true, 0, count);
+  }
+  const int rows = count;
+  for (int i = 0; i < rank_; ++i) {
+    if ((columns >> i & 1) != 0 && shape_[i] != 1) append(i, true, rows, count);
+  }
+  make_grid(rows, count);
+  bool plain = !call_.is_half();
   for (int k = 0; k < arrays_; ++k) plain = plain && rows_in_one_piece(k);
   return plain ? nullptr : &grid_;
 }
 
-const Grid* Views::images(normkernels_order order) {
+const Grid* Views::images(normkernels_order order, int64_t groups) {
   const int channel = channel_axis(order);
-  lay_out(~(uint64_t{1} | uint64_t{1} << channel), false);
+  bool has_positions = false;
+  for (int i = 1; i < rank_; ++i) has_positions = has_positions || (i != channel && shape_[i] != 1);
   // Planes of one element lie alike in both orders, and are rows.
-  const bool pixels = order == NORMKERNELS_NHWC && grid_.cols.count > 0;
-  bool plain = true;
+  const bool pixels = order == NORMKERNELS_NHWC && has_positions;
+  const int64_t rows = pixels ? shape_[channel] : groups, cols = shape_[channel] / rows;
+  int count = 0;
+  append(0, false, 0, count);
+  append({channel, rows, cols}, false, 0, count);
+  if (cols != 1) append({channel, cols, 1}, false, count, count);
+  for (int i = 1; i < rank_; ++i) {
+    if (i != channel && shape_[i] != 1) append(i, true, 2, count);
+  }
+  make_grid(2, count);
+  bool plain = !call_.is_half();
   for (int k = 0; k < arrays_; ++k)
     plain = plain && (pixels ? pixels_in_one_piece(k) : planes_in_one_piece(k));
   return plain ? nullptr : &grid_;
@@ -156,6 +163,39 @@ const Grid* Views::pixels(normkernels_order order) {
   for (int i = 0; i < found; ++i) append(axes[i], true, rows, count);
   make_grid(rows, count);
   return &grid_;
+}
+
+const Placement* DenseGrid::set(const Call& call, const Side& rows, const Side& cols) {
+  rows_ = rows;
+  cols_ = cols;
+  grid_ = {{rows.count, rows_.extents}, {cols.count, cols_.extents}, call.storage()};
+  at_ = {};
+  at_.grid = &grid_;
+  at_.dy = {0, 0, rows_.strides, cols_.strides};
+  at_.x = at_.y = at_.dx = at_.residual = at_.total = at_.dy;
+  at_.y_in = at_.scale_in = at_.scale = at_.dy;
+  return &at_;
+}
+
+const Placement* DenseGrid::of_matrix(const Call& call, const Matrix& shape) {
+  if (!call.is_half()) return nullptr;
+  return set(call, {1, {shape.rows}, {shape.cols}}, {1, {shape.cols}, {1}});
+}
+
+const Placement* DenseGrid::of_images(const Call& call, normkernels_order order, const Images& s,
+                                      int64_t groups) {
+  if (!call.is_half()) return nullptr;
+  if (order == NORMKERNELS_NHWC && s.spatial != 1)
+    return set(call, {2, {s.n, s.c}, {s.c * s.spatial, 1}}, {1, {s.spatial}, {s.c}});
+  const int64_t row = s.c / groups * s.spatial;
+  return set(call, {2, {s.n, groups}, {s.c * s.spatial, row}}, {1, {row}, {1}});
+}
+
+const Placement* DenseGrid::of_pixels(const Call& call, normkernels_order order, const Images& s) {
+  if (!call.is_half()) return nullptr;
+  const bool last = order == NORMKERNELS_NHWC;
+  return set(call, {1, {s.c}, {last ? 1 : s.spatial}},
+             {2, {s.n, s.spatial}, {s.c * s.spatial, last ? s.c : 1}});
 }
 
 }  // namespace normkernels

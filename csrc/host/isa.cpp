@@ -10,30 +10,30 @@
 
 namespace normkernels {
 
-// The tables of kernels/table.cpp, one pair per instruction set in the build.
+// What table.cpp has of each instruction set in the build.
 #if NORMKERNELS_HAVE_BASELINE
 namespace baseline {
-extern const Kernels kernels_f32, kernels_f64;
+extern const Kernels* const kernels[];
 }
 #endif
 #if NORMKERNELS_HAVE_AVX2
 namespace avx2 {
-extern const Kernels kernels_f32, kernels_f64;
+extern const Kernels* const kernels[];
 }
 #endif
 #if NORMKERNELS_HAVE_AVX512
 namespace avx512 {
-extern const Kernels kernels_f32, kernels_f64;
+extern const Kernels* const kernels[];
 }
 #endif
 #if NORMKERNELS_HAVE_EMULATED_WIDE
 namespace emulated_wide {
-extern const Kernels kernels_f32, kernels_f64;
+extern const Kernels* const kernels[];
 }
 #endif
 #if NORMKERNELS_HAVE_NEON
 namespace neon {
-extern const Kernels kernels_f32, kernels_f64;
+extern const Kernels* const kernels[];
 }
 #endif
 
@@ -90,20 +90,19 @@ bool saves(uint32_t registers) {
 // chosen.
 constexpr Isa kIsas[] = {
 #if NORMKERNELS_HAVE_EMULATED_WIDE
-    {"emulated_wide", "emulated_wide", has_avx2, &emulated_wide::kernels_f32,
-     &emulated_wide::kernels_f64},
+    {"emulated_wide", "emulated_wide", has_avx2, emulated_wide::kernels},
 #endif
 #if NORMKERNELS_HAVE_BASELINE
-    {"baseline", "baseline", always, &baseline::kernels_f32, &baseline::kernels_f64},
+    {"baseline", "baseline", always, baseline::kernels},
 #endif
 #if NORMKERNELS_HAVE_NEON
-    {"neon", "neon", always, &neon::kernels_f32, &neon::kernels_f64},
+    {"neon", "neon", always, neon::kernels},
 #endif
 #if NORMKERNELS_HAVE_AVX2
-    {"avx2", "x86_64_v3", has_avx2, &avx2::kernels_f32, &avx2::kernels_f64},
+    {"avx2", "x86_64_v3", has_avx2, avx2::kernels},
 #endif
 #if NORMKERNELS_HAVE_AVX512
-    {"avx512", "x86_64_v4", has_avx512, &avx512::kernels_f32, &avx512::kernels_f64},
+    {"avx512", "x86_64_v4", has_avx512, avx512::kernels},
 #endif
 };
 constexpr int32_t kCount = sizeof(kIsas) / sizeof(kIsas[0]);

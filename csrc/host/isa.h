@@ -11,7 +11,7 @@ struct Isa {
   const char* name;
   const char* alias;  // the psABI's name, or the same
   bool (*supported)();
-  const Kernels *f32, *f64;
+  const Kernels* const* kernels;  // of each dtype
 };
 
 // The one in use, or null with the reason in `status`: the environment can name one that is not to

@@ -156,8 +156,16 @@ size_t local_response_norm_grid_workspace(const Images& shape, int64_t size) {
   return static_cast<size_t>(TileLayout<T>(shape, size).bytes);
 }
 
+// Of a half type, which is always on a grid.
+size_t half_workspace(const Images& shape, bool, int64_t size) {
+  return local_response_norm_grid_workspace<float>(shape, size);
+}
+
 }  // namespace
 
+const LocalResponseNormKernels local_response_norm_half = {
+    local_response_norm_forward<float>, local_response_norm_backward<float>, half_workspace,
+    local_response_norm_grid_workspace<float>};
 const LocalResponseNormKernels local_response_norm_f32 = {
     local_response_norm_forward<float>, local_response_norm_backward<float>,
     local_response_norm_workspace<float>, local_response_norm_grid_workspace<float>};

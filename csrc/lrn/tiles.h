@@ -6,12 +6,15 @@
 // through the workspace, a tile of some pixels with all their channels at a time: inputs are
 // gathered, the kernel runs on the tile, outputs are scattered. A tile does not end with an image.
 //
+// Those of a half type always do, where they are float32.
+//
 // The rows of the grid are the channels, its columns the pixels of all images.
 #ifndef NORMKERNELS_LRN_TILES_H_
 #define NORMKERNELS_LRN_TILES_H_
 
 #include "lrn/copies.h"
 #include "lrn/workspace.h"
+#include "simd/half_parts.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
@@ -147,6 +150,7 @@ class Tile {
 
   // Pixels in one piece that are next to each other are such a tile already.
   const void* in_place(const void* array, Place place) const {
+    if (is_half()) return nullptr;
     const Strides& strides = at_.*place;
     const Axes& axes = grid_.cols;
     int64_t stride = c_;
@@ -159,15 +163,26 @@ class Tile {
     return static_cast<const T*>(array) + pixel_ * c_;
   }
   void read(const void* array, Place place, void* copy) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (is_half())
+        return widen_part(grid(), lying(at_.*place), part(), array, static_cast<T*>(copy),
+                          stride());
+    }
     gather(sizeof(T), grid(), lying(at_.*place), part(), array, copy, stride());
   }
-  void write(const void* copy, void* array, Place place) const {
+  void write(void* copy, void* array, Place place) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (is_half())
+        return narrow_part(grid(), lying(at_.*place), part(), static_cast<T*>(copy), stride(),
+                           array);
+    }
     scatter(sizeof(T), grid(), lying(at_.*place), part(), copy, stride(), array);
   }
 
  private:
+  bool is_half() const { return grid_.storage != Storage::kComputed; }
   // The grid whose rows are those of the tile.
-  Grid grid() const { return channels_last_ ? Grid{grid_.cols, grid_.rows} : grid_; }
+  Grid grid() const { return channels_last_ ? Grid{grid_.cols, grid_.rows, grid_.storage} : grid_; }
   Strides lying(const Strides& s) const {
     return channels_last_ ? Strides{0, 0, s.cols, s.rows} : s;
   }
@@ -218,8 +233,9 @@ template <class T, class F>
 void for_each_dense(const LocalResponseNorm& a, const Executor& executor, F&& f) {
   const TileLayout<T> layout(a.shape, a.size);
   const Executor serial = {1, nullptr, nullptr};
-  const bool channels_first = has_dense_images(a, false);
-  const bool dense = channels_first || has_dense_images(a, true);
+  const bool computed = a.at->grid->storage == Storage::kComputed;
+  const bool channels_first = computed && has_dense_images(a, false);
+  const bool dense = channels_first || (computed && has_dense_images(a, true));
   if (dense && has_adjacent_images(a)) {
     LocalResponseNorm whole = a;
     whole.at = nullptr;

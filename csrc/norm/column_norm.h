@@ -98,9 +98,11 @@ struct ForwardSweep {
   }
 };
 
-// dx, and y as well (kForward): in one sweep, since y may be x.
-template <class T, bool kForward>
+// dx, and y as well in one sweep, since y may be x.
+template <class T, Writes kWrites>
 struct BackwardSweep {
+  static constexpr bool kForward = kWrites == Writes::kDxAndY;
+  static constexpr bool kOfGroup = kWrites == Writes::kDxOfGroup;
   Factors<T> factors;
   Rows<const T> dy, x;
   Output<T> y, dx;
@@ -108,12 +110,14 @@ struct BackwardSweep {
   struct Column {
     Standardise<T> xhat;
     Gradient<T> gradient;
+    Vec<T> gamma;
     typename ForwardSweep<T>::Column forward;
 
     Column() = default;
     template <class Lanes>
     NORMKERNELS_INLINE Column(const Factors<T>& f, int64_t j, Lanes lanes)
-        : xhat(f, Factors<T>::kGradientShift, j, lanes), gradient(f, j, lanes), forward() {
+        : xhat(f, Factors<T>::kGradientShift, j, lanes), gradient(f, j, lanes), gamma(), forward() {
+      if constexpr (kOfGroup) gamma = load(f[Factors<T>::kGamma] + j, lanes);
       if constexpr (kForward) forward = typename ForwardSweep<T>::Column(f, j, lanes);
     }
   };
@@ -144,7 +148,8 @@ struct BackwardSweep {
   }
   template <class Lanes>
   NORMKERNELS_INLINE void put(const Column& column, int64_t i, int64_t j, Lanes lanes) const {
-    const Vec<T> v = load(x[i] + j, lanes), g = load(dy[i] + j, lanes);
+    const Vec<T> v = load(x[i] + j, lanes), d = load(dy[i] + j, lanes);
+    const Vec<T> g = kOfGroup ? d * column.gamma : d;
     if constexpr (kForward) y.put(i, j, column.forward.y(v), lanes);
     dx.put(i, j, column.gradient(g, column.xhat(v)), lanes);
   }

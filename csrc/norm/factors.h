@@ -185,19 +185,22 @@ struct RowSums {
 };
 
 // From the sums of g * xhat, g and xhat over n elements. `factor` = gradient_factor, in x's
-// own units.
+// own units. Rows that are not centred have no mean to be taken out, and none that was rounded.
 template <class T>
 NORMKERNELS_INLINE RowSums set_gradient(const Factors<T>& f, int64_t at,
-                                        const Vec<double> (&sums)[3], int64_t n,
-                                        Vec<double> factor) {
+                                        const Vec<double> (&sums)[3], int64_t n, Vec<double> factor,
+                                        bool centred) {
   using F = Factors<T>;
   const Vec<double> share = Vec<double>::all(1 / static_cast<double>(n));
-  const Vec<double> correction =
-      mean_correction<T>(load_widened(f[F::kCentre] + at, Full{}),
-                         load_widened(f[F::kRstd] + at, Full{}), sums[2] * share);
-  const Vec<double> sum_gx = sums[0] - correction * sums[1];
+  Vec<double> correction = Vec<double>::zero(), mean_g = correction, sum_gx = sums[0];
+  if (centred) {
+    correction = mean_correction<T>(load_widened(f[F::kCentre] + at, Full{}),
+                                    load_widened(f[F::kRstd] + at, Full{}), sums[2] * share);
+    mean_g = sums[1] * share;
+    sum_gx = sums[0] - correction * sums[1];
+  }
   f.set(F::kGradientShift, at, load_widened(f[F::kShift] + at, Full{}) - correction);
-  f.set(F::kMeanG, at, sums[1] * share);
+  f.set(F::kMeanG, at, mean_g);
   f.set(F::kMeanGx, at, sum_gx * share);
   f.set(F::kFactor, at, clamped<T>(factor));
   return {sum_gx, sums[1]};
@@ -231,6 +234,10 @@ struct Standardise {
     return fma(multiply_add(x, scale, minus_centre), rstd, shift);  // x * scale is exact
   }
 };
+
+// What a backward writes: dx; y as well, where the forward is done at the same time; or dx of
+// channels that share statistics, where g is dy gamma and gamma no part of the factor.
+enum class Writes { kDx, kDxAndY, kDxOfGroup };
 
 // dx of a vector, from g and xhat, which are also what dgamma is made of.
 template <class T>

@@ -46,15 +46,19 @@ struct DenseImage {
   void write(const Factors<T>& factors, bool stream) const {
     sweep_image(ForwardSweep<T>{factors, x, {y, stream}}, fold, c, spatial, executor);
   }
-  void write_gradients(const Factors<T>& factors, bool stream) const {
+  void write_gradients(const Factors<T>& factors, bool stream, bool of_groups) const {
+    if (of_groups) {
+      return sweep_image(BackwardSweep<T, Writes::kDxOfGroup>{factors, dy, x, {}, {dx, stream}},
+                         fold, c, spatial, executor);
+    }
     if (y.p == nullptr) {
-      return sweep_image(BackwardSweep<T, false>{factors, dy, x, {}, {dx, stream}}, fold, c,
+      return sweep_image(BackwardSweep<T, Writes::kDx>{factors, dy, x, {}, {dx, stream}}, fold, c,
                          spatial, executor);
     }
     const bool alike = elements_to_border<64>(y.p) == elements_to_border<64>(dx.p);
     const bool stream_y = stream && y.p != x.p && alike;
-    sweep_image(BackwardSweep<T, true>{factors, dy, x, {y, stream_y}, {dx, stream}}, fold, c,
-                spatial, executor);
+    sweep_image(BackwardSweep<T, Writes::kDxAndY>{factors, dy, x, {y, stream_y}, {dx, stream}},
+                fold, c, spatial, executor);
   }
 };
 
@@ -76,12 +80,11 @@ struct TiledImage {
         c(shape.c),
         spatial(shape.spatial),
         reduction(memory),
-        x(optional_at<const T>(a.x, offset(a.x, a.at.x, i)), pixels, turned(a.at.x), tile, buffers,
-          through()),
-        dy(optional_at<const T>(a.dy, offset(a.dy, a.at.dy, i)), pixels, turned(a.at.dy), tile,
+        x(image(a.x, pixels, a.at.x, i), pixels, turned(a.at.x), tile, buffers, through()),
+        dy(image(a.dy, pixels, a.at.dy, i), pixels, turned(a.at.dy), tile,
            buffers + tile.elements(), through()),
-        y(optional_at<T>(a.y, offset(a.y, a.at.y, i)), turned(a.at.y), x),
-        dx(optional_at<T>(a.dx, offset(a.dx, a.at.dx, i)), turned(a.at.dx), dy) {}
+        y(const_cast<void*>(image(a.y, pixels, a.at.y, i)), turned(a.at.y), x),
+        dx(const_cast<void*>(image(a.dx, pixels, a.at.dx, i)), turned(a.at.dx), dy) {}
   TiledImage(const TiledImage&) = delete;
   TiledImage& operator=(const TiledImage&) = delete;
 
@@ -115,13 +118,16 @@ struct TiledImage {
         },
         [&](const Part& part) { y.close(part); });
   }
-  void write_gradients(const Factors<T>& factors, bool) const {
-    y.wanted() ? sweep_backward<true>(factors) : sweep_backward<false>(factors);
+  void write_gradients(const Factors<T>& factors, bool, bool of_groups) const {
+    if (of_groups) return sweep_backward<Writes::kDxOfGroup>(factors);
+    y.wanted() ? sweep_backward<Writes::kDxAndY>(factors) : sweep_backward<Writes::kDx>(factors);
   }
 
  private:
-  static int64_t offset(const void* p, const Strides& strides, int64_t i) {
-    return p == nullptr ? 0 : i * strides.rows[0];
+  static const void* image(const void* p, const Grid& grid, const Strides& strides, int64_t i) {
+    if (p == nullptr) return p;
+    const int64_t bytes = grid.storage == Storage::kComputed ? sizeof(T) : sizeof(uint16_t);
+    return static_cast<const char*>(p) + i * strides.rows[0] * bytes;
   }
   static Strides turned(const Strides& strides) {
     return {0, 0, strides.cols, strides.rows == nullptr ? nullptr : strides.rows + 1};
@@ -131,16 +137,16 @@ struct TiledImage {
   SumTable reduce(const ReductionOf& of_part) const {
     return reduce_image(TiledReduction<ReductionOf>{of_part}, fold, c, true, reduction, kSerial);
   }
-  template <bool kForward>
+  template <Writes kWrites>
   void sweep_backward(const Factors<T>& factors) const {
     sweep_tiles(
         fold, axes, c, spatial,
         [&](const Part& part) {
-          return BackwardSweep<T, kForward>{factors.from(part.col),
-                                            dy.read(part),
-                                            x.read(part),
-                                            {y.open(part), false},
-                                            {dx.open(part), false}};
+          return BackwardSweep<T, kWrites>{factors.from(part.col),
+                                           dy.read(part),
+                                           x.read(part),
+                                           {y.open(part), false},
+                                           {dx.open(part), false}};
         },
         [&](const Part& part) {
           y.close(part);
@@ -177,12 +183,13 @@ struct ImageLayout {
   TileShape<T> tile;
   TileSlots<T> slots;
 
-  explicit ImageLayout(const Images& all)
+  ImageLayout(const Images& all, Storage storage)
       : shape(all),
         fold(fold_of(all.c, all.spatial)),
         blocks(blocks_of(all.n)),
         tile(tile_of<T>(fold, all.c, all.spatial)),
-        slots(blocks.count, all.n * all.c * all.spatial, tile, kBuffers, Scratch<T>::bytes(fold)) {}
+        slots(blocks.count, all.n * all.c * all.spatial, storage, tile, kBuffers,
+              Scratch<T>::bytes(fold)) {}
 
   size_t dense_workspace() const {
     return static_cast<size_t>(blocks.count) * Scratch<T>::bytes(fold);
@@ -230,7 +237,7 @@ NORMKERNELS_INLINE void for_each_tiled_block(const ImageLayout<T>& layout, const
                                              void* workspace, const Executor& executor,
                                              const F& f) {
   const int64_t c = layout.shape.c;
-  const Grid pixels = {a.at.grid->cols, {1, &c}};
+  const Grid pixels = {a.at.grid->cols, {1, &c}, a.at.grid->storage};
   layout.slots.for_each(layout.blocks.count, workspace, executor,
                         [&](int64_t begin, int64_t end, T* buffers) {
                           const int64_t size = layout.tile.elements();

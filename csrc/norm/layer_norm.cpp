@@ -1,11 +1,13 @@
 // Layer norm over rows: y = (x - mean) rstd gamma + beta, and its gradients (derived in
-// row_gradient.h).
+// row_gradient.h). RMS norm is layer norm whose mean is 0: its rows are not centred, which changes
+// a few numbers per row and no loop. Either may be that of a sum (addition.h).
 //
 // Traffic, for a row that fits the cache: the forward reads x once and writes y once, the backward
 // reads dy and x once and writes dx once. Longer rows are read once more, in the sweep that writes.
 #include "isa_table.h"
-#include "norm/row_forward.h"
+#include "norm/half_rows.h"
 #include "norm/row_groups.h"
+#include "norm/wide_parameters.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -15,6 +17,16 @@ template <class T>
 void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
   RowNorm<T> norm = {};
   norm.x = {static_cast<const T*>(a.x), row_stride(a.at, &Placement::x, a.shape.cols)};
+  if (a.total != nullptr) {
+    const Rows<T> total = {static_cast<T*>(a.total),
+                           row_stride(a.at, &Placement::total, a.shape.cols)};
+    norm.addition = {
+        norm.x,
+        {static_cast<const T*>(a.residual), row_stride(a.at, &Placement::residual, a.shape.cols)},
+        static_cast<const T*>(a.bias),
+        total};
+    norm.x = {total.p, total.stride};
+  }
   norm.y = {static_cast<T*>(a.y), row_stride(a.at, &Placement::y, a.shape.cols)};
   norm.rows = a.shape.rows;
   norm.cols = a.shape.cols;
@@ -23,18 +35,20 @@ void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
   norm.epsilon = a.epsilon;
   norm.mean = static_cast<T*>(a.mean);
   norm.sigma = static_cast<T*>(a.sigma);
+  norm.rstd = static_cast<T*>(a.rstd);
+  norm.centred = a.centred;
   norm.stream = a.stream;
   if (grid_of(a.at) == nullptr) return normalise_rows(norm, executor);
   normalise_grid(norm, *a.at, a.workspace, executor);
 }
 
-template <class T>
-size_t layer_norm_forward_grid_workspace(const Matrix& shape) {
-  return normalise_grid_workspace<T>(shape.rows, shape.cols);
+template <class T, Storage kStorage = Storage::kComputed>
+size_t layer_norm_forward_grid_workspace(const Matrix& shape, bool adds) {
+  return normalise_grid_workspace<T>(shape.rows, shape.cols, kStorage, adds);
 }
 
 // ---- Backward -----------------------------------------------------------------------
-//
+
 template <class T>
 size_t layer_norm_backward_workspace(const Matrix& shape) {
   if (shape.rows <= kGroup) return 0;
@@ -60,9 +74,14 @@ __attribute__((noinline)) void long_tile_backward(const RowsBackward<T>& a, Tile
                                                   const ParameterSums<T>& sums) {
   RowFactors<T> storage;
   const Factors<T> factors = storage.table();
-  factors_from(a, begin, rows, factors, [&](SumTable of_rows) {
-    tiled_gradient_sums(tiles.dy, tiles.x, a.gamma, begin, rows, a.cols, factors, of_rows);
-  });
+  factors_from(
+      a, begin, rows, factors,
+      [&](const Wanted<T>& wanted) {
+        tiled_statistics(tiles.x, begin, rows, a.cols, factors, wanted);
+      },
+      [&](SumTable of_rows) {
+        tiled_gradient_sums(tiles.dy, tiles.x, a.gamma, begin, rows, a.cols, factors, of_rows);
+      });
   for_each_chunk(begin, rows, 0, a.cols, [&](const Part& part) {
     const GroupRows<T> group = {
         tiles.dy.read(part),
@@ -88,8 +107,9 @@ void tile_backward(const RowsBackward<T>& a, TiledBackward<T>& tiles, int64_t be
   tile.dy = tiles.dy.read(part);
   tile.x = tiles.x.read(part);
   tile.dx = tiles.dx.open(part);
-  tile.mean += begin;
-  tile.sigma += begin;
+  tile.mean = optional_at<const T>(a.mean, begin);
+  tile.sigma = optional_at<const T>(a.sigma, begin);
+  tile.rstd = optional_at<const T>(a.rstd, begin);
   tile.stream = false;
   rows_backward(tile, 0, rows, begins, sums, kSerial);
   tiles.dx.close(part);
@@ -139,8 +159,8 @@ TileShape<T> tile_of(const Matrix& shape) {
   return TileShape<T>(shape.rows, shape.cols, kGroup);
 }
 template <class T>
-TileSlots<T> slots_of(const Matrix& shape) {
-  return TileSlots<T>(blocks_of(shape.rows, kGroup).count, shape.rows * shape.cols,
+TileSlots<T> slots_of(const Matrix& shape, Storage storage) {
+  return TileSlots<T>(blocks_of(shape.rows, kGroup).count, shape.rows * shape.cols, storage,
                       tile_of<T>(shape), 2);
 }
 
@@ -148,7 +168,7 @@ template <class T>
 void grid_backward(const RowsBackward<T>& a, const LayerNormBackward& arguments,
                    const Blocks& blocks, void* buffers, const Executor& executor) {
   const TileShape<T> shape = tile_of<T>(arguments.shape);
-  slots_of<T>(arguments.shape)
+  slots_of<T>(arguments.shape, arguments.at->grid->storage)
       .for_each(blocks.count, buffers, executor, [&](int64_t first, int64_t last, T* own) {
         TiledBackward<T> tiles(arguments, shape, own);
         for (int64_t block = first; block < last; ++block) {
@@ -175,6 +195,9 @@ void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
   all.cols = cols;
   all.mean = static_cast<const T*>(a.mean);
   all.sigma = static_cast<const T*>(a.sigma);
+  all.rstd = static_cast<const T*>(a.rstd);
+  all.epsilon = a.epsilon;
+  all.centred = a.centred;
   all.gamma = gamma_of<T>(a.gamma);
   // Rows of whole vectors are aligned alike, others not, and cannot be streamed. Measured (16 MiB
   // of dx, AVX-512): from 64 columns on it is 1.1 to 1.5 times as fast.
@@ -198,13 +221,29 @@ void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
   add_blocks(sums.beta, blocks.count, 2 * cols, cols, all.dbeta);
 }
 
-template <class T>
+template <class T, Storage kStorage = Storage::kComputed>
 size_t layer_norm_backward_grid_workspace(const Matrix& shape) {
-  return whole_lines(layer_norm_backward_workspace<T>(shape)) + slots_of<T>(shape).all_bytes();
+  return whole_lines(layer_norm_backward_workspace<T>(shape)) +
+         slots_of<T>(shape, kStorage).all_bytes();
+}
+
+// ---- Half types ---------------------------------------------------------------------
+
+void half_layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
+  if (a.workspace == nullptr) return half_rows_forward(a, executor);
+  with_wide_parameters(a, executor, layer_norm_forward<float>);
+}
+void half_layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
+  with_wide_parameters(a, executor, layer_norm_backward<float>);
 }
 
 }  // namespace
 
+const LayerNormKernels layer_norm_half = {
+    half_layer_norm_forward, half_layer_norm_backward,
+    wide_workspace<layer_norm_backward_grid_workspace<float, kHalf>>,
+    wide_workspace<layer_norm_forward_grid_workspace<float, kHalf>>,
+    wide_workspace<layer_norm_backward_grid_workspace<float, kHalf>>};
 const LayerNormKernels layer_norm_f32 = {
     layer_norm_forward<float>, layer_norm_backward<float>, layer_norm_backward_workspace<float>,
     layer_norm_forward_grid_workspace<float>, layer_norm_backward_grid_workspace<float>};

@@ -1,9 +1,10 @@
 // The backward of instance norm in NCHW, some planes of an image at a time: dx, y if it is wanted,
-// and their sums for dscale and dbias.
+// and their sums for dscale and dbias. A plane has its own statistics, or those of its group
+// (group_planes.h).
 #ifndef NORMKERNELS_NORM_PLANES_H_
 #define NORMKERNELS_NORM_PLANES_H_
 
-#include "norm/row_gradient.h"
+#include "norm/channel_groups.h"
 #include "norm/row_writer.h"
 #include "table.h"
 
@@ -14,9 +15,9 @@ namespace normkernels::NORMKERNELS_ISA {
 template <class T>
 constexpr int64_t kKept = 256 * 1024 / sizeof(T);
 
-// dx of a plane, and y as well when the forward is done at the same time (kForward): in one sweep,
-// since y may be x. `next` is what will be read next, so many elements on.
-template <class T, bool kForward>
+// dx of a plane, and y as well in one sweep, since y may be x. `next` is what will be read next, so
+// many elements on.
+template <class T, Writes kWrites>
 struct PlaneGradient {
   const T *dy, *x;
   Standardise<T> xhat, gradient_xhat;
@@ -25,13 +26,15 @@ struct PlaneGradient {
   int64_t next;
   T *y, *dx;
 
+  static constexpr bool kForward = kWrites == Writes::kDxAndY;
   struct Values {
     Vec<T> y, dx;
   };
   template <class Lanes>
   NORMKERNELS_INLINE Values values(int64_t i, int k, Lanes lanes) const {
     const Vec<T> v = load(x + i + k, lanes), d = load(dy + i + k, lanes);
-    return {kForward ? fma(xhat(v), scale, bias) : v, gradient(d, gradient_xhat(v))};
+    const Vec<T> g = kWrites == Writes::kDxOfGroup ? d * scale : d;
+    return {kForward ? fma(xhat(v), scale, bias) : v, gradient(g, gradient_xhat(v))};
   }
   template <class Store, class Lanes>
   NORMKERNELS_INLINE void put(Store how, int64_t i, const Values& v, Lanes lanes) const {
@@ -54,19 +57,26 @@ struct Planes {
   NORMKERNELS_INLINE Planes from(int64_t plane) const {
     return {dy.from(plane), x.from(plane), y.p == nullptr ? y : y.from(plane), dx.from(plane)};
   }
+  NORMKERNELS_INLINE Planes in_rows(int64_t n) const {
+    return {{dy.p, n}, {x.p, n}, {y.p, n}, {dx.p, n}};
+  }
 };
 
 // A backward's arguments by their types, from plane `first` on.
 template <class T>
 struct PlanesBackward {
   int64_t cols;
+  Writes writes;
   const T *scale, *bias, *mean, *inv_std;
   double epsilon;
   T *mean_out, *inv_std_out;
   bool stream;
 
-  explicit PlanesBackward(const InstanceNormBackward& a)
+  explicit PlanesBackward(const GroupNormBackward& a)
       : cols(a.shape.spatial),
+        writes(a.groups != a.shape.c ? Writes::kDxOfGroup
+               : a.y != nullptr      ? Writes::kDxAndY
+                                     : Writes::kDx),
         scale(static_cast<const T*>(a.scale)),
         bias(static_cast<const T*>(a.bias)),
         mean(static_cast<const T*>(a.mean)),
@@ -78,13 +88,13 @@ struct PlanesBackward {
 };
 
 // The factors of planes of one image, no more than rows_together(spatial), from the caller's
-// statistics or their own, which own(mean, inv_std, rstd) finds; rstd[planes] as exact as it is
-// known.
+// statistics or their own, which own(wanted) finds; rstd[planes] as exact as it is known.
 template <class T, class Own>
 NORMKERNELS_INLINE void plane_statistics(const PlanesBackward<T>& a, int64_t first, int64_t planes,
                                          const Factors<T>& factors, double* rstd, const Own& own) {
   if (a.mean == nullptr) {
-    return own(optional_at<T>(a.mean_out, first), optional_at<T>(a.inv_std_out, first));
+    return own(Wanted<T>{a.epsilon, true, optional_at<T>(a.mean_out, first), nullptr,
+                         optional_at<T>(a.inv_std_out, first), rstd});
   }
   const T *mean = a.mean + first, *saved = a.inv_std + first;
   for_each_vector<double, 1>(
@@ -94,15 +104,6 @@ NORMKERNELS_INLINE void plane_statistics(const PlanesBackward<T>& a, int64_t fir
         store(rstd + j, inverse);
       });
 }
-
-// Where the sums of a channel's planes are added up.
-struct ChannelSums {
-  double *scale, *bias;
-
-  NORMKERNELS_INLINE ChannelSums from(int64_t channel) const {
-    return {scale + channel, bias + channel};
-  }
-};
 
 template <class T>
 NORMKERNELS_INLINE void set_plane_gradients(SumTable sums, int64_t cols, int64_t planes,
@@ -131,15 +132,14 @@ NORMKERNELS_INLINE void write_plane(const PlanesBackward<T>& a, const Planes<T>&
   const Gradient<T> gradient(row);
   for_each_span(
       n, executor, [&](int64_t i, int64_t end) __attribute__((always_inline)) {
-        if (y == nullptr) {
-          const PlaneGradient<T, false> formula = {dy + i, x + i, xhat, gradient_xhat, gradient,
-                                                   scale,  bias,  next, nullptr,       dx + i};
-          RowWriter<T, PlaneGradient<T, false>>(formula, dx + i, end - i).write(a.stream);
-        } else {
-          const PlaneGradient<T, true> formula = {dy + i, x + i, xhat, gradient_xhat, gradient,
-                                                  scale,  bias,  next, y + i,         dx + i};
-          RowWriter<T, PlaneGradient<T, true>>(formula, dx + i, end - i).write(a.stream);
-        }
+        const auto write = [&](auto formula) __attribute__((always_inline)) {
+          formula = {dy + i, x + i, xhat, gradient_xhat,        gradient,
+                     scale,  bias,  next, optional_at<T>(y, i), dx + i};
+          RowWriter<T, decltype(formula)>(formula, dx + i, end - i).write(a.stream);
+        };
+        if (a.writes == Writes::kDx) return write(PlaneGradient<T, Writes::kDx>());
+        if (a.writes == Writes::kDxAndY) return write(PlaneGradient<T, Writes::kDxAndY>());
+        write(PlaneGradient<T, Writes::kDxOfGroup>());
       });
 }
 template <class T>
@@ -179,6 +179,7 @@ void write_single_planes(const PlanesBackward<T>& a, const Planes<T>& planes, in
   T *dx = planes.dx.p, *y = planes.y.p;
   const Parameter<T> scale = gamma_of<T>(optional_at<const T>(a.scale, channel));
   const Parameter<T> bias = beta_of<T>(optional_at<const T>(a.bias, channel));
+  const bool of_group = a.writes == Writes::kDxOfGroup;
   for_each_vector<T, 1>(
       count, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         using F = Factors<T>;
@@ -186,10 +187,28 @@ void write_single_planes(const PlanesBackward<T>& a, const Planes<T>& planes, in
         const Standardise<T> gradient_xhat(factors, F::kGradientShift, j, lanes);
         const Gradient<T> gradient(factors, j, lanes);
         const Vec<T> v = load(x + j, lanes), d = load(dy + j, lanes);
-        if (y != nullptr)
-          store(y + j, fma(xhat(v), load(scale.at(j), lanes), load(bias.at(j), lanes)), lanes);
-        store(dx + j, gradient(d, gradient_xhat(v)), lanes);
+        const Vec<T> gamma = load(scale.at(j), lanes);
+        if (y != nullptr) store(y + j, fma(xhat(v), gamma, load(bias.at(j), lanes)), lanes);
+        const Vec<T> g = of_group ? d * gamma : d;
+        store(dx + j, gradient(g, gradient_xhat(v)), lanes);
       });
+}
+
+// Planes of any length, no more than rows_together(a.cols).
+template <class T>
+NORMKERNELS_INLINE void plane_sums(const Planes<T>& planes, int64_t count, int64_t cols,
+                                   const Factors<T>& factors, const Executor& executor,
+                                   SumTable sums) {
+  if (cols == 1) return single_plane_sums(planes.dy.p, planes.x.p, count, factors, sums);
+  const Parameter<T> gamma = gamma_of<T>(nullptr);  // in the factors
+  gradient_sums<T>({planes.dy, planes.x, gamma}, count, cols, factors, executor, sums);
+}
+template <class T>
+NORMKERNELS_INLINE void write_whole_planes(const PlanesBackward<T>& a, const Planes<T>& planes,
+                                           int64_t count, int64_t channel, int64_t next,
+                                           const Factors<T>& factors, const Executor& executor) {
+  if (a.cols == 1) return write_single_planes(a, planes, count, channel, factors);
+  write_planes(a, planes, count, a.cols, channel, next, factors, executor);
 }
 
 // `count` planes of one image, from plane `first` of all on, some together; their sums are added to
@@ -202,33 +221,19 @@ __attribute__((noinline)) void planes_backward(const PlanesBackward<T>& a, const
   const int64_t cols = a.cols, together = rows_together(cols);
   RowFactors<T> storage;
   const Factors<T> factors = storage.table();
-  double rstd[kRowsTogether], sums_storage[kSumFields * kRowsTogether];
+  double rstd[kRowsTogether], sums_storage[3 * kRowsTogether];
   const SumTable sums = {sums_storage, kRowsTogether};
   for (int64_t k = 0; k < count; k += together) {
     const int64_t n = smaller(together, count - k);
     const Planes<T> planes = all.from(k);
-    plane_statistics(a, first + k, n, factors, rstd, [&](T* mean, T* inv_std) {
-      const Rows<const T>& x = planes.x;
-      sum_rows(
-          x, n, cols, executor, [=](int64_t i) { return Ahead<T>(x, i, cols); }, sums);
-      const T* const scale = rescale_rows(sums, x, n, cols, a.epsilon, executor, factors);
-      set_all_statistics(sums, static_cast<double>(cols), n, scale, a.epsilon, factors, mean,
-                         static_cast<T*>(nullptr), inv_std, rstd);
+    plane_statistics(a, first + k, n, factors, rstd, [&](const Wanted<T>& wanted) {
+      row_statistics(planes.x, n, cols, executor, factors, wanted);
     });
-    if (cols == 1) {
-      single_plane_sums(planes.dy.p, planes.x.p, n, factors, sums);
-    } else {
-      const Parameter<T> gamma = gamma_of<T>(nullptr);  // in the factors
-      gradient_sums<T>({planes.dy, planes.x, gamma}, n, cols, factors, executor, sums);
-    }
+    plane_sums(planes, n, cols, factors, executor, sums);
     set_plane_gradients(sums, cols, n, factors, rstd, optional_at<const T>(a.scale, channel + k),
                         channels.from(k));
-    if (cols == 1) {
-      write_single_planes(a, planes, n, channel + k, factors);
-    } else {
-      write_planes(a, planes, n, cols, channel + k,
-                   cols <= kKept<T> ? n * planes.x.stride : kLead<T>, factors, executor);
-    }
+    write_whole_planes(a, planes, n, channel + k, cols <= kKept<T> ? n * planes.x.stride : kLead<T>,
+                       factors, executor);
   }
 }
 

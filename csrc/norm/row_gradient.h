@@ -7,7 +7,8 @@
 //   dx_j = sum_i g_i dxhat_i/dx_j,   dxhat_i/dx_j = rstd ([i = j] - 1/n - xhat_i xhat_j / n)
 //        = rstd (g_j - mean(g) - xhat_j mean(g xhat)).
 //
-// x enters only as x - mean, so an offset costs no digit.
+// x enters only as x - mean, so an offset costs no digit. RMS norm's xhat_i = x_i rstd does not
+// depend on a mean: without the terms of mean, 1/n and mean(g), it is the same.
 #ifndef NORMKERNELS_NORM_ROW_GRADIENT_H_
 #define NORMKERNELS_NORM_ROW_GRADIENT_H_
 
@@ -103,12 +104,12 @@ __attribute__((noinline)) void gradient_sums(const GradientRows<T>& r, int64_t r
 template <class T, class FactorOf>
 NORMKERNELS_INLINE void set_all_gradients(SumTable sums, int64_t count, int64_t n,
                                           const Factors<T>& f, FactorOf&& factor_of, double* gx,
-                                          double* g) {
+                                          double* g, bool centred = true) {
   for_each_vector<double, 1>(
       n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> of_row[3] = {load(sums[0] + j, lanes), load(sums[1] + j, lanes),
                                        load(sums[2] + j, lanes)};
-        const RowSums own = set_gradient(f, j, of_row, count, factor_of(j, lanes));
+        const RowSums own = set_gradient(f, j, of_row, count, factor_of(j, lanes), centred);
         if (gx == nullptr) return;
         store(gx + j, load(gx + j, lanes) + own.gx, lanes);
         store(g + j, load(g + j, lanes) + own.g, lanes);

@@ -1,4 +1,5 @@
-// The backward of layer norm, a group of rows at a time: dx, and their part of dgamma and dbeta.
+// The backward of layer norm and RMS norm, a group of rows at a time: dx, and their part of dgamma
+// and dbeta.
 //
 // Rows are taken in groups of kGroup, and of a group a few together, as many as the
 // caches hold: first the sums of each row, then one sweep down their columns that writes dx and
@@ -112,62 +113,80 @@ __attribute__((noinline)) void write_group(Store how, const GroupRows<T>& group,
   if (j < end) write_columns<1>(how, g, j, static_cast<int>(end - j));
 }
 
-// A backward's arrays by their types.
+// A backward's arrays by their types. Saved are mean and sigma, or, of rows that are not centred,
+// rstd or nothing.
 template <class T>
 struct RowsBackward {
   Rows<const T> dy, x;
   Rows<T> dx;
   int64_t rows, cols;
-  const T *mean, *sigma;
+  const T *mean, *sigma, *rstd;
+  double epsilon;
   Parameter<T> gamma;
   bool stream;
+  bool centred = true;
   T *dgamma, *dbeta;
   GroupWorkspace<T> workspace;
 
+  NORMKERNELS_INLINE bool has_statistics() const { return centred || rstd != nullptr; }
   NORMKERNELS_INLINE bool wants_parameters() const { return dgamma != nullptr || dbeta != nullptr; }
 };
 
-// What the saved mean and sigma say of rows [first, first + rows), no more than kRowsTogether.
+// What the saved statistics say of rows [first, first + rows), no more than kRowsTogether.
 template <class T>
 __attribute__((noinline)) void set_saved_rows(const RowsBackward<T>& a, int64_t first, int64_t rows,
                                               const Factors<T>& factors, double* rstd) {
+  const T* const saved = a.centred ? a.sigma : a.rstd;
   for_each_vector<double, 1>(
       rows, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        const Vec<double> inverse = Vec<double>::all(1) / load_widened(a.sigma + first + j, lanes);
-        set_saved(factors, j, a.mean + first + j, inverse, lanes);
+        const Vec<double> one = Vec<double>::all(1), zero = Vec<double>::zero();
+        const Vec<double> given = load_widened(saved + first + j, lanes);
+        const Vec<double> inverse = a.centred ? one / given : given;
+        const Vec<double> mean = a.centred ? load_widened(a.mean + first + j, lanes) : zero;
+        set_standard<T>(factors, j, one, {mean, zero}, inverse);
         store(rstd + j, inverse);
       });
 }
 
 template <class T>
 __attribute__((noinline)) void set_row_gradients(SumTable sums, int64_t cols, int64_t rows,
-                                                 const Factors<T>& factors, const double* rstd) {
+                                                 const Factors<T>& factors, const double* rstd,
+                                                 bool centred) {
   set_all_gradients(
       sums, cols, rows, factors,
       [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         return gradient_factor(load(rstd + j, lanes), Vec<double>::all(1));
       },
-      nullptr, nullptr);
+      nullptr, nullptr, centred);
 }
 
-// Their factors; sums_of(sums): of gradient_sums.
-template <class T, class SumsOf>
+// Their factors; own(wanted): finds statistics that were not saved; sums_of(sums): of
+// gradient_sums.
+template <class T, class Own, class SumsOf>
 NORMKERNELS_INLINE void factors_from(const RowsBackward<T>& a, int64_t first, int64_t rows,
-                                     const Factors<T>& factors, const SumsOf& sums_of) {
+                                     const Factors<T>& factors, const Own& own,
+                                     const SumsOf& sums_of) {
   double storage[3 * kRowsTogether], rstd[kRowsTogether];
   const SumTable sums = {storage, kRowsTogether};
-  set_saved_rows(a, first, rows, factors, rstd);
+  if (a.has_statistics()) {
+    set_saved_rows(a, first, rows, factors, rstd);
+  } else {
+    own(Wanted<T>{a.epsilon, a.centred, nullptr, nullptr, nullptr, rstd});
+  }
   sums_of(sums);
-  set_row_gradients(sums, a.cols, rows, factors, rstd);
+  set_row_gradients(sums, a.cols, rows, factors, rstd, a.centred);
 }
 template <class T>
 __attribute__((noinline)) void backward_factors(const RowsBackward<T>& a, int64_t first,
                                                 int64_t rows, const Executor& executor,
                                                 const Factors<T>& factors) {
-  factors_from(a, first, rows, factors, [&](SumTable sums) {
-    gradient_sums<T>({a.dy.from(first), a.x.from(first), a.gamma}, rows, a.cols, factors, executor,
-                     sums);
-  });
+  const Rows<const T> x = a.x.from(first);
+  factors_from(
+      a, first, rows, factors,
+      [&](const Wanted<T>& wanted) { row_statistics(x, rows, a.cols, executor, factors, wanted); },
+      [&](SumTable sums) {
+        gradient_sums<T>({a.dy.from(first), x, a.gamma}, rows, a.cols, factors, executor, sums);
+      });
 }
 
 // Rows of a group that are worked on together: as many as sixteen rows would be too far apart for

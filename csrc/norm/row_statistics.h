@@ -1,6 +1,6 @@
 // The statistics of rows, and the numbers that the loops over their elements need. Shared by layer
-// norm, whose rows are the last dimensions, and instance norm in NCHW, whose rows are the planes of
-// a channel.
+// norm, whose rows are the last dimensions, RMS norm, whose rows are those but not centred, and
+// instance norm in NCHW, whose rows are the planes of a channel.
 #ifndef NORMKERNELS_NORM_ROW_STATISTICS_H_
 #define NORMKERNELS_NORM_ROW_STATISTICS_H_
 
@@ -15,6 +15,15 @@ struct RowFactors {
   alignas(64) T storage[Factors<T>::kFields * kRowsTogether];
 
   NORMKERNELS_INLINE Factors<T> table() { return {storage, kRowsTogether}; }
+};
+
+// What is asked of the statistics of rows; outputs [rows] or null.
+template <class T>
+struct Wanted {
+  double epsilon;
+  bool centred;
+  T *mean, *sigma, *rstd;
+  double* exact_rstd;
 };
 
 // ---- Statistics of rows -------------------------------------------------------------
@@ -33,12 +42,12 @@ NORMKERNELS_INLINE unsigned lanes_out_of_range(const Moments<double, Vec<double>
 // Moments of scale * x[0..n) as every path computes them: chunks within spans, spans in order.
 template <class T>
 __attribute__((noinline)) Moments<T, double> row_moments(const T* x, int64_t n, double scale,
-                                                         const Executor& executor) {
+                                                         bool centred, const Executor& executor) {
   const int64_t span = span_of(n), spans = spans_in(n);
-  if (spans <= 1) return range_moments(x, 0, n, scale);
+  if (spans <= 1) return range_moments(x, 0, n, scale, centred);
   Moments<T, double> of_span[kMaxSpans];
   for_each_task(executor, spans, [&](int64_t i) {
-    of_span[i] = range_moments(x, i * span, part_end(i * span, span, n), scale);
+    of_span[i] = range_moments(x, i * span, part_end(i * span, span, n), scale, centred);
   });
   Moments<T, double> all = of_span[0];
   for (int64_t i = 1; i < spans; ++i) all = merge(all, of_span[i]);
@@ -48,7 +57,7 @@ __attribute__((noinline)) Moments<T, double> row_moments(const T* x, int64_t n, 
 // Moments of `rows` rows of n <= kChunk elements, a row per lane.
 template <class T, class BesideRow>
 NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, int64_t n,
-                                         const BesideRow& beside_row, SumTable out) {
+                                         const BesideRow& beside_row, SumTable out, bool centred) {
   using V = Vec<double>;
   constexpr int W = V::kLanes;
   for (int64_t begin = 0; begin < rows; begin += W) {
@@ -61,14 +70,14 @@ NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, i
         continue;
       }
       const T* row = x[begin + i];
-      first[i] = static_cast<double>(row[0]);
+      first[i] = centred ? static_cast<double>(row[0]) : 0;
       const CentredSums<T, V> sums = chunk_sums(row, n, 1, first[i], beside_row(begin + i));
       d[i] = sums.d;
       squares[i] = sums.squares;
     }
     const V pivot = load(first);
     const CentredSums<T, V> all = {fold_rows(d), fold_rows(squares)};
-    store_moments(all.about(pivot, static_cast<double>(n)), out, begin, Full{});
+    store_moments(all.about(pivot, static_cast<double>(n), centred), out, begin, Full{});
   }
 }
 
@@ -141,19 +150,37 @@ NORMKERNELS_INLINE const T* rescale_extreme(SumTable moments, int64_t rows, int6
 template <class T, class BesideRow>
 NORMKERNELS_INLINE void sum_rows(const Rows<const T>& x, int64_t rows, int64_t n,
                                  const Executor& executor, const BesideRow& beside_row,
-                                 SumTable moments) {
-  if (n <= kChunk) return moments_in_lanes<T>(x, rows, n, beside_row, moments);
-  for (int64_t i = 0; i < rows; ++i) store_moments(row_moments(x[i], n, 1, executor), moments, i);
+                                 SumTable moments, bool centred) {
+  if (n <= kChunk) return moments_in_lanes<T>(x, rows, n, beside_row, moments, centred);
+  for (int64_t i = 0; i < rows; ++i)
+    store_moments(row_moments(x[i], n, 1, centred, executor), moments, i);
 }
 
 // The scales of such rows, where they need any.
 template <class T>
 NORMKERNELS_INLINE const T* rescale_rows(SumTable moments, const Rows<const T>& x, int64_t rows,
                                          int64_t n, double epsilon, const Executor& executor,
-                                         const Factors<T>& factors) {
+                                         const Factors<T>& factors, bool centred) {
   return rescale_extreme(
       moments, rows, n, epsilon, factors, [&](int64_t i) { return scale_for(x[i], n, 1); },
-      [&](int64_t i, double scale) { return row_moments(x[i], n, scale, executor); });
+      [&](int64_t i, double scale) { return row_moments(x[i], n, scale, centred, executor); });
+}
+
+// The factors of such rows.
+template <class T>
+__attribute__((noinline)) void row_statistics(const Rows<const T>& x, int64_t rows, int64_t n,
+                                              const Executor& executor, const Factors<T>& factors,
+                                              const Wanted<T>& wanted) {
+  double storage[kSumFields * kRowsTogether];
+  const SumTable moments = {storage, kRowsTogether};
+  const Rows<const T> from = x;
+  sum_rows(
+      from, rows, n, executor, [=](int64_t i) { return Ahead<T>(from, i, n); }, moments,
+      wanted.centred);
+  const T* const scale =
+      rescale_rows(moments, from, rows, n, wanted.epsilon, executor, factors, wanted.centred);
+  set_all_statistics(moments, static_cast<double>(n), rows, scale, wanted.epsilon, factors,
+                     wanted.mean, wanted.sigma, wanted.rstd, wanted.exact_rstd);
 }
 
 // In rows.cpp.
@@ -161,6 +188,10 @@ extern template void set_all_statistics(SumTable, double, int64_t, const float*,
                                         const Factors<float>&, float*, float*, float*, double*);
 extern template void set_all_statistics(SumTable, double, int64_t, const double*, double,
                                         const Factors<double>&, double*, double*, double*, double*);
+extern template void row_statistics(const Rows<const float>&, int64_t, int64_t, const Executor&,
+                                    const Factors<float>&, const Wanted<float>&);
+extern template void row_statistics(const Rows<const double>&, int64_t, int64_t, const Executor&,
+                                    const Factors<double>&, const Wanted<double>&);
 
 }  // namespace normkernels::NORMKERNELS_ISA
 

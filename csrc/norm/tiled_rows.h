@@ -11,29 +11,29 @@ namespace normkernels::NORMKERNELS_ISA {
 // Moments of scale * x of rows [first, first + rows), as row_moments has them.
 template <class T>
 __attribute__((noinline)) void tiled_moments(TiledInput<T>& x, int64_t first, int64_t rows,
-                                             int64_t n, double scale, Moments<T, double>* all) {
+                                             int64_t n, double scale, bool centred,
+                                             Moments<T, double>* all) {
   const int64_t span = span_of(n);
   for (int64_t begin = 0; begin < n; begin += span) {
     Moments<T, double> of_span[kRowsTogether] = {};
     for_each_chunk(first, rows, begin, part_end(begin, span, n), [&](const Part& part) {
       const Rows<const T> chunk = x.read(part);
       for (int64_t i = 0; i < rows; ++i)
-        of_span[i] = merge(of_span[i], chunk_moments(chunk[i], part.cols, scale));
+        of_span[i] = merge(of_span[i], chunk_moments(chunk[i], part.cols, scale, centred));
     });
     for (int64_t i = 0; i < rows; ++i) all[i] = begin == 0 ? of_span[i] : merge(all[i], of_span[i]);
   }
 }
 
-// The factors of such rows; mean, sigma and rstd are [rows] or null.
+// The factors of such rows.
 template <class T>
 __attribute__((noinline)) void tiled_statistics(TiledInput<T>& x, int64_t first, int64_t rows,
-                                                int64_t n, double epsilon,
-                                                const Factors<T>& factors, T* mean, T* sigma,
-                                                T* rstd, double* exact_rstd = nullptr) {
+                                                int64_t n, const Factors<T>& factors,
+                                                const Wanted<T>& wanted) {
   double storage[kSumFields * kRowsTogether];
   const SumTable moments = {storage, kRowsTogether};
   Moments<T, double> of_row[kRowsTogether];
-  tiled_moments(x, first, rows, n, 1, of_row);
+  tiled_moments(x, first, rows, n, 1, wanted.centred, of_row);
   for (int64_t i = 0; i < rows; ++i) store_moments(of_row[i], moments, i);
   // The smallest of the chunks' scales is that of the largest element.
   const auto scale_of = [&](int64_t i) {
@@ -46,12 +46,13 @@ __attribute__((noinline)) void tiled_statistics(TiledInput<T>& x, int64_t first,
   };
   const auto moments_of = [&](int64_t i, double scale) {
     Moments<T, double> of_one[1];
-    tiled_moments(x, first + i, 1, n, scale, of_one);
+    tiled_moments(x, first + i, 1, n, scale, wanted.centred, of_one);
     return of_one[0];
   };
-  const T* const scale = rescale_extreme(moments, rows, n, epsilon, factors, scale_of, moments_of);
-  set_all_statistics(moments, static_cast<double>(n), rows, scale, epsilon, factors, mean, sigma,
-                     rstd, exact_rstd);
+  const T* const scale =
+      rescale_extreme(moments, rows, n, wanted.epsilon, factors, scale_of, moments_of);
+  set_all_statistics(moments, static_cast<double>(n), rows, scale, wanted.epsilon, factors,
+                     wanted.mean, wanted.sigma, wanted.rstd, wanted.exact_rstd);
 }
 
 NORMKERNELS_INLINE void add_table(const double* from, double* to) {
@@ -61,19 +62,20 @@ NORMKERNELS_INLINE void add_table(const double* from, double* to) {
       });
 }
 
-// What gradient_sums does with long rows.
+// What gradient_sums does with long rows, which begin at column `col`.
 template <class T>
 __attribute__((noinline)) void tiled_gradient_sums(TiledInput<T>& dy, TiledInput<T>& x,
                                                    const Parameter<T>& gamma, int64_t first,
                                                    int64_t rows, int64_t n,
-                                                   const Factors<T>& factors, SumTable sums) {
+                                                   const Factors<T>& factors, SumTable sums,
+                                                   int64_t col = 0) {
   double of_row[3 * kRowsTogether] = {};
   const int64_t span = span_of(n);
   for (int64_t begin = 0; begin < n; begin += span) {
     double of_span[3 * kRowsTogether] = {};
-    for_each_chunk(first, rows, begin, part_end(begin, span, n), [&](const Part& part) {
+    for_each_chunk(first, rows, col + begin, col + part_end(begin, span, n), [&](const Part& part) {
       double of_chunk[3 * kRowsTogether] = {};
-      short_row_sums<T, kSumLanes>({dy.read(part), x.read(part), gamma.from(part.col)}, rows,
+      short_row_sums<T, kSumLanes>({dy.read(part), x.read(part), gamma.from(part.col - col)}, rows,
                                    part.cols, factors, {of_chunk, kRowsTogether});
       add_table(of_chunk, of_span);
     });
@@ -84,16 +86,16 @@ __attribute__((noinline)) void tiled_gradient_sums(TiledInput<T>& dy, TiledInput
 }
 
 // In rows.cpp.
-extern template void tiled_statistics(TiledInput<float>&, int64_t, int64_t, int64_t, double,
-                                      const Factors<float>&, float*, float*, float*, double*);
-extern template void tiled_statistics(TiledInput<double>&, int64_t, int64_t, int64_t, double,
-                                      const Factors<double>&, double*, double*, double*, double*);
+extern template void tiled_statistics(TiledInput<float>&, int64_t, int64_t, int64_t,
+                                      const Factors<float>&, const Wanted<float>&);
+extern template void tiled_statistics(TiledInput<double>&, int64_t, int64_t, int64_t,
+                                      const Factors<double>&, const Wanted<double>&);
 extern template void tiled_gradient_sums(TiledInput<float>&, TiledInput<float>&,
                                          const Parameter<float>&, int64_t, int64_t, int64_t,
-                                         const Factors<float>&, SumTable);
+                                         const Factors<float>&, SumTable, int64_t);
 extern template void tiled_gradient_sums(TiledInput<double>&, TiledInput<double>&,
                                          const Parameter<double>&, int64_t, int64_t, int64_t,
-                                         const Factors<double>&, SumTable);
+                                         const Factors<double>&, SumTable, int64_t);
 
 }  // namespace normkernels::NORMKERNELS_ISA
 

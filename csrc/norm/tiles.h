@@ -1,13 +1,15 @@
 // Rows that lie anywhere: read and written some at a time, where they are or through a small
 // buffer.
 //
+// Those of a half type always go through the buffer, where they are float32.
+//
 // A tile is some rows, of which all columns or, of rows longer than a chunk, a chunk at a time.
 // What is computed of it, and in which order, is what is computed of rows in one piece.
 #ifndef NORMKERNELS_NORM_TILES_H_
 #define NORMKERNELS_NORM_TILES_H_
 
 #include "norm/rows.h"
-#include "views/grid.h"
+#include "simd/half_parts.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
@@ -32,18 +34,21 @@ struct TileShape {
 };
 
 // Tasks, each with buffers of its own. Their number follows from the shape alone, and so that all
-// buffers of an array are a fraction of it, but for the first.
+// buffers of an array are a fraction of it, but for the first: an eighth, or half of it for half
+// types, of which no array goes without.
 template <class T>
 struct TileSlots {
-  static constexpr int64_t kMost = 16, kFraction = 8;
+  static constexpr int64_t kMost = 16;
   int64_t count, bytes;  // of each
 
   // `more` bytes, whole lines, come after the buffers.
-  TileSlots(int64_t units, int64_t elements, const TileShape<T>& tile, int64_t arrays,
-            size_t more = 0)
-      : count(smaller(larger(elements / (kFraction * tile.elements()), 1), smaller(units, kMost))),
+  TileSlots(int64_t units, int64_t elements, Storage storage, const TileShape<T>& tile,
+            int64_t arrays, size_t more = 0)
+      : count(smaller(larger(elements / (fraction(storage) * tile.elements()), 1),
+                      smaller(units, kMost))),
         bytes(arrays * tile.elements() * static_cast<int64_t>(sizeof(T)) +
               static_cast<int64_t>(more)) {}
+  static int64_t fraction(Storage storage) { return storage == Storage::kComputed ? 8 : 2; }
   size_t all_bytes() const { return static_cast<size_t>(count * bytes); }
 
   // f(begin, end, buffers) for the units of each slot.
@@ -70,18 +75,20 @@ class TiledInput {
  public:
   TiledInput(const void* p, const Grid& grid, const Strides& strides, const TileShape<T>& shape,
              T* buffer, Through through = Through::kBufferIfNeeded)
-      : p_(static_cast<const T*>(p)),
+      : p_(p),
         grid_(grid),
         strides_(strides),
         stride_(shape.stride),
-        through_(through),
+        in_place_(through == Through::kBufferIfNeeded && grid.storage == Storage::kComputed),
         buffer_(buffer) {}
 
   __attribute__((noinline)) Rows<const T> read(const Part& part) {
     int64_t row_stride;
-    if (through_ == Through::kBufferIfNeeded && is_plain(grid_, strides_, part, &row_stride))
-      return {p_ + offset_of(grid_, strides_, part.row, part.col), row_stride};
-    if (!holds(part)) gather(sizeof(T), grid_, strides_, part, p_, buffer_, stride_);
+    if (in_place_ && is_plain(grid_, strides_, part, &row_stride)) {
+      return {static_cast<const T*>(p_) + offset_of(grid_, strides_, part.row, part.col),
+              row_stride};
+    }
+    if (!holds(part)) fill(part);
     held_ = part;
     return {buffer_, stride_};
   }
@@ -89,16 +96,23 @@ class TiledInput {
  private:
   friend class TiledOutput<T>;
 
+  void fill(const Part& part) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (grid_.storage != Storage::kComputed)
+        return widen_part(grid_, strides_, part, p_, buffer_, stride_);
+    }
+    gather(sizeof(T), grid_, strides_, part, p_, buffer_, stride_);
+  }
   bool holds(const Part& part) const {
     return part.row == held_.row && part.rows == held_.rows && part.col == held_.col &&
            part.cols == held_.cols;
   }
 
-  const T* p_;
+  const void* p_;
   Grid grid_;
   Strides strides_;
   int64_t stride_;
-  Through through_;
+  bool in_place_;  // where that is possible
   T* buffer_;
   Part held_ = {};
 };
@@ -108,7 +122,7 @@ template <class T>
 class TiledOutput {
  public:
   TiledOutput(void* p, const Strides& strides, TiledInput<T>& input)
-      : p_(static_cast<T*>(p)), strides_(strides), input_(input) {}
+      : p_(p), strides_(strides), input_(input) {}
 
   bool wanted() const { return p_ != nullptr; }
   // Where the part is to be written; then comes close().
@@ -116,20 +130,24 @@ class TiledOutput {
     if (p_ == nullptr) return {nullptr, 0};
     const Grid& grid = input_.grid_;
     int64_t row_stride;
-    in_place_ =
-        input_.through_ == Through::kBufferIfNeeded && is_plain(grid, strides_, part, &row_stride);
-    if (in_place_) return {p_ + offset_of(grid, strides_, part.row, part.col), row_stride};
+    in_place_ = input_.in_place_ && is_plain(grid, strides_, part, &row_stride);
+    if (in_place_)
+      return {static_cast<T*>(p_) + offset_of(grid, strides_, part.row, part.col), row_stride};
     input_.held_ = {};
     return {input_.buffer_, input_.stride_};
   }
   bool in_place() const { return in_place_; }
   __attribute__((noinline)) void close(const Part& part) {
-    if (p_ != nullptr && !in_place_)
-      scatter(sizeof(T), input_.grid_, strides_, part, input_.buffer_, input_.stride_, p_);
+    if (p_ == nullptr || in_place_) return;
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (input_.grid_.storage != Storage::kComputed)
+        return narrow_part(input_.grid_, strides_, part, input_.buffer_, input_.stride_, p_);
+    }
+    scatter(sizeof(T), input_.grid_, strides_, part, input_.buffer_, input_.stride_, p_);
   }
 
  private:
-  T* p_;
+  void* p_;
   Strides strides_;
   TiledInput<T>& input_;
   bool in_place_ = true;

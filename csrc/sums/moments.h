@@ -10,6 +10,9 @@
 // float64 data it is the same with the 106 digits of a pair. The mean is always kept as a pair,
 // because a deviation may be far smaller than the last digit of a rounded mean.
 //
+// What is not centred, in RMS norm, has the mean 0 and m2 = sum x^2. That is the same sums about a
+// pivot of 0, of which nothing is taken, and merges as the others do.
+//
 // The order of the additions is that of lanes.h, with 16 lanes: lane = index mod 16, folded by
 // halves; chunks merged in index order. More lanes would not fit the registers of AVX2.
 #ifndef NORMKERNELS_SUMS_MOMENTS_H_
@@ -49,8 +52,10 @@ struct CentredSums {
     }
   }
 
-  NORMKERNELS_INLINE Moments<T, V> about(V pivot, double count) const {
+  // Not centred: about a pivot of 0. d - d: NaN for infinity, as of deviations from a mean.
+  NORMKERNELS_INLINE Moments<T, V> about(V pivot, double count, bool centred = true) const {
     const V n = splat<V>(count);
+    if (!centred) return {count, {splat<V>(0), splat<V>(0)}, squares + (d - d)};
     const Wide<T, V> shift = d / n;
     return {count, Pair<V>{pivot, splat<V>(0)} + shift, squares + -(d * shift)};
   }
@@ -153,20 +158,21 @@ NORMKERNELS_INLINE double scaled(T x, double scale) {
 
 // The moments of scale * x[0..n), n <= kChunk.
 template <class T>
-NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale) {
-  const double pivot = scaled(x[0], scale);
+NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale,
+                                                    bool centred) {
+  const double pivot = centred ? scaled(x[0], scale) : 0;
   const CentredSums<T, Vec<double>> sums = chunk_sums(x, n, scale, pivot, Ahead<T>(x));
   const CentredSums<T, double> all = {fold(sums.d), fold(sums.squares)};
-  return all.about(pivot, static_cast<double>(n));
+  return all.about(pivot, static_cast<double>(n), centred);
 }
 
 // Moments of the chunks that begin in [begin, end), merged in index order.
 template <class T>
 NORMKERNELS_INLINE Moments<T, double> range_moments(const T* x, int64_t begin, int64_t end,
-                                                    double scale) {
+                                                    double scale, bool centred) {
   Moments<T, double> all = {};
   for (int64_t i = begin; i < end; i += kChunk) {
-    all = merge(all, chunk_moments(x + i, smaller(kChunk, end - i), scale));
+    all = merge(all, chunk_moments(x + i, smaller(kChunk, end - i), scale, centred));
   }
   return all;
 }
@@ -209,7 +215,17 @@ NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, SumTable
   }
 }
 
-// One row's.
+// One row's, or one column's.
+template <class T>
+NORMKERNELS_INLINE Moments<T, double> load_moments(SumTable from, int64_t j, double count) {
+  const Pair<double> mean = {from[0][j], from[1][j]};
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return {count, mean, from[2][j]};
+  } else {
+    return {count, mean, {from[2][j], from[3][j]}};
+  }
+}
+
 template <class T>
 NORMKERNELS_INLINE void store_moments(const Moments<T, double>& m, SumTable to, int64_t j) {
   to[0][j] = m.mean.hi;

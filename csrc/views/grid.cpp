@@ -179,7 +179,10 @@ bool is_plain(const Grid& grid, const Strides& strides, const Part& part, int64_
 
 void gather(size_t element_bytes, const Grid& grid, const Strides& strides, const Part& part,
             const void* from, void* to, int64_t stride) {
-  if (element_bytes == 4) {
+  if (element_bytes == 2) {
+    move_part(grid, strides, part, stride,
+              Gather<uint16_t>{static_cast<const uint16_t*>(from), static_cast<uint16_t*>(to)});
+  } else if (element_bytes == 4) {
     move_part(grid, strides, part, stride,
               Gather<float>{static_cast<const float*>(from), static_cast<float*>(to)});
   } else {
@@ -190,7 +193,10 @@ void gather(size_t element_bytes, const Grid& grid, const Strides& strides, cons
 
 void scatter(size_t element_bytes, const Grid& grid, const Strides& strides, const Part& part,
              const void* from, int64_t stride, void* to) {
-  if (element_bytes == 4) {
+  if (element_bytes == 2) {
+    move_part(grid, strides, part, stride,
+              Scatter<uint16_t>{static_cast<uint16_t*>(to), static_cast<const uint16_t*>(from)});
+  } else if (element_bytes == 4) {
     move_part(grid, strides, part, stride,
               Scatter<float>{static_cast<float*>(to), static_cast<const float*>(from)});
   } else {

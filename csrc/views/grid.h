@@ -17,8 +17,13 @@ struct Axes {
   const int64_t* extents;
 };
 
+// How elements are stored, if not as what is computed with: as a half type, which is read as
+// float32.
+enum class Storage : int { kComputed, kFloat16, kBfloat16 };
+
 struct Grid {
   Axes rows, cols;
+  Storage storage;
 };
 
 // In elements. `image` and `row`: of an array without a grid, whose rows are each in one piece.
@@ -44,7 +49,8 @@ int64_t run_of(const Axes& axes, int64_t row);
 // grid of one column must be neighbours: they are worked on as vectors.
 bool is_plain(const Grid& grid, const Strides& strides, const Part& part, int64_t* row_stride);
 
-// Copies a part of an array of elements of 4 or 8 bytes to rows `stride` elements apart, and back.
+// Copies a part of an array of elements of 2, 4 or 8 bytes to rows `stride` elements apart, and
+// back.
 void gather(size_t element_bytes, const Grid& grid, const Strides& strides, const Part& part,
             const void* from, void* to, int64_t stride);
 void scatter(size_t element_bytes, const Grid& grid, const Strides& strides, const Part& part,

@@ -1,5 +1,5 @@
-/* The interface as a C99 program sees it: every header constant, a call of arrays, one of views,
- * one error of each. */
+/* The interface as a C99 program sees it: every header constant, a call of arrays, one of a half
+ * type, one of views, one error of each. */
 #include <normkernels/normkernels.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +16,9 @@ static void expect(int condition, const char* what) {
 int main(void) {
   const float x[8] = {1, 2, 3, 4, 40000, 40001, 40002, 40003};
   float y[8], mean[2], sigma[2];
+  const uint16_t half_x[4] = {0x3c00, 0xbc00, 0x4000, 0xc000}; /* 1, -1, 2, -2 */
+  const float gamma[2] = {1, 3};
+  uint16_t half_y[4];
   const int64_t shape[2] = {4, 2}, x_strides[2] = {1, 4}, y_strides[2] = {-2, 1};
   char version[32], workspace[4096 + 64];
   void* const at = workspace + (64 - (uintptr_t)workspace % 64);
@@ -41,6 +44,16 @@ int main(void) {
   expect(normkernels_status_kind(status) == NORMKERNELS_BAD_EPSILON, "kind");
   expect(normkernels_status_argument(status) == 7, "position");
   expect(strlen(normkernels_status_string(status)) > 0, "a sentence");
+
+  status = normkernels_layer_norm_forward(NORMKERNELS_F16 | NORMKERNELS_F32_GAMMA, 2, 2, half_x,
+                                          gamma, NULL, 0, half_y, mean, NULL, NULL);
+  expect(status == NORMKERNELS_OK, "layer norm of float16 returns OK");
+  expect(half_y[0] == 0x3c00 && half_y[1] == 0xc200, "1 and -3");
+  expect(half_y[0] == half_y[2] && half_y[1] == half_y[3], "a scale changes nothing");
+  expect(mean[0] == 0 && mean[1] == 0, "statistics are of float");
+  status = normkernels_layer_norm_forward(NORMKERNELS_F64 | NORMKERNELS_F32_GAMMA, 2, 2, half_x,
+                                          gamma, NULL, 0, half_y, mean, NULL, NULL);
+  expect(status == NORMKERNELS_BAD_DTYPE + 1, "a flag without a half type is refused");
 
   /* The rows of x as columns, written from the last row to the first. */
   bytes = normkernels_layer_norm_forward_view_workspace_bytes(NORMKERNELS_F32, 2, shape, 1);

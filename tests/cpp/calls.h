@@ -14,6 +14,16 @@
 
 namespace nk = normkernels;
 
+/// As what is computed with.
+template <class T>
+nk::Computed<T> computed(T element) {
+  return static_cast<nk::Computed<T>>(element);
+}
+template <class T>
+bool is_nan(T element) {
+  return computed(element) != computed(element);
+}
+
 /// `size` elements that begin `offset` elements after a 64-byte boundary, between two zones of NaN.
 template <class T>
 class Guarded {
@@ -31,10 +41,9 @@ class Guarded {
 
   /// Nothing outside has been written.
   bool intact() const {
-    const auto is_nan = [](T value) { return value != value; };
     const auto begin = storage_.begin() + static_cast<std::ptrdiff_t>(begin_);
-    return std::all_of(storage_.begin(), begin, is_nan) &&
-           std::all_of(begin + static_cast<std::ptrdiff_t>(size_), storage_.end(), is_nan);
+    return std::all_of(storage_.begin(), begin, is_nan<T>) &&
+           std::all_of(begin + static_cast<std::ptrdiff_t>(size_), storage_.end(), is_nan<T>);
   }
   bool same_bits(const Guarded& other) const {
     return size_ == other.size_ &&
@@ -43,9 +52,40 @@ class Guarded {
 
  private:
   static constexpr std::size_t zone = 64;
-  static T nan() { return std::numeric_limits<T>::quiet_NaN(); }
+  static T nan() { return static_cast<T>(std::numeric_limits<nk::Computed<T>>::quiet_NaN()); }
   std::size_t size_, begin_;
   std::vector<T> storage_;
+};
+
+/// Numbers of what is computed with, in an array of as many bytes: statistics, and parameters where
+/// `wide` says that they are of float.
+template <class T>
+Guarded<T> computed_array(std::int64_t size, int offset = 0) {
+  constexpr int each = sizeof(nk::Computed<T>) / sizeof(T);
+  return Guarded<T>(each * size, each * offset);
+}
+template <class T>
+nk::OutStatistic<T> statistic(Guarded<T>& array) {
+  return reinterpret_cast<nk::OutStatistic<T>>(array.data());
+}
+template <class T>
+nk::InStatistic<T> statistic(const Guarded<T>& array) {
+  return reinterpret_cast<nk::InStatistic<T>>(array.data());
+}
+template <class T>
+nk::OutParameter<T> parameter(Guarded<T>& array, bool wide) {
+  if (wide) return statistic(array);
+  return array.data();
+}
+template <class T>
+nk::InParameter<T> parameter(const Guarded<T>& array, bool wide) {
+  if (wide) return statistic(array);
+  return array.data();
+}
+
+/// Which parameters are of float.
+struct Wide {
+  bool gamma, beta, bias;
 };
 
 struct Window {
@@ -56,35 +96,54 @@ struct Window {
 /// The inputs of one call. Layer norm sees n rows of c * spatial.
 template <class T>
 struct Problem {
-  Problem(nk::Tensor tensor, Window lrn_window, int element_offset = 0)
-      : shape(tensor), window(lrn_window), offset(element_offset) {
+  Problem(nk::Tensor tensor, Window lrn_window, int element_offset = 0, Wide wide_parameters = {})
+      : shape(tensor), window(lrn_window), offset(element_offset), wide(wide_parameters) {
     const std::int64_t features = shape.c * shape.spatial;
-    for (auto [array, size] :
-         {std::pair(&x, shape.n * features), std::pair(&dy, shape.n * features),
-          std::pair(&gamma, features), std::pair(&beta, features)}) {
-      *array = Guarded<T>(size, offset);
-      for (std::size_t i = 0; i < array->size(); ++i) (*array)[i] = next();
-    }
+    for (Guarded<T>* array : {&x, &dy}) *array = any_numbers(shape.n * features, false);
+    gamma = any_numbers(features, wide.gamma);
+    const std::uint64_t state = state_;
+    beta = any_numbers(features, wide.beta);
+    state_ = state;
+    bias = any_numbers(features, wide.bias);
   }
   Guarded<T> output(std::int64_t size) const { return Guarded<T>(size, offset); }
+  Guarded<T> statistics(std::int64_t size) const { return computed_array<T>(size, offset); }
+  Guarded<T> parameters(std::int64_t size, bool is_wide) const {
+    return is_wide ? statistics(size) : output(size);
+  }
   Guarded<T> tensor() const { return output(shape.n * shape.c * shape.spatial); }
   nk::Rows rows() const { return {shape.n, shape.c * shape.spatial}; }
 
   nk::Tensor shape;
   Window window;
   int offset;
+  Wide wide;
   double epsilon = 1e-5;
-  Guarded<T> x{0}, dy{0}, gamma{0}, beta{0};
+  Guarded<T> x{0}, dy{0}, gamma{0}, beta{0}, bias{0};  // the bias is beta once more
 
  private:
-  // Uniform in [-0.5, 1.5), the same numbers on every platform: as many random bits as T has, so
-  // that conversion, division and subtraction are exact.
-  T next() {
-    constexpr int digits = std::numeric_limits<T>::digits;
+  using Number = nk::Computed<T>;
+
+  Guarded<T> any_numbers(std::int64_t size, bool is_wide) {
+    Guarded<T> array = parameters(size, is_wide);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(size); ++i) {
+      const Number number = next();
+      if (is_wide) {
+        statistic(array)[i] = number;
+      } else {
+        array[i] = static_cast<T>(number);
+      }
+    }
+    return array;
+  }
+  // Uniform in [-0.5, 1.5), the same numbers on every platform: as many random bits as a number
+  // has, so that conversion, division and subtraction are exact.
+  Number next() {
+    constexpr int digits = std::numeric_limits<Number>::digits;
     state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-    return static_cast<T>(state_ >> (64 - digits)) /
-               static_cast<T>(std::uint64_t{1} << (digits - 1)) -
-           T(0.5);
+    return static_cast<Number>(state_ >> (64 - digits)) /
+               static_cast<Number>(std::uint64_t{1} << (digits - 1)) -
+           Number(0.5);
   }
   std::uint64_t state_ = 1;
 };
@@ -94,9 +153,10 @@ using Outputs = std::vector<Guarded<T>>;
 
 template <class T>
 Outputs<T> layer_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
-  Outputs<T> o = {p.tensor(), p.output(p.shape.n), p.output(p.shape.n)};
-  nk::layer_norm_forward(p.rows(), p.x.data(), o[0].data(), p.gamma.data(), p.beta.data(),
-                         p.epsilon, o[1].data(), o[2].data(), e);
+  Outputs<T> o = {p.tensor(), p.statistics(p.shape.n), p.statistics(p.shape.n)};
+  nk::layer_norm_forward(p.rows(), p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
+                         parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]),
+                         statistic(o[2]), e);
   return o;
 }
 
@@ -104,39 +164,119 @@ template <class T>
 Outputs<T> layer_norm_backward(const Problem<T>& p, const normkernels_executor* e) {
   const Outputs<T> f = layer_norm_forward(p, e);
   const std::int64_t cols = p.rows().cols;
-  Outputs<T> o = {p.tensor(), p.output(cols), p.output(cols)};
-  nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), f[1].data(), f[2].data(), o[0].data(),
-                          p.gamma.data(), o[1].data(), o[2].data(), nullptr, e);
+  Outputs<T> o = {p.tensor(), p.parameters(cols, p.wide.gamma), p.parameters(cols, p.wide.beta)};
+  nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), statistic(f[1]), statistic(f[2]),
+                          o[0].data(), parameter(p.gamma, p.wide.gamma),
+                          parameter(o[1], p.wide.gamma), parameter(o[2], p.wide.beta), nullptr, e);
+  return o;
+}
+
+template <class T>
+Outputs<T> rms_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
+  Outputs<T> o = {p.tensor(), p.statistics(p.shape.n)};
+  nk::rms_norm_forward(p.rows(), p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
+                       parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]), e);
+  return o;
+}
+
+template <class T, bool saved>
+Outputs<T> rms_norm_backward(const Problem<T>& p, const normkernels_executor* e) {
+  const Outputs<T> f = rms_norm_forward(p, e);
+  const std::int64_t cols = p.rows().cols;
+  Outputs<T> o = {p.tensor(), p.parameters(cols, p.wide.gamma), p.parameters(cols, p.wide.beta)};
+  nk::rms_norm_backward(p.rows(), p.dy.data(), p.x.data(), o[0].data(),
+                        saved ? statistic(f[1]) : nullptr, parameter(p.gamma, p.wide.gamma),
+                        p.epsilon, parameter(o[1], p.wide.gamma), parameter(o[2], p.wide.beta),
+                        nullptr, e);
+  return o;
+}
+
+/// The residual is dy; only layer norm's has a bias.
+template <class T>
+Outputs<T> add_layer_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
+  Outputs<T> o = {p.tensor(), p.tensor(), p.statistics(p.shape.n), p.statistics(p.shape.n)};
+  nk::add_layer_norm_forward(p.rows(), p.x.data(), p.dy.data(), o[0].data(), o[1].data(),
+                             parameter(p.bias, p.wide.bias), parameter(p.gamma, p.wide.gamma),
+                             parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[2]),
+                             statistic(o[3]), e);
+  return o;
+}
+
+template <class T>
+Outputs<T> add_rms_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
+  Outputs<T> o = {p.tensor(), p.tensor(), p.statistics(p.shape.n)};
+  nk::add_rms_norm_forward(p.rows(), p.x.data(), p.dy.data(), o[0].data(), o[1].data(), nullptr,
+                           parameter(p.gamma, p.wide.gamma), parameter(p.beta, p.wide.beta),
+                           p.epsilon, statistic(o[2]), e);
   return o;
 }
 
 template <class T>
 Outputs<T> instance_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   const std::int64_t planes = p.shape.n * p.shape.c;
-  Outputs<T> o = {p.tensor(), p.output(planes), p.output(planes)};
-  nk::instance_norm_forward(p.shape, p.x.data(), o[0].data(), p.gamma.data(), p.beta.data(),
-                            p.epsilon, o[1].data(), o[2].data(), nullptr, e);
+  Outputs<T> o = {p.tensor(), p.statistics(planes), p.statistics(planes)};
+  nk::instance_norm_forward(p.shape, p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
+                            parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]),
+                            statistic(o[2]), nullptr, e);
   return o;
 }
 
 template <class T, bool saved>
 Outputs<T> instance_norm_backward(const Problem<T>& p, const normkernels_executor* e) {
   const Outputs<T> f = instance_norm_forward(p, e);
-  Outputs<T> o = {p.tensor(), p.output(p.shape.c), p.output(p.shape.c)};
-  nk::instance_norm_backward(p.shape, p.dy.data(), p.x.data(), o[0].data(), p.gamma.data(),
-                             saved ? f[1].data() : nullptr, saved ? f[2].data() : nullptr,
-                             p.epsilon, o[1].data(), o[2].data(), nullptr, e);
+  Outputs<T> o = {p.tensor(), p.parameters(p.shape.c, p.wide.gamma),
+                  p.parameters(p.shape.c, p.wide.beta)};
+  nk::instance_norm_backward(
+      p.shape, p.dy.data(), p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
+      saved ? statistic(f[1]) : nullptr, saved ? statistic(f[2]) : nullptr, p.epsilon,
+      parameter(o[1], p.wide.gamma), parameter(o[2], p.wide.beta), nullptr, e);
   return o;
 }
 
 template <class T>
 Outputs<T> instance_norm_with_gradient(const Problem<T>& p, const normkernels_executor* e) {
   const std::int64_t planes = p.shape.n * p.shape.c;
-  Outputs<T> o = {p.tensor(), p.output(planes),    p.output(planes),
-                  p.tensor(), p.output(p.shape.c), p.output(p.shape.c)};
-  nk::instance_norm_with_gradient(p.shape, p.x.data(), p.dy.data(), o[0].data(), o[3].data(),
-                                  p.gamma.data(), p.beta.data(), p.epsilon, o[1].data(),
-                                  o[2].data(), o[4].data(), o[5].data(), nullptr, e);
+  Outputs<T> o = {p.tensor(),
+                  p.statistics(planes),
+                  p.statistics(planes),
+                  p.tensor(),
+                  p.parameters(p.shape.c, p.wide.gamma),
+                  p.parameters(p.shape.c, p.wide.beta)};
+  nk::instance_norm_with_gradient(
+      p.shape, p.x.data(), p.dy.data(), o[0].data(), o[3].data(), parameter(p.gamma, p.wide.gamma),
+      parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]), statistic(o[2]),
+      parameter(o[4], p.wide.gamma), parameter(o[5], p.wide.beta), nullptr, e);
+  return o;
+}
+
+/// Groups of two channels or more, where they can be, and more than one.
+template <class T>
+std::int64_t groups_of(const Problem<T>& p) {
+  for (std::int64_t groups = p.shape.c / 2; groups > 1; --groups) {
+    if (p.shape.c % groups == 0) return groups;
+  }
+  return 1;
+}
+
+template <class T>
+Outputs<T> group_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
+  const std::int64_t groups = groups_of(p), rows = p.shape.n * groups;
+  Outputs<T> o = {p.tensor(), p.statistics(rows), p.statistics(rows)};
+  nk::group_norm_forward(p.shape, groups, p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
+                         parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]),
+                         statistic(o[2]), nullptr, e);
+  return o;
+}
+
+template <class T, bool saved>
+Outputs<T> group_norm_backward(const Problem<T>& p, const normkernels_executor* e) {
+  const Outputs<T> f = group_norm_forward(p, e);
+  Outputs<T> o = {p.tensor(), p.parameters(p.shape.c, p.wide.gamma),
+                  p.parameters(p.shape.c, p.wide.beta)};
+  nk::group_norm_backward(p.shape, groups_of(p), p.dy.data(), p.x.data(), o[0].data(),
+                          parameter(p.gamma, p.wide.gamma), saved ? statistic(f[1]) : nullptr,
+                          saved ? statistic(f[2]) : nullptr, p.epsilon,
+                          parameter(o[1], p.wide.gamma), parameter(o[2], p.wide.beta), nullptr, e);
   return o;
 }
 
@@ -160,9 +300,10 @@ Outputs<T> local_response_norm_backward(const Problem<T>& p, const normkernels_e
   return o;
 }
 
-/// The originals' steps, chained as they were.
+/// The originals' steps, chained as they were. They take no half types.
 template <class T>
 Outputs<T> layer_norm_steps(const Problem<T>& p, const normkernels_executor* e) {
+  if constexpr (nk::is_half<T>) return {};
   const nk::Rows r = p.rows();
   Outputs<T> o;
   for (int i = 0; i < 9; ++i) o.push_back(p.output(r.rows));
@@ -184,6 +325,7 @@ Outputs<T> layer_norm_steps(const Problem<T>& p, const normkernels_executor* e) 
 
 template <class T>
 Outputs<T> instance_norm_steps(const Problem<T>& p, const normkernels_executor* e) {
+  if constexpr (nk::is_half<T>) return {};
   const std::int64_t n = p.shape.n, c = p.shape.c;
   Outputs<T> o;
   for (int i = 0; i < 6; ++i) o.push_back(p.output(n * c));
@@ -225,11 +367,19 @@ constexpr Call<T> calls[] = {
     {"layer_norm_forward", layer_norm_forward<T>},
     {"layer_norm_backward", layer_norm_backward<T>},
     {"layer_norm_steps", layer_norm_steps<T>},
+    {"rms_norm_forward", rms_norm_forward<T>},
+    {"rms_norm_backward", rms_norm_backward<T, false>},
+    {"rms_norm_backward, saved rstd", rms_norm_backward<T, true>},
+    {"add_layer_norm_forward", add_layer_norm_forward<T>},
+    {"add_rms_norm_forward", add_rms_norm_forward<T>},
     {"instance_norm_forward", instance_norm_forward<T>},
     {"instance_norm_backward", instance_norm_backward<T, false>},
     {"instance_norm_backward, saved statistics", instance_norm_backward<T, true>},
     {"instance_norm_with_gradient", instance_norm_with_gradient<T>},
     {"instance_norm_steps", instance_norm_steps<T>},
+    {"group_norm_forward", group_norm_forward<T>},
+    {"group_norm_backward", group_norm_backward<T, false>},
+    {"group_norm_backward, saved statistics", group_norm_backward<T, true>},
     {"local_response_norm_forward", local_response_norm_forward<T>},
     {"local_response_norm_backward", local_response_norm_backward<T, false>},
     {"local_response_norm_backward, saved y and scale", local_response_norm_backward<T, true>},

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ enum class Kind {
   axes,
   strides,  // of the array before them
   size,     // of a window
+  groups,   // of channels
   epsilon,
   scalar,
   input,
@@ -42,8 +44,8 @@ struct Function {
   std::string name;
   normkernels_status (*call)(Args...);
   std::vector<Parameter> parameters;
-  std::vector<std::string> may_alias;  // "y=x": the output y may be the input x
-  std::size_t (*workspace_bytes)();    // of extents of 3
+  std::vector<std::string> may_alias;                 // "y=x": the output y may be the input x
+  std::size_t (*workspace_bytes)(normkernels_dtype);  // of extents of 3, and one group
 
   bool has(Kind kind) const {
     return std::any_of(parameters.begin(), parameters.end(),
@@ -54,8 +56,8 @@ struct Function {
     return index + 1 < parameters.size() && parameters[index + 1].kind == Kind::strides;
   }
   // Whether it is a workspace of no bytes.
-  bool is_unused(const Parameter& p) const {
-    return p.kind == Kind::workspace && workspace_bytes() == 0;
+  bool is_unused(const Parameter& p, normkernels_dtype dtype) const {
+    return p.kind == Kind::workspace && workspace_bytes(dtype) == 0;
   }
 };
 
@@ -76,6 +78,7 @@ inline Parameter parameter(const std::string& declaration) {
     if (type == "int32_t") return Kind::rank;
     if (type == "constint64_t*") return name == "shape" ? Kind::shape : Kind::strides;
     if (type == "uint64_t") return Kind::axes;
+    if (type == "int64_t" && name == "groups") return Kind::groups;
     if (type == "int64_t") return name == "size" ? Kind::size : Kind::extent;
     if (type == "double") return name == "epsilon" ? Kind::epsilon : Kind::scalar;
     if (type == "constvoid*") return Kind::input;
@@ -87,15 +90,19 @@ inline Parameter parameter(const std::string& declaration) {
 }
 
 // The parameters of a function, in the order of its declaration.
-inline std::vector<Parameter> declared(const std::string& function) {
-  std::ifstream file(NORMKERNELS_HEADER);
-  const std::string header(std::istreambuf_iterator<char>(file), {});
+inline const std::vector<Parameter>& declared(const std::string& function) {
+  static const std::string header = [] {
+    std::ifstream file(NORMKERNELS_HEADER);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  }();
+  static std::map<std::string, std::vector<Parameter>> known;
+  std::vector<Parameter>& parameters = known[function];
+  if (!parameters.empty()) return parameters;
   const std::string opening = "normkernels_" + function + "(";
   const std::size_t found = header.rfind(opening);  // the comment at the top has examples
   REQUIRE(found != std::string::npos);
   const std::size_t begin = found + opening.size();
   std::istringstream list(header.substr(begin, header.find(')', begin) - begin));
-  std::vector<Parameter> parameters;
   for (std::string one; std::getline(list, one, ',');) parameters.push_back(parameter(one));
   return parameters;
 }
@@ -105,7 +112,9 @@ template <class... Args>
 Function<Args...> function(
     const std::string& name, normkernels_status (*call)(Args...), const std::string& optional,
     const std::string& may_alias = "",
-    std::size_t (*workspace_bytes)() = [] { return std::size_t{0}; }) {
+    std::size_t (*workspace_bytes)(normkernels_dtype) = [](normkernels_dtype) {
+      return std::size_t{0};
+    }) {
   CAPTURE(name);
   std::vector<Parameter> parameters = declared(name);
   REQUIRE(parameters.size() == sizeof...(Args));
@@ -127,35 +136,59 @@ Function<Args...> function(
 constexpr std::int64_t three[] = {3, 3, 3};
 constexpr std::uint64_t last_axis = 4;  // of those three
 
-inline std::size_t instance_norm_forward_bytes() {
-  return normkernels_instance_norm_forward_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3,
-                                                           3);
+inline std::size_t layer_norm_backward_bytes(normkernels_dtype dtype) {
+  return normkernels_layer_norm_backward_workspace_bytes(dtype, 3, 3);
 }
-inline std::size_t instance_norm_backward_bytes() {
-  return normkernels_instance_norm_backward_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3,
-                                                            3);
+inline std::size_t rms_norm_backward_bytes(normkernels_dtype dtype) {
+  return normkernels_rms_norm_backward_workspace_bytes(dtype, 3, 3);
 }
-inline std::size_t local_response_norm_bytes() {
-  return normkernels_local_response_norm_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3, 3, 3,
-                                                         3);
+inline std::size_t instance_norm_forward_bytes(normkernels_dtype dtype) {
+  return normkernels_instance_norm_forward_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3);
 }
-inline std::size_t layer_norm_forward_view_bytes() {
-  return normkernels_layer_norm_forward_view_workspace_bytes(NORMKERNELS_F32, 3, three, last_axis);
+inline std::size_t instance_norm_backward_bytes(normkernels_dtype dtype) {
+  return normkernels_instance_norm_backward_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3);
 }
-inline std::size_t layer_norm_backward_view_bytes() {
-  return normkernels_layer_norm_backward_view_workspace_bytes(NORMKERNELS_F32, 3, three, last_axis);
+inline std::size_t group_norm_forward_bytes(normkernels_dtype dtype) {
+  return normkernels_group_norm_forward_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3, 1);
 }
-inline std::size_t instance_norm_forward_view_bytes() {
-  return normkernels_instance_norm_forward_view_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW,
-                                                                3, three);
+inline std::size_t group_norm_backward_bytes(normkernels_dtype dtype) {
+  return normkernels_group_norm_backward_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3, 1);
 }
-inline std::size_t instance_norm_backward_view_bytes() {
-  return normkernels_instance_norm_backward_view_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW,
-                                                                 3, three);
+inline std::size_t local_response_norm_bytes(normkernels_dtype dtype) {
+  return normkernels_local_response_norm_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3, 3);
 }
-inline std::size_t local_response_norm_view_bytes() {
-  return normkernels_local_response_norm_view_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NCHW, 3,
-                                                              three, 3);
+inline std::size_t layer_norm_forward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_layer_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
+}
+inline std::size_t layer_norm_backward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_layer_norm_backward_view_workspace_bytes(dtype, 3, three, last_axis);
+}
+inline std::size_t rms_norm_forward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_rms_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
+}
+inline std::size_t rms_norm_backward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_rms_norm_backward_view_workspace_bytes(dtype, 3, three, last_axis);
+}
+inline std::size_t add_layer_norm_forward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_add_layer_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
+}
+inline std::size_t add_rms_norm_forward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_add_rms_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
+}
+inline std::size_t instance_norm_forward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_instance_norm_forward_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three);
+}
+inline std::size_t instance_norm_backward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_instance_norm_backward_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three);
+}
+inline std::size_t group_norm_forward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_group_norm_forward_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three, 1);
+}
+inline std::size_t group_norm_backward_view_bytes(normkernels_dtype dtype) {
+  return normkernels_group_norm_backward_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three, 1);
+}
+inline std::size_t local_response_norm_view_bytes(normkernels_dtype dtype) {
+  return normkernels_local_response_norm_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three, 3);
 }
 
 // Those with strides.
@@ -165,6 +198,16 @@ void for_each_view_function(F&& f) {
              "gamma beta mean sigma", "y=x", layer_norm_forward_view_bytes));
   f(function("layer_norm_backward_view", normkernels_layer_norm_backward_view, "gamma dgamma dbeta",
              "dx=dy dx=x", layer_norm_backward_view_bytes));
+  f(function("rms_norm_forward_view", normkernels_rms_norm_forward_view, "gamma beta rstd", "y=x",
+             rms_norm_forward_view_bytes));
+  f(function("rms_norm_backward_view", normkernels_rms_norm_backward_view,
+             "rstd gamma epsilon dgamma dbeta", "dx=dy dx=x", rms_norm_backward_view_bytes));
+  f(function("add_layer_norm_forward_view", normkernels_add_layer_norm_forward_view,
+             "bias gamma beta mean sigma", "total=x total=residual y=x y=residual",
+             add_layer_norm_forward_view_bytes));
+  f(function("add_rms_norm_forward_view", normkernels_add_rms_norm_forward_view,
+             "bias gamma beta rstd", "total=x total=residual y=x y=residual",
+             add_rms_norm_forward_view_bytes));
   f(function("instance_norm_forward_view", normkernels_instance_norm_forward_view,
              "scale bias mean inv_std", "y=x", instance_norm_forward_view_bytes));
   f(function("instance_norm_backward_view", normkernels_instance_norm_backward_view,
@@ -173,28 +216,20 @@ void for_each_view_function(F&& f) {
   f(function("instance_norm_with_gradient_view", normkernels_instance_norm_with_gradient_view,
              "scale bias mean inv_std dscale dbias", "y=x dx=dy",
              instance_norm_backward_view_bytes));
+  f(function("group_norm_forward_view", normkernels_group_norm_forward_view,
+             "scale bias mean inv_std", "y=x", group_norm_forward_view_bytes));
+  f(function("group_norm_backward_view", normkernels_group_norm_backward_view,
+             "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
+             group_norm_backward_view_bytes));
   f(function("local_response_norm_forward_view", normkernels_local_response_norm_forward_view,
              "scale", "", local_response_norm_view_bytes));
   f(function("local_response_norm_backward_view", normkernels_local_response_norm_backward_view,
              "y scale", "", local_response_norm_view_bytes));
 }
 
+// The steps of the originals, which take no half type.
 template <class F>
-void for_each_function(F&& f) {
-  f(function("layer_norm_forward", normkernels_layer_norm_forward, "gamma beta mean sigma", "y=x"));
-  f(function("layer_norm_backward", normkernels_layer_norm_backward, "gamma dgamma dbeta",
-             "dx=dy dx=x"));
-  f(function("instance_norm_forward", normkernels_instance_norm_forward, "scale bias mean inv_std",
-             "y=x", instance_norm_forward_bytes));
-  f(function("instance_norm_backward", normkernels_instance_norm_backward,
-             "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
-             instance_norm_backward_bytes));
-  f(function("instance_norm_with_gradient", normkernels_instance_norm_with_gradient,
-             "scale bias mean inv_std dscale dbias", "y=x dx=dy", instance_norm_backward_bytes));
-  f(function("local_response_norm_forward", normkernels_local_response_norm_forward, "scale", "",
-             local_response_norm_bytes));
-  f(function("local_response_norm_backward", normkernels_local_response_norm_backward, "y scale",
-             "", local_response_norm_bytes));
+void for_each_step(F&& f) {
   f(function("compute_sigma_and_fused_params", normkernels_compute_sigma_and_fused_params, "",
              "sigma=var"));
   f(function("layer_norm_apply", normkernels_layer_norm_apply, "gamma beta", "y=x"));
@@ -213,6 +248,36 @@ void for_each_function(F&& f) {
              "dx=dy dx=x"));
   f(function("instance_norm_gamma_beta_backward", normkernels_instance_norm_gamma_beta_backward,
              ""));
+}
+
+template <class F>
+void for_each_function(F&& f) {
+  f(function("layer_norm_forward", normkernels_layer_norm_forward, "gamma beta mean sigma", "y=x"));
+  f(function("layer_norm_backward", normkernels_layer_norm_backward, "gamma dgamma dbeta",
+             "dx=dy dx=x", layer_norm_backward_bytes));
+  f(function("rms_norm_forward", normkernels_rms_norm_forward, "gamma beta rstd", "y=x"));
+  f(function("rms_norm_backward", normkernels_rms_norm_backward, "rstd gamma epsilon dgamma dbeta",
+             "dx=dy dx=x", rms_norm_backward_bytes));
+  f(function("add_layer_norm_forward", normkernels_add_layer_norm_forward,
+             "bias gamma beta mean sigma", "total=x total=residual y=x y=residual"));
+  f(function("add_rms_norm_forward", normkernels_add_rms_norm_forward, "bias gamma beta rstd",
+             "total=x total=residual y=x y=residual"));
+  f(function("instance_norm_forward", normkernels_instance_norm_forward, "scale bias mean inv_std",
+             "y=x", instance_norm_forward_bytes));
+  f(function("instance_norm_backward", normkernels_instance_norm_backward,
+             "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
+             instance_norm_backward_bytes));
+  f(function("instance_norm_with_gradient", normkernels_instance_norm_with_gradient,
+             "scale bias mean inv_std dscale dbias", "y=x dx=dy", instance_norm_backward_bytes));
+  f(function("group_norm_forward", normkernels_group_norm_forward, "scale bias mean inv_std", "y=x",
+             group_norm_forward_bytes));
+  f(function("group_norm_backward", normkernels_group_norm_backward,
+             "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x", group_norm_backward_bytes));
+  f(function("local_response_norm_forward", normkernels_local_response_norm_forward, "scale", "",
+             local_response_norm_bytes));
+  f(function("local_response_norm_backward", normkernels_local_response_norm_backward, "y scale",
+             "", local_response_norm_bytes));
+  for_each_step(f);
   for_each_view_function(f);
 }
 

@@ -28,21 +28,26 @@ inline std::size_t index(const nk::Tensor& s, std::int64_t i, std::int64_t k, st
                                                       : (i * s.spatial + p) * s.c + k);
 }
 
-/// Both norms: groups of elements that are normalised together.
+/// The norms: groups of elements that are normalised together. RMS norm's are not centred.
 template <class T>
 struct NormReference {
   struct Element {
     std::size_t at, feature;  // in x, and in gamma and beta
   };
 
-  NormReference(const Problem<T>& problem, std::size_t features)
-      : p(problem), y(p.x.size()), dx(p.x.size()), dgamma(features), dbeta(features) {}
+  NormReference(const Problem<T>& problem, std::size_t features, bool is_centred = true)
+      : p(problem),
+        centred(is_centred),
+        y(p.x.size()),
+        dx(p.x.size()),
+        dgamma(features),
+        dbeta(features) {}
 
   void add(const std::vector<Element>& group) {
     const long double count = static_cast<long double>(group.size());
     Value sum, squares, dy_sum, dy_xhat_sum;
     for (const Element& e : group) sum += p.x[e.at];
-    const long double mu = sum.value / count;
+    const long double mu = centred ? sum.value / count : 0;
     for (const Element& e : group) squares += (p.x[e.at] - mu) * (p.x[e.at] - mu);
     const long double std = std::sqrt(squares.value / count + static_cast<long double>(p.epsilon));
     mean.push_back({mu, sum.scale / count});
@@ -60,6 +65,7 @@ struct NormReference {
       dy_sum += g;
       dy_xhat_sum.add(g * xhat, std::fabs(g) * size);
     }
+    if (!centred) dy_sum = {};
     for (const Element& e : group) {
       const long double xhat = (p.x[e.at] - mu) / std;
       dx[e.at].value = (static_cast<long double>(p.dy[e.at]) * p.gamma[e.feature] -
@@ -73,13 +79,14 @@ struct NormReference {
   }
 
   const Problem<T>& p;
+  const bool centred;
   std::vector<Value> y, mean, sigma, inv_std, dx, dgamma, dbeta;
 };
 
 template <class T>
-NormReference<T> layer_norm_reference(const Problem<T>& p) {
+NormReference<T> layer_norm_reference(const Problem<T>& p, bool centred = true) {
   const auto cols = static_cast<std::size_t>(p.rows().cols);
-  NormReference<T> result(p, cols);
+  NormReference<T> result(p, cols, centred);
   for (std::size_t row = 0; row < static_cast<std::size_t>(p.rows().rows); ++row) {
     std::vector<typename NormReference<T>::Element> group;
     for (std::size_t j = 0; j < cols; ++j) group.push_back({row * cols + j, j});
@@ -89,13 +96,16 @@ NormReference<T> layer_norm_reference(const Problem<T>& p) {
 }
 
 template <class T>
-NormReference<T> instance_norm_reference(const Problem<T>& p) {
+NormReference<T> group_norm_reference(const Problem<T>& p, std::int64_t groups) {
   NormReference<T> result(p, static_cast<std::size_t>(p.shape.c));
+  const std::int64_t channels = p.shape.c / groups;
   for (std::int64_t i = 0; i < p.shape.n; ++i) {
-    for (std::int64_t k = 0; k < p.shape.c; ++k) {
+    for (std::int64_t first = 0; first < p.shape.c; first += channels) {
       std::vector<typename NormReference<T>::Element> group;
-      for (std::int64_t q = 0; q < p.shape.spatial; ++q) {
-        group.push_back({index(p.shape, i, k, q), static_cast<std::size_t>(k)});
+      for (std::int64_t k = first; k < first + channels; ++k) {
+        for (std::int64_t q = 0; q < p.shape.spatial; ++q) {
+          group.push_back({index(p.shape, i, k, q), static_cast<std::size_t>(k)});
+        }
       }
       result.add(group);
     }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -31,7 +32,8 @@ struct alignas(64) Memory {
 template <class... Args>
 class Checker {
  public:
-  explicit Checker(const Function<Args...>& function) : f_(function) {
+  Checker(const Function<Args...>& function, normkernels_dtype dtype, bool takes_halves)
+      : f_(function), dtype_(dtype), takes_halves_(takes_halves) {
     for (auto& slot : memory_.slots) {
       for (std::size_t at = 0; at < slot.size(); at += sizeof(float)) {
         const float value = 0.75f;
@@ -73,8 +75,8 @@ class Checker {
     } else if constexpr (std::is_same_v<T, double>) {
       argument = kind == Kind::epsilon ? 1e-5 : 0.75;
     } else {
-      const bool one = kind == Kind::dtype || kind == Kind::order;
-      argument = static_cast<T>(one ? 1 : 3);
+      const bool one = kind == Kind::order || kind == Kind::groups;
+      argument = static_cast<T>(kind == Kind::dtype ? dtype_ : one ? 1 : 3);
     }
   }
 
@@ -105,7 +107,7 @@ class Checker {
       expect<I>(~std::uint64_t{0}, NORMKERNELS_BAD_AXES + position);
       for (const std::uint64_t good : {1, 3, 5, 7}) accept<I>(good);
     } else if constexpr (std::is_pointer_v<T>) {
-      const bool unused = f_.is_unused(parameter);
+      const bool unused = f_.is_unused(parameter, dtype_);
       if (parameter.optional || unused) {
         accept_null<I>();
       } else {
@@ -114,8 +116,18 @@ class Checker {
       if (kind == Kind::output) overlap<I>(std::index_sequence_for<Args...>{});
       if (!unused) misplace<I>();
     } else if (kind == Kind::dtype) {
-      for (const int bad : {0, 3, -1, 100}) expect<I>(T(bad), NORMKERNELS_BAD_DTYPE + position);
-      accept<I>(T(NORMKERNELS_F64));
+      constexpr int gamma = NORMKERNELS_F32_GAMMA, all = 0x700;
+      for (const int bad : {0, -1, 5, 100, gamma, NORMKERNELS_F32 | 0x800, NORMKERNELS_F16 | 0x800,
+                            NORMKERNELS_F64 | gamma, NORMKERNELS_F64 | all})
+        expect<I>(T(bad), NORMKERNELS_BAD_DTYPE + position);
+      for (const int good : {+NORMKERNELS_F64, NORMKERNELS_F32 | all}) accept<I>(T(good));
+      for (const int half : {+NORMKERNELS_F16, +NORMKERNELS_BF16, NORMKERNELS_BF16 | gamma}) {
+        if (takes_halves_) {
+          accept<I>(T(half));
+        } else {
+          expect<I>(T(half), NORMKERNELS_BAD_DTYPE + position);
+        }
+      }
     } else if (kind == Kind::order) {
       for (const int bad : {0, 3, -1, 100}) expect<I>(T(bad), NORMKERNELS_BAD_ORDER + position);
       accept<I>(T(NORMKERNELS_NHWC));
@@ -138,6 +150,10 @@ class Checker {
       expect<I>(T(-1), NORMKERNELS_BAD_SIZE + position);
       accept<I>(T(1));
       accept<I>(static_cast<T>(huge));
+    } else if (kind == Kind::groups) {
+      for (const std::int64_t bad : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{2}, huge})
+        expect<I>(static_cast<T>(bad), NORMKERNELS_BAD_SIZE + position);
+      accept<I>(T(3));
     } else if (parameter.optional) {
       accept<I>(static_cast<T>(std::nan("")));
     } else {
@@ -184,6 +200,19 @@ class Checker {
     for (const auto& strides : good) accept<I>(strides);
   }
 
+  bool is_half() const { return (dtype_ & 0xff) >= NORMKERNELS_F16; }
+  // Of the other arrays of a half type some are of float.
+  bool is_float(const std::string& name) const {
+    const auto is_one_of = [&](const std::string& list) {
+      const std::vector<std::string> names = words(list);
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    if (is_one_of("mean sigma rstd inv_std")) return true;
+    const bool of_lrn = f_.name.find("local_response") == 0;
+    return !of_lrn && (dtype_ & NORMKERNELS_F32_GAMMA) != 0 &&
+           is_one_of("gamma beta bias scale dgamma dbeta dscale dbias");
+  }
+
   // Array I where no element of it can be, and where none of its elements may be.
   template <std::size_t I>
   void misplace() {
@@ -191,7 +220,11 @@ class Checker {
     unsigned char* const own = memory_.slots[I].data();
     const bool is_workspace = f_.parameters[I].kind == Kind::workspace;
     expect<I>(own + 1, NORMKERNELS_MISALIGNED + position);
-    expect<I>(own + sizeof(float) / 2, NORMKERNELS_MISALIGNED + position);
+    if (is_half() && !is_workspace && !is_float(f_.parameters[I].name)) {
+      accept<I>(own + sizeof(float) / 2);
+    } else {
+      expect<I>(own + sizeof(float) / 2, NORMKERNELS_MISALIGNED + position);
+    }
     if (is_workspace) expect<I>(own + sizeof(double), NORMKERNELS_MISALIGNED + position);
     const std::uintptr_t last = UINTPTR_MAX - (is_workspace ? 63 : sizeof(float) - 1);
     expect<I>(reinterpret_cast<void*>(last),
@@ -209,7 +242,7 @@ class Checker {
     using T = std::tuple_element_t<J, std::tuple<Args...>>;
     if constexpr (I != J && std::is_pointer_v<T> && std::is_void_v<std::remove_pointer_t<T>>) {
       const Parameter& other_parameter = f_.parameters[J];
-      if (f_.is_unused(other_parameter)) return;
+      if (f_.is_unused(other_parameter, dtype_)) return;
       const std::string pair = f_.parameters[I].name + "=" + other_parameter.name;
       const auto& pairs = f_.may_alias;
       const bool allowed = std::find(pairs.begin(), pairs.end(), pair) != pairs.end();
@@ -250,12 +283,11 @@ class Checker {
     memory_ = before_;
   }
 
-  // mean and inv_std of the instance norm's backward are given or left out together.
+  // mean and inv_std of the instance or group norm's backward are given or left out together.
   template <std::size_t I>
   void accept_null() {
     const std::string& name = f_.parameters[I].name;
-    const bool backward =
-        f_.name == "instance_norm_backward" || f_.name == "instance_norm_backward_view";
+    const bool backward = f_.has(Kind::order) && f_.name.find("_norm_backward") < f_.name.size();
     if (backward && (name == "mean" || name == "inv_std")) {
       expect<I>(nullptr, NORMKERNELS_NULL_POINTER + static_cast<normkernels_status>(I + 1));
       return;
@@ -273,6 +305,8 @@ class Checker {
   normkernels_status call() { return std::apply(f_.call, arguments_); }
 
   const Function<Args...>& f_;
+  const normkernels_dtype dtype_;
+  const bool takes_halves_;
   std::tuple<Args...> arguments_{};
   Memory memory_, before_;
 };
@@ -280,7 +314,17 @@ class Checker {
 }  // namespace
 
 TEST_CASE("every function refuses bad arguments and writes nothing") {
-  for_each_function([](const auto& function) { Checker(function).run(); });
+  std::set<std::string> steps;
+  for_each_step([&](const auto& function) { steps.insert(function.name); });
+  for_each_function([&](const auto& function) {
+    const bool takes_halves = steps.count(function.name) == 0;
+    const normkernels_dtype all_of_float =
+        NORMKERNELS_BF16 | NORMKERNELS_F32_GAMMA | NORMKERNELS_F32_BETA | NORMKERNELS_F32_BIAS;
+    for (const normkernels_dtype dtype : {+NORMKERNELS_F32, +NORMKERNELS_F16, all_of_float}) {
+      CAPTURE(dtype);
+      if (dtype == NORMKERNELS_F32 || takes_halves) Checker(function, dtype, takes_halves).run();
+    }
+  });
 }
 
 TEST_CASE("the layer norm's backward wants a workspace for the gradients of many rows") {

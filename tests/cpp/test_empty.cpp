@@ -59,8 +59,8 @@ auto one_of(const List& list, std::mt19937& random) {
 template <class... Args>
 class Random {
  public:
-  Random(const Function<Args...>& function, std::mt19937& random)
-      : function_(function), random_(random) {}
+  Random(const Function<Args...>& function, bool takes_halves, std::mt19937& random)
+      : function_(function), takes_halves_(takes_halves), random_(random) {}
 
   normkernels_status call(Arrays arrays) {
     arrays_ = arrays;
@@ -69,6 +69,7 @@ class Random {
 
   // Of the last call.
   bool nonnegative() const { return least_ >= 0; }
+  bool is_half() const { return (dtype_ & 0xff) >= NORMKERNELS_F16; }
   std::vector<std::int64_t> extents;  // 0 for a parameter that is none, the least of a shape
 
  private:
@@ -76,7 +77,6 @@ class Random {
   normkernels_status call(std::index_sequence<I...>) {
     extents.assign(sizeof...(Args), 0);
     least_ = 0;
-    f64_ = false;
     const std::tuple<Args...> arguments = {value<Args>(I)...};
     return std::apply(function_.call, arguments);
   }
@@ -95,12 +95,20 @@ class Random {
     } else if constexpr (std::is_same_v<T, double>) {
       return 0.75;
     } else if (kind == Kind::dtype) {
-      f64_ = one_of(std::array{false, true}, random_);
-      return f64_ ? NORMKERNELS_F64 : NORMKERNELS_F32;
+      dtype_ = one_of(std::array{+NORMKERNELS_F32, +NORMKERNELS_F64, +NORMKERNELS_F16,
+                                 NORMKERNELS_BF16 | NORMKERNELS_F32_GAMMA},
+                      random_);
+      if (!takes_halves_ && (dtype_ & 0xff) >= NORMKERNELS_F16) dtype_ = NORMKERNELS_F32;
+      return dtype_;
     } else if (kind == Kind::order) {
       return one_of(std::array{NORMKERNELS_NCHW, NORMKERNELS_NHWC}, random_);
     } else if (kind == Kind::size) {
       return static_cast<T>(one_of(std::array{std::int64_t{1}, std::int64_t{5}, most}, random_));
+    } else if (kind == Kind::groups) {
+      // Of the channels, which a list of extents has before the positions.
+      const std::int64_t c = function_.has(Kind::rank) ? 1 : extents[index - 2];
+      return static_cast<T>(
+          one_of(std::array{std::int64_t{1}, std::max(c, std::int64_t{1})}, random_));
     } else if (kind == Kind::rank) {
       shape_.resize(one_of(std::array{2u, 3u}, random_));
       return static_cast<T>(shape_.size());
@@ -135,19 +143,23 @@ class Random {
   void* array(std::size_t index) {
     const Parameter& parameter = function_.parameters[index];
     if (arrays_ == Arrays::absent) return nullptr;
-    if (arrays_ == Arrays::nowhere) return reinterpret_cast<void*>(UINTPTR_MAX - (f64_ ? 7 : 3));
+    if (arrays_ == Arrays::nowhere) {
+      const int bytes = dtype_ == NORMKERNELS_F64 ? 8 : dtype_ == NORMKERNELS_F32 ? 4 : 2;
+      return reinterpret_cast<void*>(UINTPTR_MAX - static_cast<unsigned>(bytes - 1));
+    }
     if (parameter.kind == Kind::workspace) return workspace.data();
     const bool leave_out = parameter.optional && one_of(std::array{false, true}, random_);
     return leave_out ? nullptr : memory[index].data();
   }
 
   const Function<Args...>& function_;
+  const bool takes_halves_;
   std::mt19937& random_;
   Arrays arrays_ = Arrays::real;
   std::vector<std::int64_t> shape_;
   std::map<std::size_t, std::vector<std::int64_t>> strides_;
   std::int64_t least_ = 0;
-  bool f64_ = false;
+  normkernels_dtype dtype_ = 0;
 };
 
 // A call by names: every array is absent but those outputs that it is given.
@@ -158,6 +170,7 @@ struct Sparse {
   normkernels_order order = NORMKERNELS_NCHW;
   double epsilon = 0.1;
   std::map<std::string, std::array<T, 7>> outputs = {};
+  normkernels_dtype dtype = sizeof(T) == 4 ? NORMKERNELS_F32 : NORMKERNELS_F64;
   std::vector<std::int64_t> shape = {};  // the extents as an array has them
 
   normkernels_status call() {
@@ -197,13 +210,15 @@ struct Sparse {
     } else if constexpr (std::is_same_v<Argument, double>) {
       return parameter.kind == Kind::epsilon ? epsilon : 0.75;
     } else if (parameter.kind == Kind::dtype) {
-      return sizeof(T) == 4 ? NORMKERNELS_F32 : NORMKERNELS_F64;
+      return dtype;
     } else if (parameter.kind == Kind::order) {
       return static_cast<Argument>(order);
     } else if (parameter.kind == Kind::rank) {
       return static_cast<Argument>(extents.size());
     } else if (parameter.kind == Kind::axes) {
       return 2;  // the columns
+    } else if (parameter.kind == Kind::groups) {
+      return static_cast<Argument>(std::max(extents[1], std::int64_t{1}));
     } else {
       return static_cast<Argument>(parameter.kind == Kind::size ? most : *extent++);
     }
@@ -214,11 +229,14 @@ struct Sparse {
 
 TEST_CASE("extents from all over are computed with or refused") {
   std::mt19937 random(11);
+  std::set<std::string> steps;
+  for_each_step([&](const auto& function) { steps.insert(function.name); });
   for_each_function([&](const auto& function) {
     CAPTURE(function.name);
-    Random call(function, random);
+    Random call(function, steps.count(function.name) == 0, random);
     for (int i = 0; i < 500; ++i) {
-      // instance_norm_backward has its saved statistics both or not at all.
+      // instance_norm_backward and group_norm_backward have their saved statistics both or not at
+      // all.
       const normkernels_status computed = call.call(Arrays::real);
       CAPTURE(call.extents);
       const auto at = static_cast<std::size_t>(normkernels_status_argument(computed));
@@ -239,8 +257,10 @@ TEST_CASE("extents from all over are computed with or refused") {
           REQUIRE(position <= call.extents.size());
           CHECK(call.extents[position - 1] < 0);
         } else if (kind != NORMKERNELS_OK && kind != NORMKERNELS_BAD_EXTENT) {
-          CHECK(arrays == Arrays::absent);
-          CHECK(kind == NORMKERNELS_NULL_POINTER);
+          // Nowhere, the statistics of half types are not aligned either.
+          const bool absent = arrays == Arrays::absent;
+          CHECK((absent || call.is_half()));
+          CHECK(kind == (absent ? NORMKERNELS_NULL_POINTER : NORMKERNELS_MISALIGNED));
         }
       }
     }
@@ -259,7 +279,10 @@ TEST_CASE("workspaces of extents from all over") {
       for (const std::uint64_t axes : {0, 1, 2, 3, 4}) {
         const std::size_t bytes[] = {
             normkernels_layer_norm_forward_view_workspace_bytes(NORMKERNELS_F32, 2, matrix, axes),
-            normkernels_layer_norm_backward_view_workspace_bytes(NORMKERNELS_F64, 2, matrix, axes)};
+            normkernels_layer_norm_backward_view_workspace_bytes(NORMKERNELS_BF16, 2, matrix, axes),
+            normkernels_layer_norm_backward_view_workspace_bytes(NORMKERNELS_F64, 2, matrix, axes),
+            normkernels_add_layer_norm_forward_view_workspace_bytes(NORMKERNELS_F64, 2, matrix,
+                                                                    axes)};
         for (const std::size_t size : bytes) {
           if (n <= 0 || c <= 0 || axes == 0 || axes == 4) CHECK(size == 0);
           if (n <= 17 * 17 && c <= 17 * 17) CHECK(size <= workspace.size());
@@ -273,10 +296,22 @@ TEST_CASE("workspaces of extents from all over") {
                                            NORMKERNELS_F64, order, 3, shape),
                                        normkernels_instance_norm_backward_view_workspace_bytes(
                                            NORMKERNELS_F32, order, 3, shape),
+                                       normkernels_group_norm_forward_view_workspace_bytes(
+                                           NORMKERNELS_F64, order, 3, shape, 1),
+                                       normkernels_group_norm_backward_view_workspace_bytes(
+                                           NORMKERNELS_F32, order, 3, shape, 1),
+                                       normkernels_group_norm_forward_workspace_bytes(
+                                           NORMKERNELS_F32, order, n, c, spatial, 1),
+                                       normkernels_group_norm_backward_workspace_bytes(
+                                           NORMKERNELS_F64, order, n, c, spatial, 1),
                                        normkernels_local_response_norm_view_workspace_bytes(
                                            NORMKERNELS_F64, order, 3, shape, most),
                                        normkernels_instance_norm_forward_workspace_bytes(
                                            NORMKERNELS_F32, order, n, c, spatial),
+                                       normkernels_group_norm_backward_workspace_bytes(
+                                           NORMKERNELS_F16, order, n, c, spatial, 1),
+                                       normkernels_local_response_norm_workspace_bytes(
+                                           NORMKERNELS_BF16, order, n, c, spatial, most),
                                        normkernels_instance_norm_backward_workspace_bytes(
                                            NORMKERNELS_F64, order, n, c, spatial),
                                        normkernels_local_response_norm_workspace_bytes(
@@ -292,7 +327,10 @@ TEST_CASE("workspaces of extents from all over") {
 }
 
 TEST_CASE("a call without elements returns at once, whatever its other extents") {
-  for (const char* function : {"layer_norm_forward", "layer_norm_forward_view"}) {
+  for (const char* function :
+       {"layer_norm_forward", "layer_norm_forward_view", "rms_norm_forward",
+        "rms_norm_forward_view", "add_layer_norm_forward", "add_layer_norm_forward_view",
+        "add_rms_norm_forward", "add_rms_norm_forward_view"}) {
     CHECK(Sparse<float>{function, {most, 0}}.call() == NORMKERNELS_OK);
     CHECK(Sparse<float>{function, {0, most}}.call() == NORMKERNELS_OK);
   }
@@ -300,7 +338,8 @@ TEST_CASE("a call without elements returns at once, whatever its other extents")
     const std::vector<std::int64_t> shapes[] = {{0, most, most}, {most, 0, most}, {most, most, 0}};
     for (const auto& shape : shapes) {
       for (const char* function :
-           {"instance_norm_forward", "instance_norm_forward_view", "local_response_norm_forward",
+           {"instance_norm_forward", "instance_norm_forward_view", "group_norm_forward",
+            "group_norm_forward_view", "local_response_norm_forward",
             "local_response_norm_forward_view"})
         CHECK(Sparse<double>{function, shape, order}.call() == NORMKERNELS_OK);
     }
@@ -318,7 +357,15 @@ TEST_CASE("statistics that would not fit in memory are refused though there are 
   CHECK(layer.outputs["mean"][0] == 7);
 }
 
-TEST_CASE_TEMPLATE("what is written without elements", T, float, double) {
+// Of half types the statistics are of float, and the gradients of parameters may be.
+TEST_CASE_TEMPLATE("what is written without elements", T, float, double, std::uint16_t) {
+  constexpr bool is_half = sizeof(T) == 2;
+  constexpr normkernels_dtype flags =
+      is_half ? 0 : NORMKERNELS_F32_GAMMA | NORMKERNELS_F32_BETA | NORMKERNELS_F32_BIAS;
+  std::vector<normkernels_dtype> dtypes = {NORMKERNELS_F16 | flags, NORMKERNELS_BF16 | flags};
+  if (std::is_same_v<T, float>) dtypes.push_back(NORMKERNELS_F32);
+  if (std::is_same_v<T, double>) dtypes = {NORMKERNELS_F64};
+
   const double epsilon = 0.1, sigma = std::sqrt(epsilon);
   struct Written {
     std::string function;
@@ -331,31 +378,47 @@ TEST_CASE_TEMPLATE("what is written without elements", T, float, double) {
       {"layer_norm_backward", {0, 6}, epsilon, {{"dgamma", 0}, {"dbeta", 0}}},
       {"layer_norm_internal_gradients", {6, 0}, epsilon, {{"ds", 0}, {"db", 0}}},
       {"layer_norm_gamma_beta_backward", {0, 6}, epsilon, {{"dgamma", 0}, {"dbeta", 0}}},
+      {"rms_norm_forward", {6, 0}, epsilon, {{"rstd", 1 / sigma}}},
+      {"rms_norm_backward", {0, 6}, epsilon, {{"dgamma", 0}, {"dbeta", 0}}},
+      {"add_layer_norm_forward", {6, 0}, epsilon, {{"mean", 0}, {"sigma", sigma}}},
+      {"add_rms_norm_forward", {6, 0}, 0, {{"rstd", HUGE_VAL}}},
       {"instance_norm_forward", {2, 3, 0}, epsilon, {{"mean", 0}, {"inv_std", 1 / sigma}}},
       {"instance_norm_backward", {0, 6, 5}, epsilon, {{"dscale", 0}, {"dbias", 0}}},
       {"instance_norm_with_gradient",
        {1, 6, 0},
        epsilon,
        {{"mean", 0}, {"inv_std", 1 / sigma}, {"dscale", 0}, {"dbias", 0}}},
+      {"group_norm_forward", {2, 3, 0}, epsilon, {{"mean", 0}, {"inv_std", 1 / sigma}}},
+      {"group_norm_forward", {6, 0, 2}, epsilon, {{"mean", 0}, {"inv_std", 1 / sigma}}},
+      {"group_norm_backward", {0, 6, 5}, epsilon, {{"dscale", 0}, {"dbias", 0}}},
       {"instance_norm_moments", {2, 3, 0}, 0, {{"mean", 0}, {"rstd", HUGE_VAL}}},
       {"instance_norm_internal_gradients", {3, 2, 0}, epsilon, {{"ds", 0}, {"db", 0}}},
       {"instance_norm_gamma_beta_backward", {0, 6}, epsilon, {{"dgamma", 0}, {"dbeta", 0}}},
   };
   std::set<std::string> functions;
   for_each_function([&](const auto& function) { functions.insert(function.name); });
+  std::set<std::string> steps;
+  for_each_step([&](const auto& function) { steps.insert(function.name); });
   for (const Written& written : calls) {
+    const bool gradients = written.function.find("_norm_backward") != std::string::npos;
+    if (is_half && !gradients) continue;
     for (const std::string& function : {written.function, written.function + "_view"}) {
       if (functions.count(function) == 0) continue;
       CAPTURE(function);
-      for (const normkernels_order order : {NORMKERNELS_NCHW, NORMKERNELS_NHWC}) {
-        Sparse<T> sparse = {function, written.extents, order, written.epsilon};
-        for (const auto& value : written.values) sparse.outputs[value.first].fill(9);
-        CHECK(sparse.call() == NORMKERNELS_OK);
-        for (const auto& value : written.values) {
-          CAPTURE(value.first);
-          const std::array<T, 7>& output = sparse.outputs[value.first];
-          for (std::size_t i = 0; i < 6; ++i) CHECK(output[i] == static_cast<T>(value.second));
-          CHECK(output[6] == 9);
+      for (const normkernels_dtype dtype : dtypes) {
+        CAPTURE(dtype);
+        if (steps.count(function) != 0 && (dtype & 0xff) >= NORMKERNELS_F16) continue;
+        for (const normkernels_order order : {NORMKERNELS_NCHW, NORMKERNELS_NHWC}) {
+          Sparse<T> sparse = {function, written.extents, order, written.epsilon};
+          sparse.dtype = dtype;
+          for (const auto& value : written.values) sparse.outputs[value.first].fill(9);
+          CHECK(sparse.call() == NORMKERNELS_OK);
+          for (const auto& value : written.values) {
+            CAPTURE(value.first);
+            const std::array<T, 7>& output = sparse.outputs[value.first];
+            for (std::size_t i = 0; i < 6; ++i) CHECK(output[i] == static_cast<T>(value.second));
+            CHECK(output[6] == 9);
+          }
         }
       }
     }

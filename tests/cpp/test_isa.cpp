@@ -110,7 +110,8 @@ TEST_CASE("the psABI names are aliases") {
   nk::force_isa(nullptr);
 }
 
-TEST_CASE_TEMPLATE("instruction sets with fma give the same bits", T, float, double) {
+TEST_CASE_TEMPLATE("instruction sets with fma give the same bits", T, float, double, nk::float16,
+                   nk::bfloat16) {
   const std::vector<std::string> with_fma = supported_isas_with_fma();
   if (with_fma.empty()) {
     MESSAGE("this machine has no instruction set with fma: there is nothing to compare");

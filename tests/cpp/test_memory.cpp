@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
+#include <sys/mman.h>
 
 #include <cmath>
+#include <normkernels/views.hpp>
 
 #include "calls.h"
 
@@ -8,9 +10,37 @@ namespace {
 
 constexpr Window window = {5, 1.0, 0.75, 1.0};
 
+// An array of bytes that begins or ends with memory that may be neither read nor written: who does
+// so ends the program.
+class AtBorder {
+ public:
+  AtBorder(std::size_t bytes, bool at_end)
+      : inner_((bytes + page - 1) / page * page),
+        memory_(static_cast<unsigned char*>(
+            mmap(nullptr, inner_ + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))),
+        array_(memory_ + page + (at_end ? inner_ - bytes : 0)) {
+    REQUIRE(memory_ != MAP_FAILED);
+    if (inner_ > 0) REQUIRE(mprotect(memory_ + page, inner_, PROT_READ | PROT_WRITE) == 0);
+  }
+  AtBorder(const AtBorder&) = delete;
+  AtBorder& operator=(const AtBorder&) = delete;
+  ~AtBorder() { munmap(memory_, inner_ + 2 * page); }
+
+  template <class T>
+  T* array() const {
+    return reinterpret_cast<T*>(array_);
+  }
+
+ private:
+  static constexpr std::size_t page = 1 << 16;  // of any machine
+  std::size_t inner_;
+  unsigned char *memory_, *array_;
+};
+
 }  // namespace
 
-TEST_CASE_TEMPLATE("arrays need the alignment of their elements and no more", T, float, double) {
+TEST_CASE_TEMPLATE("arrays need the alignment of their elements and no more", T, float, double,
+                   nk::float16, nk::bfloat16) {
   for (const std::string& isa : supported_isas()) {
     CAPTURE(isa);
     const ForcedIsa forced(isa);
@@ -31,7 +61,7 @@ TEST_CASE_TEMPLATE("arrays need the alignment of their elements and no more", T,
   }
 }
 
-TEST_CASE_TEMPLATE("extents of zero", T, float, double) {
+TEST_CASE_TEMPLATE("extents of zero", T, float, double, nk::float16, nk::bfloat16) {
   for (const std::string& isa : supported_isas()) {
     CAPTURE(isa);
     const ForcedIsa forced(isa);
@@ -52,14 +82,14 @@ TEST_CASE_TEMPLATE("extents of zero", T, float, double) {
         const Outputs<T> instance = instance_norm_backward<T, true>(problem, nullptr);
         for (const Outputs<T>& outputs : {layer, instance}) {
           for (const std::size_t o : {1, 2}) {
-            for (std::size_t i = 0; i < outputs[o].size(); ++i) CHECK(outputs[o][i] == 0);
+            for (std::size_t i = 0; i < outputs[o].size(); ++i) CHECK(computed(outputs[o][i]) == 0);
           }
         }
         const Outputs<T> forward = layer_norm_forward(problem, nullptr);
         if (problem.rows().cols == 0) {
-          for (std::size_t i = 0; i < forward[1].size(); ++i) {
-            CHECK(forward[1][i] == 0);
-            CHECK(forward[2][i] == doctest::Approx(std::sqrt(problem.epsilon)));
+          for (std::int64_t i = 0; i < shape.n; ++i) {
+            CHECK(statistic(forward[1])[i] == 0);
+            CHECK(statistic(forward[2])[i] == doctest::Approx(std::sqrt(problem.epsilon)));
           }
         }
       }
@@ -75,7 +105,8 @@ TEST_CASE("arrays without elements may be NULL") {
                                                 nullptr) == NORMKERNELS_OK);
 }
 
-TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, float, double) {
+TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, float, double,
+                   nk::float16, nk::bfloat16) {
   for (const nk::Tensor& shape : shapes()) {
     CAPTURE(shape.order);
     CAPTURE(shape.c);
@@ -88,7 +119,7 @@ TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, floa
     Outputs<T> o = {p.tensor(), p.output(p.rows().cols), p.output(p.rows().cols)};
     Guarded<T> w = scratch(normkernels_layer_norm_backward_workspace_bytes(
         nk::dtype<T>, p.rows().rows, p.rows().cols));
-    nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), f[1].data(), f[2].data(),
+    nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), statistic(f[1]), statistic(f[2]),
                             o[0].data(), p.gamma.data(), o[1].data(), o[2].data(), w.data());
     CHECK(w.intact());
     CHECK(o[1].same_bits(layer_norm_backward(p, nullptr)[1]));
@@ -111,12 +142,21 @@ TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, floa
     CHECK(dx.same_bits(expected[0]));
     CHECK(dscale.same_bits(expected[1]));
     CHECK(dbias.same_bits(expected[2]));
+
+    const std::int64_t groups = groups_of(p);
+    w = scratch(normkernels_group_norm_backward_workspace_bytes(nk::dtype<T>, shape.order, shape.n,
+                                                                shape.c, shape.spatial, groups));
+    nk::group_norm_backward(shape, groups, p.dy.data(), p.x.data(), dx.data(), p.gamma.data(),
+                            nullptr, nullptr, p.epsilon, dscale.data(), dbias.data(), w.data());
+    CHECK(w.intact());
+    CHECK(dx.same_bits(group_norm_backward<T, false>(p, nullptr)[0]));
   }
 }
 
 // Also where elements out of the ordinary are gone through once more, and where many tasks share
 // it.
-TEST_CASE_TEMPLATE("a workspace for LRN of exactly the size that was asked for", T, float, double) {
+TEST_CASE_TEMPLATE("a workspace for LRN of exactly the size that was asked for", T, float, double,
+                   nk::float16, nk::bfloat16) {
   std::vector<nk::Tensor> all = shapes();
   for (const nk::Order order : {nk::nchw, nk::nhwc}) {
     all.push_back({order, 2, 40, 517});
@@ -125,7 +165,9 @@ TEST_CASE_TEMPLATE("a workspace for LRN of exactly the size that was asked for",
   }
   // What is left after whole blocks of turned pixels, and is cut otherwise than they are.
   all.push_back({nk::nhwc, 1, 6, 228});
-  for (const nk::Tensor& shape : all) {
+  // Slow kernels of half types are those of float on a grid.
+  for (std::size_t k = 0; k < all.size(); k += nk::is_half<T> ? kEvery : 1) {
+    const nk::Tensor& shape = all[k];
     CAPTURE(shape.order);
     CAPTURE(shape.n);
     CAPTURE(shape.c);
@@ -134,11 +176,20 @@ TEST_CASE_TEMPLATE("a workspace for LRN of exactly the size that was asked for",
       CAPTURE(size);
       for (const bool ordinary : {true, false}) {
         Problem<T> p(shape, {size, 1, 0.75, 1});
-        for (std::size_t i = 0; i < p.x.size() && !ordinary; i += 77) p.x[i] *= T(1e30);
+        for (std::size_t i = 0; i < p.x.size() && !ordinary; i += 77)
+          p.x[i] = static_cast<T>(computed(p.x[i]) * nk::Computed<T>(1e30));
         const std::size_t bytes = normkernels_local_response_norm_workspace_bytes(
             nk::dtype<T>, shape.order, shape.n, shape.c, shape.spatial, size);
-        const auto channels = static_cast<std::size_t>(std::min(size, shape.c));
-        CHECK(bytes <= std::max(4 * sizeof(T) * p.x.size(), 2048 * channels) + 64 * 1024);
+        if constexpr (nk::is_half<T>) {  // always on a grid, as views are
+          const std::int64_t images[] = {shape.n, shape.c, shape.spatial};
+          const std::int64_t channels_last[] = {shape.n, shape.spatial, shape.c};
+          CHECK(bytes == normkernels_local_response_norm_view_workspace_bytes(
+                             nk::dtype<T>, shape.order, 3,
+                             shape.order == nk::nchw ? images : channels_last, size));
+        } else {
+          const auto channels = static_cast<std::size_t>(std::min(size, shape.c));
+          CHECK(bytes <= std::max(4 * sizeof(T) * p.x.size(), 2048 * channels) + 64 * 1024);
+        }
         Guarded<T> w(static_cast<std::int64_t>((bytes + sizeof(T) - 1) / sizeof(T)));
         const normkernels_executor two = nk::threads(2), serial = nk::threads(1);
         Guarded<T> y = p.tensor(), dx = p.tensor();
@@ -176,8 +227,8 @@ TEST_CASE(
   }
 }
 
-TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same", T, float,
-                   double) {
+TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same", T, float, double,
+                   nk::float16, nk::bfloat16) {
   for (const nk::Tensor& shape : shapes()) {
     CAPTURE(shape.order);
     CAPTURE(shape.c);
@@ -188,6 +239,10 @@ TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same"
     CHECK(y.same_bits(layer_norm_forward(p, nullptr)[0]));
 
     y = p.x;
+    nk::rms_norm_forward(p.rows(), y.data(), y.data(), p.gamma.data(), p.beta.data());
+    CHECK(y.same_bits(rms_norm_forward(p, nullptr)[0]));
+
+    y = p.x;
     nk::instance_norm_forward(shape, y.data(), y.data(), p.gamma.data(), p.beta.data());
     CHECK(y.same_bits(instance_norm_forward(p, nullptr)[0]));
 
@@ -196,9 +251,14 @@ TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same"
       CAPTURE(over_x);
       Guarded<T> dx = over_x ? p.x : p.dy;
       nk::layer_norm_backward(p.rows(), over_x ? p.dy.data() : dx.data(),
-                              over_x ? dx.data() : p.x.data(), f[1].data(), f[2].data(), dx.data(),
-                              p.gamma.data());
+                              over_x ? dx.data() : p.x.data(), statistic(f[1]), statistic(f[2]),
+                              dx.data(), p.gamma.data());
       CHECK(dx.same_bits(b[0]));
+
+      dx = over_x ? p.x : p.dy;
+      nk::rms_norm_backward(p.rows(), over_x ? p.dy.data() : dx.data(),
+                            over_x ? dx.data() : p.x.data(), dx.data(), nullptr, p.gamma.data());
+      CHECK(dx.same_bits(rms_norm_backward<T, false>(p, nullptr)[0]));
 
       dx = over_x ? p.x : p.dy;
       nk::instance_norm_backward(shape, over_x ? p.dy.data() : dx.data(),
@@ -206,8 +266,8 @@ TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same"
       CHECK(dx.same_bits(instance_norm_backward<T, false>(p, nullptr)[0]));
     }
     Guarded<T> dx = p.tensor(), dgamma = p.output(p.rows().cols);
-    nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), f[1].data(), f[2].data(), dx.data(),
-                            p.gamma.data(), dgamma.data());
+    nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), statistic(f[1]), statistic(f[2]),
+                            dx.data(), p.gamma.data(), dgamma.data());
     CHECK(dx.same_bits(b[0]));
     CHECK(dgamma.same_bits(b[1]));
 
@@ -224,7 +284,41 @@ TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same"
   }
 }
 
-TEST_CASE_TEMPLATE("both passes at once give the bits of one after the other", T, float, double) {
+TEST_CASE_TEMPLATE("in place the norms of a sum have the bits of a sum and its norm", T, float,
+                   double, nk::float16, nk::bfloat16) {
+  for (const nk::Tensor& shape : shapes()) {
+    CAPTURE(shape.c);
+    CAPTURE(shape.spatial);
+    const Problem<T> p(shape, window);
+    const Outputs<T> layer = add_layer_norm_forward(p, nullptr);
+    const Outputs<T> rms = add_rms_norm_forward(p, nullptr);
+    Problem<T> of_sum = p;
+    of_sum.x = layer[0];
+    CHECK(layer[1].same_bits(layer_norm_forward(of_sum, nullptr)[0]));
+    of_sum.x = rms[0];
+    CHECK(rms[1].same_bits(rms_norm_forward(of_sum, nullptr)[0]));
+    for (std::size_t i = 0; i < p.x.size(); ++i)
+      CHECK(computed(rms[0][i]) == computed(static_cast<T>(computed(p.x[i]) + computed(p.dy[i]))));
+
+    for (const bool swapped : {false, true}) {
+      CAPTURE(swapped);
+      Guarded<T> x = p.x, residual = p.dy;
+      Guarded<T>&total = swapped ? residual : x, &y = swapped ? x : residual;
+      nk::add_layer_norm_forward(p.rows(), x.data(), residual.data(), total.data(), y.data(),
+                                 p.beta.data(), p.gamma.data(), p.beta.data());
+      CHECK(total.same_bits(layer[0]));
+      CHECK(y.same_bits(layer[1]));
+      x = p.x, residual = p.dy;
+      nk::add_rms_norm_forward(p.rows(), x.data(), residual.data(), total.data(), y.data(), nullptr,
+                               p.gamma.data(), p.beta.data());
+      CHECK(total.same_bits(rms[0]));
+      CHECK(y.same_bits(rms[1]));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("both passes at once give the bits of one after the other", T, float, double,
+                   nk::float16, nk::bfloat16) {
   for (const nk::Tensor& shape : shapes()) {
     CAPTURE(shape.order);
     CAPTURE(shape.c);
@@ -236,6 +330,53 @@ TEST_CASE_TEMPLATE("both passes at once give the bits of one after the other", T
     for (std::size_t i = 0; i < 3; ++i) {
       CHECK(both[i].same_bits(forward[i]));
       CHECK(both[i + 3].same_bits(backward[i]));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("nothing beside an array of a half type is read", T, nk::float16, nk::bfloat16) {
+  const auto run = [](std::int64_t rows, std::int64_t cols, bool at_end, bool wide) {
+    const auto size = static_cast<std::size_t>(rows * cols);
+    const std::size_t line = static_cast<std::size_t>(cols) * (wide ? sizeof(float) : sizeof(T));
+    const AtBorder x(size * sizeof(T), at_end), y(size * sizeof(T), at_end);
+    const AtBorder dy(size * sizeof(T), at_end), gamma(line, at_end), beta(line, at_end);
+    const AtBorder mean(static_cast<std::size_t>(rows) * sizeof(float), at_end);
+    const AtBorder sigma(static_cast<std::size_t>(rows) * sizeof(float), at_end);
+    const auto in = [=](const AtBorder& a) {
+      return wide ? nk::InParameter<T>(a.template array<float>())
+                  : nk::InParameter<T>(a.template array<T>());
+    };
+    const auto out = [=](const AtBorder& a) {
+      return wide ? nk::OutParameter<T>(a.template array<float>())
+                  : nk::OutParameter<T>(a.template array<T>());
+    };
+    T *const px = x.template array<T>(), *const py = y.template array<T>();
+    T* const pdy = dy.template array<T>();
+    float *const pmean = mean.template array<float>(), *const psigma =
+                                                           sigma.template array<float>();
+    nk::layer_norm_forward({rows, cols}, px, py, in(gamma), in(beta), 1e-5, pmean, psigma);
+    nk::add_rms_norm_forward({rows, cols}, px, pdy, py, px, in(beta), in(gamma), nullptr, 1e-5,
+                             pmean);
+    nk::layer_norm_forward({rows, cols}, {1}, nk::View(px), py, in(gamma), in(beta));
+    nk::layer_norm_backward({rows, cols}, pdy, px, pmean, psigma, py, nullptr, out(gamma),
+                            out(beta));
+    for (const nk::Order order : {nk::nchw, nk::nhwc}) {
+      const nk::Tensor shape = {order, 1, cols, rows};
+      nk::instance_norm_forward(shape, px, py, in(gamma), in(beta));
+      nk::group_norm_backward(shape, 1, pdy, px, py, nullptr, nullptr, nullptr, 1e-5, out(gamma),
+                              out(beta));
+      nk::local_response_norm_forward(shape, px, py, 5, 1, 0.75, 1);
+      nk::local_response_norm_backward(shape, px, pdy, py, 5, 1, 0.75, 1);
+    }
+  };
+  for (const std::string& isa : supported_isas()) {
+    const ForcedIsa forced(isa);
+    for (const std::int64_t rows : {1, 3, 20}) {
+      for (const std::int64_t cols : {1, 2, 3, 7, 15, 16, 17, 31, 33, 513, 1025, 4097}) {
+        for (const bool at_end : {false, true}) {
+          for (const bool wide : {false, true}) run(rows, cols, at_end, wide);
+        }
+      }
     }
   }
 }

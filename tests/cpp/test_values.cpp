@@ -48,7 +48,12 @@ void check_all(const nk::Tensor& shape, const Window& window) {
   compare<T>(layer_norm_forward(p, own), {&layer.y, &layer.mean, &layer.sigma});
   compare<T>(layer_norm_backward(p, own), {&layer.dx, &layer.dgamma, &layer.dbeta}, 0);
 
-  const NormReference<T> instance = instance_norm_reference(p);
+  const NormReference<T> rms = layer_norm_reference(p, false);
+  compare<T>(rms_norm_forward(p, own), {&rms.y, &rms.inv_std});
+  compare<T>(rms_norm_backward<T, false>(p, own), {&rms.dx, &rms.dgamma, &rms.dbeta}, 0);
+  compare<T>(rms_norm_backward<T, true>(p, own), {&rms.dx, &rms.dgamma, &rms.dbeta}, 0);
+
+  const NormReference<T> instance = group_norm_reference(p, p.shape.c);
   compare<T>(instance_norm_forward(p, own), {&instance.y, &instance.mean, &instance.inv_std});
   compare<T>(instance_norm_backward<T, false>(p, own),
              {&instance.dx, &instance.dgamma, &instance.dbeta}, 0);
@@ -58,6 +63,11 @@ void check_all(const nk::Tensor& shape, const Window& window) {
              {&instance.y, &instance.mean, &instance.inv_std, &instance.dx, &instance.dgamma,
               &instance.dbeta},
              3);
+
+  const NormReference<T> group = group_norm_reference(p, groups_of(p));
+  compare<T>(group_norm_forward(p, own), {&group.y, &group.mean, &group.inv_std});
+  compare<T>(group_norm_backward<T, false>(p, own), {&group.dx, &group.dgamma, &group.dbeta}, 0);
+  compare<T>(group_norm_backward<T, true>(p, own), {&group.dx, &group.dgamma, &group.dbeta}, 0);
 
   const LocalResponseNormReference<T> local(p);
   compare<T>(local_response_norm_forward(p, own), {&local.y, &local.scale});

@@ -54,6 +54,32 @@ TEST_CASE("shapes, axes and views from what callers have") {
   CHECK(y == expected);
 }
 
+TEST_CASE("half types beside parameters of either type") {
+  const auto halves = [](std::initializer_list<float> values) {
+    std::vector<nk::float16> result;
+    for (const float value : values) result.emplace_back(value);
+    return result;
+  };
+  const std::vector<nk::float16> x = halves({1, -1, 2, -2}), gamma = halves({1, 3});
+  const std::vector<nk::float16> zeros = halves({0, 0});
+  const std::vector<float> wide_gamma = {1, 3};
+  std::vector<nk::float16> y(4);
+  std::vector<float> mean(2);
+  const auto check = [&] {
+    const float expected[] = {1, -3, 1, -3};
+    for (std::size_t i = 0; i < 4; ++i) CHECK(static_cast<float>(y[i]) == expected[i]);
+    y.assign(4, {});
+  };
+  nk::layer_norm_forward({2, 2}, x.data(), y.data(), gamma.data(), nullptr, 0, mean.data());
+  check();
+  nk::layer_norm_forward({2, 2}, x.data(), y.data(), wide_gamma.data(), zeros.data(), 0);
+  check();
+  nk::layer_norm_forward({2, 2}, {-1}, nk::View(x.data()), y.data(), wide_gamma.data(), nullptr, 0);
+  check();
+  nk::instance_norm_forward({nk::nhwc, 1, 1, 4}, x.data(), y.data(), wide_gamma.data());
+  CHECK(static_cast<float>(y[3]) == doctest::Approx(-2 / std::sqrt(2.5)).epsilon(1e-3));
+}
+
 TEST_CASE("version") {
   CHECK(nk::version() == std::to_string(NORMKERNELS_VERSION_MAJOR) + "." +
                              std::to_string(NORMKERNELS_VERSION_MINOR) + "." +

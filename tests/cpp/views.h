@@ -216,6 +216,15 @@ Guarded<T> any_values(std::int64_t size, std::uint64_t seed) {
   return values;
 }
 
+// The same, of what is computed with.
+template <class T>
+Guarded<T> any_wide_values(std::int64_t size, std::uint64_t seed) {
+  const Guarded<nk::Computed<T>> values = any_values<nk::Computed<T>>(size, seed);
+  Guarded<T> result = computed_array<T>(size);
+  std::copy(values.data(), values.data() + size, statistic(result));
+  return result;
+}
+
 // The outputs of the operator on placed arrays are those of the dense function, and nothing beside
 // them is written.
 template <class T>

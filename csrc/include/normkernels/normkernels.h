@@ -1,4 +1,4 @@
-/* normkernels: layer norm, instance norm and local response norm for the CPU.
+/* normkernels: layer, RMS, group, instance and local response norm for the CPU.
  *
  * This header is the manual of the C interface. C99; nothing but stdint.h and stddef.h.
  *
@@ -72,12 +72,13 @@ enum {
   NORMKERNELS_OK = 0,
   NORMKERNELS_NULL_POINTER = 100, /* a required pointer is NULL */
   NORMKERNELS_BAD_EXTENT = 200,   /* an extent is negative, or an array would not fit in memory */
-  NORMKERNELS_BAD_DTYPE = 300,    /* not one of NORMKERNELS_F32, NORMKERNELS_F64 */
+  NORMKERNELS_BAD_DTYPE = 300,    /* none that the function takes */
   NORMKERNELS_BAD_ORDER = 400,    /* not one of NORMKERNELS_NCHW, NORMKERNELS_NHWC */
   NORMKERNELS_BAD_EPSILON = 500,  /* negative, NaN or infinite */
-  NORMKERNELS_BAD_SIZE = 600,     /* a window of less than one channel */
-  NORMKERNELS_BAD_SCALAR = 700,   /* NaN or infinite */
-  NORMKERNELS_OVERLAP = 800, /* an output shares memory with another argument, or with itself */
+  NORMKERNELS_BAD_SIZE =
+      600, /* a window of less than one channel, groups that do not divide them */
+  NORMKERNELS_BAD_SCALAR = 700, /* NaN or infinite */
+  NORMKERNELS_OVERLAP = 800,    /* an output shares memory with another argument, or with itself */
   NORMKERNELS_BAD_EXECUTOR = 900,     /* wrong struct_size, or a negative number of threads */
   NORMKERNELS_UNKNOWN_ISA = 1000,     /* no instruction set of that name */
   NORMKERNELS_UNSUPPORTED_ISA = 1100, /* known, but this machine does not have it */
@@ -102,8 +103,28 @@ static inline normkernels_status normkernels_status_kind(normkernels_status stat
 
 /* ---- Element types and layouts ------------------------------------------------------ */
 
+/** The type of x, y, dy and dx. Everything else has it, too, but of a half type (IEEE binary16,
+ * bfloat16), which is what is read and written, not what is computed in:
+ *
+ * - statistics (mean, sigma, inv_std) are float32;
+ * - gamma (or scale) and its gradient are of x's type, or float32 where NORMKERNELS_F32_GAMMA is
+ *   or-ed to the type; beta (or instance norm's bias) and its gradient likewise with
+ *   NORMKERNELS_F32_BETA, and what is added before it is normalised with NORMKERNELS_F32_BIAS;
+ * - a result is that of float32, for the same numbers, rounded once to the nearest, ties to even;
+ * - where a function takes a workspace it always needs one, as large as that of its view;
+ * - the steps of the originals have float32 and float64 only.
+ *
+ * With NORMKERNELS_F32 the flags change nothing, with NORMKERNELS_F64 they are refused. */
 typedef int32_t normkernels_dtype;
-enum { NORMKERNELS_F32 = 1, NORMKERNELS_F64 = 2 };
+enum {
+  NORMKERNELS_F32 = 1,
+  NORMKERNELS_F64 = 2,
+  NORMKERNELS_F16 = 3,
+  NORMKERNELS_BF16 = 4,
+  NORMKERNELS_F32_GAMMA = 0x100,
+  NORMKERNELS_F32_BETA = 0x200,
+  NORMKERNELS_F32_BIAS = 0x400
+};
 
 /** Where the channels are: NCHW is [n, c, spatial], NHWC is [n, spatial, c]. The spatial
  * dimensions, however many, enter as one extent, their product; a tensor of rank 2 (N, C) has
@@ -195,7 +216,7 @@ normkernels_layer_norm_forward(normkernels_dtype dtype, int64_t rows, int64_t co
                                const void* gamma, const void* beta, double epsilon, void* y,
                                void* mean, void* sigma, const normkernels_executor* executor);
 
-/** 0 for few rows. */
+/** 0 for few rows, but of half types. */
 NORMKERNELS_API size_t normkernels_layer_norm_backward_workspace_bytes(normkernels_dtype dtype,
                                                                        int64_t rows, int64_t cols);
 
@@ -209,7 +230,7 @@ NORMKERNELS_API size_t normkernels_layer_norm_backward_workspace_bytes(normkerne
  *  gamma        [cols] or NULL
  *  dx           [rows, cols]; may be dy or x
  *  dgamma       [cols] or NULL        dbeta  [cols] or NULL
- *  workspace    only if dgamma or dbeta is asked for
+ *  workspace    only if dgamma or dbeta is asked for; of half types always
  *
  *  A saved mean is rounded, which at a large offset is many ulp of x - mean: that error is found
  *  (it is the mean of x - mean) and taken out. A mean that is further from the rows' own than
@@ -220,6 +241,83 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_backward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
     const void* mean, const void* sigma, const void* gamma, void* dx, void* dgamma, void* dbeta,
     void* workspace, const normkernels_executor* executor);
+
+/* ---- RMS norm ----------------------------------------------------------------------- */
+
+/** RMS norm, which is layer norm without the mean. For every row i:
+ *
+ *      y[i,j] = x[i,j] * rstd[i] * gamma[j] + beta[j],
+ *      rstd[i] = 1 / sqrt(sum_j x[i,j]^2 / cols + epsilon)
+ *
+ *  x      [rows, cols]
+ *  gamma  [cols] or NULL        beta  [cols] or NULL
+ *  y      [rows, cols]; may be x
+ *  rstd   [rows] or NULL
+ *
+ *  A row of zeros gives exactly beta, also with epsilon 0 (rstd is then infinite); one with an
+ *  infinite element NaN. With cols = 0, rstd is 1 / sqrt(epsilon). */
+NORMKERNELS_API normkernels_status normkernels_rms_norm_forward(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x, const void* gamma,
+    const void* beta, double epsilon, void* y, void* rstd, const normkernels_executor* executor);
+
+/** 0 for few rows, but of half types. */
+NORMKERNELS_API size_t normkernels_rms_norm_backward_workspace_bytes(normkernels_dtype dtype,
+                                                                     int64_t rows, int64_t cols);
+
+/** Gradients of RMS norm, with xhat = x * rstd and g = dy * gamma:
+ *
+ *      dx[i,j] = (g[i,j] - xhat[i,j] * mean_j(g[i,:] * xhat[i,:])) * rstd[i]
+ *      dgamma[j] = sum_i dy[i,j] * xhat[i,j],   dbeta[j] = sum_i dy[i,j]
+ *
+ *  dy, x      [rows, cols]
+ *  rstd       [rows] or NULL: as the forward returned it, or recomputed from x
+ *  gamma      [cols] or NULL
+ *  epsilon    read only when rstd is NULL
+ *  dx         [rows, cols]; may be dy or x
+ *  dgamma     [cols] or NULL        dbeta  [cols] or NULL
+ *  workspace  only if dgamma or dbeta is asked for; of half types always
+ *
+ *  Where rstd is infinite (row of zeros, epsilon 0) no gradient exists; xhat and dx are taken as
+ *  0. */
+NORMKERNELS_API normkernels_status normkernels_rms_norm_backward(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
+    const void* rstd, const void* gamma, double epsilon, void* dx, void* dgamma, void* dbeta,
+    void* workspace, const normkernels_executor* executor);
+
+/* ---- Norms of a sum ----------------------------------------------------------------- */
+
+/** Layer norm of the sum of a residual connection, in one pass over memory:
+ *
+ *      total[i,j] = x[i,j] + residual[i,j] + bias[j],   rounded once (of float64, from a sum of
+ * twice its precision where there is a bias) y, mean, sigma = normkernels_layer_norm_forward of
+ * total, bit for bit
+ *
+ *  x, residual  [rows, cols]
+ *  bias         [cols] or NULL
+ *  gamma        [cols] or NULL        beta   [cols] or NULL
+ *  total        [rows, cols]; may be x or residual
+ *  y            [rows, cols]; may be x or residual
+ *  mean         [rows] or NULL        sigma  [rows] or NULL
+ *
+ *  The gradient is that of layer norm at total: its dx is the gradient of x and of residual, to
+ *  which what reached total on other ways is added, and summed over the rows that of bias. */
+NORMKERNELS_API normkernels_status normkernels_add_layer_norm_forward(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x, const void* residual,
+    const void* bias, const void* gamma, const void* beta, double epsilon, void* total, void* y,
+    void* mean, void* sigma, const normkernels_executor* executor);
+
+/** The same of RMS norm.
+ *
+ *  x, residual  [rows, cols]
+ *  bias         [cols] or NULL
+ *  gamma        [cols] or NULL        beta   [cols] or NULL
+ *  total        [rows, cols]; may be x or residual
+ *  y            [rows, cols]; may be x or residual
+ *  rstd         [rows] or NULL */
+NORMKERNELS_API normkernels_status normkernels_add_rms_norm_forward(
+    normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x, const void* residual,
+    const void* bias, const void* gamma, const void* beta, double epsilon, void* total, void* y,
+    void* rstd, const normkernels_executor* executor);
 
 /* ---- Instance norm ------------------------------------------------------------------ */
 
@@ -283,6 +381,63 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* x, const void* scale, const void* bias, const void* dy, double epsilon, void* y,
     void* mean, void* inv_std, void* dx, void* dscale, void* dbias, void* workspace,
+    const normkernels_executor* executor);
+
+/* ---- Group norm --------------------------------------------------------------------- */
+
+NORMKERNELS_API size_t normkernels_group_norm_forward_workspace_bytes(normkernels_dtype dtype,
+                                                                      normkernels_order order,
+                                                                      int64_t n, int64_t c,
+                                                                      int64_t spatial,
+                                                                      int64_t groups);
+
+/** Group norm: instance norm whose statistics c / groups neighbouring channels share. For every
+ * image i and group g, over its channels k and the spatial positions p:
+ *
+ *      y[i,k,p] = (x[i,k,p] - mean[i,g]) * inv_std[i,g] * scale[k] + bias[k],
+ *      mean[i,g] = sum_{k,p} x[i,k,p] / (c / groups * spatial),
+ *      inv_std[i,g] = 1 / sqrt(sum_{k,p} (x[i,k,p] - mean[i,g])^2 / (c / groups * spatial) +
+ * epsilon)
+ *
+ *  groups   >= 1, divides c: 1 is one group of all channels, c instance norm
+ *  x        [n, c, spatial] or [n, spatial, c], as `order` says
+ *  scale    [c] or NULL             bias     [c] or NULL
+ *  y        as x; may be x
+ *  mean     [n, groups] or NULL     inv_std  [n, groups] or NULL
+ *
+ *  A constant group gives exactly bias, also with epsilon 0 (inv_std is then infinite). With
+ *  spatial or c = 0, mean is 0 and inv_std 1 / sqrt(epsilon). */
+NORMKERNELS_API normkernels_status normkernels_group_norm_forward(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    int64_t groups, const void* x, const void* scale, const void* bias, double epsilon, void* y,
+    void* mean, void* inv_std, void* workspace, const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_group_norm_backward_workspace_bytes(normkernels_dtype dtype,
+                                                                       normkernels_order order,
+                                                                       int64_t n, int64_t c,
+                                                                       int64_t spatial,
+                                                                       int64_t groups);
+
+/** Gradients of group norm, with xhat = (x - mean) * inv_std, gy = dy * scale and means over the
+ * channels and positions of a group g:
+ *
+ *      dx[i,k,p] = inv_std[i,g] * (gy[i,k,p] - mean_g(gy) - xhat[i,k,p] * mean_g(gy * xhat))
+ *      dscale[k] = sum_{i,p} dy[i,k,p] * xhat[i,k,p],   dbias[k] = sum_{i,p} dy[i,k,p]
+ *
+ *  groups         >= 1, divides c
+ *  dy, x          as `order` says
+ *  scale          [c] or NULL
+ *  mean, inv_std  [n, groups] as the forward returned them, or both NULL: recomputed from x
+ *  epsilon        read only when they are NULL
+ *  dx             as x; may be dy or x
+ *  dscale         [c] or NULL         dbias  [c] or NULL
+ *
+ *  Where inv_std is infinite (constant group, epsilon 0) no gradient exists; xhat and dx are taken
+ * as 0. */
+NORMKERNELS_API normkernels_status normkernels_group_norm_backward(
+    normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
+    int64_t groups, const void* dy, const void* x, const void* scale, const void* mean,
+    const void* inv_std, double epsilon, void* dx, void* dscale, void* dbias, void* workspace,
     const normkernels_executor* executor);
 
 /* ---- Local response norm (LRN) ------------------------------------------------------ */
@@ -383,6 +538,78 @@ NORMKERNELS_API size_t normkernels_layer_norm_backward_view_workspace_bytes(norm
                                                                             const int64_t* shape,
                                                                             uint64_t axes);
 
+/** normkernels_rms_norm_forward over any axes.
+ *
+ *  x      `shape`, with x_strides
+ *  gamma  [cols] or NULL        beta  [cols] or NULL
+ *  y      `shape`, with y_strides; may be x
+ *  rstd   [rows] or NULL */
+NORMKERNELS_API normkernels_status normkernels_rms_norm_forward_view(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
+    const int64_t* x_strides, const void* gamma, const void* beta, double epsilon, void* y,
+    const int64_t* y_strides, void* rstd, void* workspace, const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_rms_norm_forward_view_workspace_bytes(normkernels_dtype dtype,
+                                                                         int32_t rank,
+                                                                         const int64_t* shape,
+                                                                         uint64_t axes);
+
+/** normkernels_rms_norm_backward over any axes.
+ *
+ *  dy, x    `shape`, with their strides
+ *  rstd     [rows] or NULL: as the forward returned it, or recomputed from x
+ *  gamma    [cols] or NULL
+ *  epsilon  read only when rstd is NULL
+ *  dx       `shape`, with dx_strides; may be dy or x
+ *  dgamma   [cols] or NULL        dbeta  [cols] or NULL */
+NORMKERNELS_API normkernels_status normkernels_rms_norm_backward_view(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* dy,
+    const int64_t* dy_strides, const void* x, const int64_t* x_strides, const void* rstd,
+    const void* gamma, double epsilon, void* dx, const int64_t* dx_strides, void* dgamma,
+    void* dbeta, void* workspace, const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_rms_norm_backward_view_workspace_bytes(normkernels_dtype dtype,
+                                                                          int32_t rank,
+                                                                          const int64_t* shape,
+                                                                          uint64_t axes);
+
+/** normkernels_add_layer_norm_forward over any axes. The workspace of both is more than that of the
+ *  norm alone.
+ *
+ *  x, residual  `shape`, with their strides
+ *  bias         [cols] or NULL
+ *  gamma        [cols] or NULL        beta   [cols] or NULL
+ *  total        `shape`, with total_strides; may be x or residual
+ *  y            `shape`, with y_strides; may be x or residual
+ *  mean         [rows] or NULL        sigma  [rows] or NULL */
+NORMKERNELS_API normkernels_status normkernels_add_layer_norm_forward_view(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
+    const int64_t* x_strides, const void* residual, const int64_t* residual_strides,
+    const void* bias, const void* gamma, const void* beta, double epsilon, void* total,
+    const int64_t* total_strides, void* y, const int64_t* y_strides, void* mean, void* sigma,
+    void* workspace, const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_add_layer_norm_forward_view_workspace_bytes(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes);
+
+/** normkernels_add_rms_norm_forward over any axes.
+ *
+ *  x, residual  `shape`, with their strides
+ *  bias         [cols] or NULL
+ *  gamma        [cols] or NULL        beta   [cols] or NULL
+ *  total        `shape`, with total_strides; may be x or residual
+ *  y            `shape`, with y_strides; may be x or residual
+ *  rstd         [rows] or NULL */
+NORMKERNELS_API normkernels_status normkernels_add_rms_norm_forward_view(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
+    const int64_t* x_strides, const void* residual, const int64_t* residual_strides,
+    const void* bias, const void* gamma, const void* beta, double epsilon, void* total,
+    const int64_t* total_strides, void* y, const int64_t* y_strides, void* rstd, void* workspace,
+    const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_add_rms_norm_forward_view_workspace_bytes(
+    normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes);
+
 /** normkernels_instance_norm_forward. `shape` is [n, c, spatial...] or [n, spatial..., c], as
  *  `order` says, of rank 2 or more: the order of the axes, whatever that in memory is.
  *
@@ -425,6 +652,47 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient_view(
 
 NORMKERNELS_API size_t normkernels_instance_norm_backward_view_workspace_bytes(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape);
+
+/** normkernels_group_norm_forward. `shape` as in normkernels_instance_norm_forward_view.
+ *
+ *  groups   >= 1, divides c
+ *  x        `shape`, with x_strides
+ *  scale    [c] or NULL             bias     [c] or NULL
+ *  y        `shape`, with y_strides; may be x
+ *  mean     [n, groups] or NULL     inv_std  [n, groups] or NULL */
+NORMKERNELS_API normkernels_status normkernels_group_norm_forward_view(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
+    int64_t groups, const void* x, const int64_t* x_strides, const void* scale, const void* bias,
+    double epsilon, void* y, const int64_t* y_strides, void* mean, void* inv_std, void* workspace,
+    const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_group_norm_forward_view_workspace_bytes(normkernels_dtype dtype,
+                                                                           normkernels_order order,
+                                                                           int32_t rank,
+                                                                           const int64_t* shape,
+                                                                           int64_t groups);
+
+/** normkernels_group_norm_backward.
+ *
+ *  groups         >= 1, divides c
+ *  dy, x          `shape`, with their strides
+ *  scale          [c] or NULL
+ *  mean, inv_std  [n, groups] as the forward returned them, or both NULL: recomputed from x
+ *  epsilon        read only when they are NULL
+ *  dx             `shape`, with dx_strides; may be dy or x
+ *  dscale         [c] or NULL         dbias  [c] or NULL */
+NORMKERNELS_API normkernels_status normkernels_group_norm_backward_view(
+    normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
+    int64_t groups, const void* dy, const int64_t* dy_strides, const void* x,
+    const int64_t* x_strides, const void* scale, const void* mean, const void* inv_std,
+    double epsilon, void* dx, const int64_t* dx_strides, void* dscale, void* dbias, void* workspace,
+    const normkernels_executor* executor);
+
+NORMKERNELS_API size_t normkernels_group_norm_backward_view_workspace_bytes(normkernels_dtype dtype,
+                                                                            normkernels_order order,
+                                                                            int32_t rank,
+                                                                            const int64_t* shape,
+                                                                            int64_t groups);
 
 /** normkernels_local_response_norm_forward. Through the workspace go all channels of some
  *  positions at a time.

@@ -8,7 +8,8 @@
 // Every function here is the C function of that name: normkernels.h says what it computes, which
 // arrays may be the same one, and what the shapes are. What this header adds:
 //
-//   Types      float and double are told apart by the type of the arrays.
+//   Types      float, double, float16 and bfloat16 are told apart by the type of the arrays. Beside
+//              arrays of a half type, statistics are of float, and parameters of either.
 //   Defaults   Optional arrays come last and default to nullptr, epsilon to 1e-5.
 //   Errors     are thrown as normkernels::error, which names the function and the argument.
 //   Workspace  is allocated where the function needs one, unless the caller gives it: aligned to
@@ -18,100 +19,15 @@
 #ifndef NORMKERNELS_NORMKERNELS_HPP_
 #define NORMKERNELS_NORMKERNELS_HPP_
 
-#include <normkernels/normkernels.h>
-
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
-#include <stdexcept>
+#include <normkernels/steps.hpp>
+#include <normkernels/types.hpp>
 #include <string>
-#include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace normkernels {
-// The library's own C++ symbols live in `normkernels`, too; an inline namespace keeps the two apart
-// in a static link.
 inline namespace v0 {
-
-/// The dtype of an element type: float or double.
-template <class T>
-inline constexpr normkernels_dtype dtype = [] {
-  using Element = std::remove_const_t<T>;
-  static_assert(std::is_same_v<Element, float> || std::is_same_v<Element, double>,
-                "arrays of float or double");
-  return std::is_same_v<Element, float> ? NORMKERNELS_F32 : NORMKERNELS_F64;
-}();
-
-/// A matrix, row-major.
-struct Rows {
-  std::int64_t rows, cols;
-};
-
-enum Order : normkernels_order { nchw = NORMKERNELS_NCHW, nhwc = NORMKERNELS_NHWC };
-
-/// A tensor of images; `spatial` is the product of its spatial dimensions.
-struct Tensor {
-  Order order;
-  std::int64_t n, c, spatial;
-};
-
-/// Arrays of T. T itself is deduced from the first array alone, so that nullptr fits here.
-template <class T>
-using In = const std::common_type_t<T>*;
-template <class T>
-using Out = std::common_type_t<T>*;
-
-/// An argument was refused. Nothing has been written.
-class error : public std::invalid_argument {
- public:
-  error(normkernels_status status, const std::string& message)
-      : std::invalid_argument(message), status_(status) {}
-  normkernels_status status() const noexcept { return status_; }
-  normkernels_status kind() const noexcept { return normkernels_status_kind(status_); }
-
- private:
-  normkernels_status status_;
-};
-
-namespace detail {
-
-// `parameters` are the names of the C function's parameters, separated by spaces.
-inline void check(normkernels_status status, const char* function, std::string_view parameters) {
-  if (status == NORMKERNELS_OK) return;
-  std::string message = function;
-  if (const std::int32_t position = normkernels_status_argument(status); position > 0) {
-    for (std::int32_t i = 1; i < position && !parameters.empty(); ++i)
-      parameters.remove_prefix(std::min(parameters.find(' '), parameters.size() - 1) + 1);
-    if (!parameters.empty())
-      message.append(": ").append(parameters.substr(0, parameters.find(' ')));
-  }
-  throw error(status, message + ": " + normkernels_status_string(status));
-}
-
-// The caller's workspace, or one of our own where there is none.
-class Workspace {
- public:
-  Workspace(void* given, std::size_t bytes) : data_(given) {
-    if (given != nullptr || bytes == 0) return;
-    own_.reset(::operator new(bytes, alignment));
-    data_ = own_.get();
-  }
-  void* data() const { return data_; }
-
- private:
-  static constexpr std::align_val_t alignment{64};
-  struct Delete {
-    void operator()(void* p) const { ::operator delete(p, alignment); }
-  };
-  std::unique_ptr<void, Delete> own_;
-  void* data_;
-};
-
-}  // namespace detail
 
 // ---- Threads and instruction sets ---------------------------------------------------------------
 
@@ -177,78 +93,187 @@ inline void force_isa(const char* name) {
 // ---- Layer norm ---------------------------------------------------------------------------------
 
 template <class T>
-void layer_norm_forward(Rows shape, const T* x, Out<T> y, In<T> gamma = nullptr,
-                        In<T> beta = nullptr, double epsilon = 1e-5, Out<T> mean = nullptr,
-                        Out<T> sigma = nullptr, const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_layer_norm_forward(dtype<T>, shape.rows, shape.cols, x, gamma, beta,
-                                               epsilon, y, mean, sigma, executor),
+void layer_norm_forward(Rows shape, const T* x, Out<T> y, InParameter<T> gamma = nullptr,
+                        InParameter<T> beta = nullptr, double epsilon = 1e-5,
+                        OutStatistic<T> mean = nullptr, OutStatistic<T> sigma = nullptr,
+                        const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma}, {beta});
+  detail::check(normkernels_layer_norm_forward(type, shape.rows, shape.cols, x, gamma.data,
+                                               beta.data, epsilon, y, mean, sigma, executor),
                 "layer_norm_forward", "dtype rows cols x gamma beta epsilon y mean sigma executor");
 }
 
 template <class T>
-void layer_norm_backward(Rows shape, const T* dy, In<T> x, In<T> mean, In<T> sigma, Out<T> dx,
-                         In<T> gamma = nullptr, Out<T> dgamma = nullptr, Out<T> dbeta = nullptr,
+void layer_norm_backward(Rows shape, const T* dy, In<T> x, InStatistic<T> mean,
+                         InStatistic<T> sigma, Out<T> dx, InParameter<T> gamma = nullptr,
+                         OutParameter<T> dgamma = nullptr, OutParameter<T> dbeta = nullptr,
                          void* workspace = nullptr,
                          const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma, dgamma}, {dbeta});
   const detail::Workspace scratch(
-      workspace, normkernels_layer_norm_backward_workspace_bytes(dtype<T>, shape.rows, shape.cols));
+      workspace, normkernels_layer_norm_backward_workspace_bytes(type, shape.rows, shape.cols));
   detail::check(
-      normkernels_layer_norm_backward(dtype<T>, shape.rows, shape.cols, dy, x, mean, sigma, gamma,
-                                      dx, dgamma, dbeta, scratch.data(), executor),
+      normkernels_layer_norm_backward(type, shape.rows, shape.cols, dy, x, mean, sigma, gamma.data,
+                                      dx, dgamma.data, dbeta.data, scratch.data(), executor),
       "layer_norm_backward",
       "dtype rows cols dy x mean sigma gamma dx dgamma dbeta workspace executor");
+}
+
+// ---- RMS norm -----------------------------------------------------------------------------------
+
+template <class T>
+void rms_norm_forward(Rows shape, const T* x, Out<T> y, InParameter<T> gamma = nullptr,
+                      InParameter<T> beta = nullptr, double epsilon = 1e-5,
+                      OutStatistic<T> rstd = nullptr,
+                      const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma}, {beta});
+  detail::check(normkernels_rms_norm_forward(type, shape.rows, shape.cols, x, gamma.data, beta.data,
+                                             epsilon, y, rstd, executor),
+                "rms_norm_forward", "dtype rows cols x gamma beta epsilon y rstd executor");
+}
+
+template <class T>
+void rms_norm_backward(Rows shape, const T* dy, In<T> x, Out<T> dx, InStatistic<T> rstd = nullptr,
+                       InParameter<T> gamma = nullptr, double epsilon = 1e-5,
+                       OutParameter<T> dgamma = nullptr, OutParameter<T> dbeta = nullptr,
+                       void* workspace = nullptr, const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma, dgamma}, {dbeta});
+  const detail::Workspace scratch(
+      workspace, normkernels_rms_norm_backward_workspace_bytes(type, shape.rows, shape.cols));
+  detail::check(
+      normkernels_rms_norm_backward(type, shape.rows, shape.cols, dy, x, rstd, gamma.data, epsilon,
+                                    dx, dgamma.data, dbeta.data, scratch.data(), executor),
+      "rms_norm_backward",
+      "dtype rows cols dy x rstd gamma epsilon dx dgamma dbeta workspace executor");
+}
+
+// ---- Norms of a sum -----------------------------------------------------------------------------
+
+template <class T>
+void add_layer_norm_forward(Rows shape, const T* x, In<T> residual, Out<T> total, Out<T> y,
+                            InParameter<T> bias = nullptr, InParameter<T> gamma = nullptr,
+                            InParameter<T> beta = nullptr, double epsilon = 1e-5,
+                            OutStatistic<T> mean = nullptr, OutStatistic<T> sigma = nullptr,
+                            const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma}, {beta}, {bias});
+  detail::check(normkernels_add_layer_norm_forward(type, shape.rows, shape.cols, x, residual,
+                                                   bias.data, gamma.data, beta.data, epsilon, total,
+                                                   y, mean, sigma, executor),
+                "add_layer_norm_forward",
+                "dtype rows cols x residual bias gamma beta epsilon total y mean sigma executor");
+}
+
+template <class T>
+void add_rms_norm_forward(Rows shape, const T* x, In<T> residual, Out<T> total, Out<T> y,
+                          InParameter<T> bias = nullptr, InParameter<T> gamma = nullptr,
+                          InParameter<T> beta = nullptr, double epsilon = 1e-5,
+                          OutStatistic<T> rstd = nullptr,
+                          const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma}, {beta}, {bias});
+  detail::check(
+      normkernels_add_rms_norm_forward(type, shape.rows, shape.cols, x, residual, bias.data,
+                                       gamma.data, beta.data, epsilon, total, y, rstd, executor),
+      "add_rms_norm_forward",
+      "dtype rows cols x residual bias gamma beta epsilon total y rstd executor");
 }
 
 // ---- Instance norm ------------------------------------------------------------------------------
 
 template <class T>
-void instance_norm_forward(Tensor shape, const T* x, Out<T> y, In<T> scale = nullptr,
-                           In<T> bias = nullptr, double epsilon = 1e-5, Out<T> mean = nullptr,
-                           Out<T> inv_std = nullptr, void* workspace = nullptr,
+void instance_norm_forward(Tensor shape, const T* x, Out<T> y, InParameter<T> scale = nullptr,
+                           InParameter<T> bias = nullptr, double epsilon = 1e-5,
+                           OutStatistic<T> mean = nullptr, OutStatistic<T> inv_std = nullptr,
+                           void* workspace = nullptr,
                            const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale}, {bias});
   const detail::Workspace scratch(
-      workspace, normkernels_instance_norm_forward_workspace_bytes(dtype<T>, shape.order, shape.n,
+      workspace, normkernels_instance_norm_forward_workspace_bytes(type, shape.order, shape.n,
                                                                    shape.c, shape.spatial));
-  detail::check(normkernels_instance_norm_forward(dtype<T>, shape.order, shape.n, shape.c,
-                                                  shape.spatial, x, scale, bias, epsilon, y, mean,
-                                                  inv_std, scratch.data(), executor),
+  detail::check(normkernels_instance_norm_forward(type, shape.order, shape.n, shape.c,
+                                                  shape.spatial, x, scale.data, bias.data, epsilon,
+                                                  y, mean, inv_std, scratch.data(), executor),
                 "instance_norm_forward",
                 "dtype order n c spatial x scale bias epsilon y mean inv_std workspace executor");
 }
 
 template <class T>
-void instance_norm_backward(Tensor shape, const T* dy, In<T> x, Out<T> dx, In<T> scale = nullptr,
-                            In<T> mean = nullptr, In<T> inv_std = nullptr, double epsilon = 1e-5,
-                            Out<T> dscale = nullptr, Out<T> dbias = nullptr,
+void instance_norm_backward(Tensor shape, const T* dy, In<T> x, Out<T> dx,
+                            InParameter<T> scale = nullptr, InStatistic<T> mean = nullptr,
+                            InStatistic<T> inv_std = nullptr, double epsilon = 1e-5,
+                            OutParameter<T> dscale = nullptr, OutParameter<T> dbias = nullptr,
                             void* workspace = nullptr,
                             const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale, dscale}, {dbias});
   const detail::Workspace scratch(
-      workspace, normkernels_instance_norm_backward_workspace_bytes(dtype<T>, shape.order, shape.n,
+      workspace, normkernels_instance_norm_backward_workspace_bytes(type, shape.order, shape.n,
                                                                     shape.c, shape.spatial));
   detail::check(
-      normkernels_instance_norm_backward(dtype<T>, shape.order, shape.n, shape.c, shape.spatial, dy,
-                                         x, scale, mean, inv_std, epsilon, dx, dscale, dbias,
-                                         scratch.data(), executor),
+      normkernels_instance_norm_backward(type, shape.order, shape.n, shape.c, shape.spatial, dy, x,
+                                         scale.data, mean, inv_std, epsilon, dx, dscale.data,
+                                         dbias.data, scratch.data(), executor),
       "instance_norm_backward",
       "dtype order n c spatial dy x scale mean inv_std epsilon dx dscale dbias workspace executor");
 }
 
 template <class T>
 void instance_norm_with_gradient(Tensor shape, const T* x, In<T> dy, Out<T> y, Out<T> dx,
-                                 In<T> scale = nullptr, In<T> bias = nullptr, double epsilon = 1e-5,
-                                 Out<T> mean = nullptr, Out<T> inv_std = nullptr,
-                                 Out<T> dscale = nullptr, Out<T> dbias = nullptr,
+                                 InParameter<T> scale = nullptr, InParameter<T> bias = nullptr,
+                                 double epsilon = 1e-5, OutStatistic<T> mean = nullptr,
+                                 OutStatistic<T> inv_std = nullptr,
+                                 OutParameter<T> dscale = nullptr, OutParameter<T> dbias = nullptr,
                                  void* workspace = nullptr,
                                  const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale, dscale}, {bias, dbias});
   const detail::Workspace scratch(
-      workspace, normkernels_instance_norm_backward_workspace_bytes(dtype<T>, shape.order, shape.n,
+      workspace, normkernels_instance_norm_backward_workspace_bytes(type, shape.order, shape.n,
                                                                     shape.c, shape.spatial));
-  detail::check(normkernels_instance_norm_with_gradient(
-                    dtype<T>, shape.order, shape.n, shape.c, shape.spatial, x, scale, bias, dy,
-                    epsilon, y, mean, inv_std, dx, dscale, dbias, scratch.data(), executor),
+  detail::check(normkernels_instance_norm_with_gradient(type, shape.order, shape.n, shape.c,
+                                                        shape.spatial, x, scale.data, bias.data, dy,
+                                                        epsilon, y, mean, inv_std, dx, dscale.data,
+                                                        dbias.data, scratch.data(), executor),
                 "instance_norm_with_gradient",
                 "dtype order n c spatial x scale bias dy epsilon y mean inv_std dx dscale dbias "
                 "workspace executor");
+}
+
+// ---- Group norm ---------------------------------------------------------------------------------
+
+template <class T>
+void group_norm_forward(Tensor shape, std::int64_t groups, const T* x, Out<T> y,
+                        InParameter<T> scale = nullptr, InParameter<T> bias = nullptr,
+                        double epsilon = 1e-5, OutStatistic<T> mean = nullptr,
+                        OutStatistic<T> inv_std = nullptr, void* workspace = nullptr,
+                        const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale}, {bias});
+  const detail::Workspace scratch(
+      workspace, normkernels_group_norm_forward_workspace_bytes(type, shape.order, shape.n, shape.c,
+                                                                shape.spatial, groups));
+  detail::check(
+      normkernels_group_norm_forward(type, shape.order, shape.n, shape.c, shape.spatial, groups, x,
+                                     scale.data, bias.data, epsilon, y, mean, inv_std,
+                                     scratch.data(), executor),
+      "group_norm_forward",
+      "dtype order n c spatial groups x scale bias epsilon y mean inv_std workspace executor");
+}
+
+template <class T>
+void group_norm_backward(Tensor shape, std::int64_t groups, const T* dy, In<T> x, Out<T> dx,
+                         InParameter<T> scale = nullptr, InStatistic<T> mean = nullptr,
+                         InStatistic<T> inv_std = nullptr, double epsilon = 1e-5,
+                         OutParameter<T> dscale = nullptr, OutParameter<T> dbias = nullptr,
+                         void* workspace = nullptr,
+                         const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale, dscale}, {dbias});
+  const detail::Workspace scratch(
+      workspace, normkernels_group_norm_backward_workspace_bytes(type, shape.order, shape.n,
+                                                                 shape.c, shape.spatial, groups));
+  detail::check(
+      normkernels_group_norm_backward(type, shape.order, shape.n, shape.c, shape.spatial, groups,
+                                      dy, x, scale.data, mean, inv_std, epsilon, dx, dscale.data,
+                                      dbias.data, scratch.data(), executor),
+      "group_norm_backward",
+      "dtype order n c spatial groups dy x scale mean inv_std epsilon dx dscale dbias workspace "
+      "executor");
 }
 
 // ---- Local response norm (LRN) ------------------------------------------------------------------
@@ -281,127 +306,6 @@ void local_response_norm_backward(Tensor shape, const T* dy, In<T> x, Out<T> dx,
                     alpha, beta, bias, dx, scratch.data(), executor),
                 "local_response_norm_backward",
                 "dtype order n c spatial dy x y scale size alpha beta bias dx workspace executor");
-}
-
-// ---- The steps of the originals -----------------------------------------------------------------
-
-template <class T>
-void compute_sigma_and_fused_params(std::int64_t rows, double epsilon, const T* mean, In<T> var,
-                                    Out<T> sigma, Out<T> scale, Out<T> bias,
-                                    const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_compute_sigma_and_fused_params(dtype<T>, rows, epsilon, mean, var,
-                                                           sigma, scale, bias, executor),
-                "compute_sigma_and_fused_params",
-                "dtype rows epsilon mean var sigma scale bias executor");
-}
-
-template <class T>
-void layer_norm_apply(Rows shape, const T* x, In<T> scale, In<T> bias, Out<T> y,
-                      In<T> gamma = nullptr, In<T> beta = nullptr,
-                      const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_layer_norm_apply(dtype<T>, shape.rows, shape.cols, x, scale, bias,
-                                             gamma, beta, y, executor),
-                "layer_norm_apply", "dtype rows cols x scale bias gamma beta y executor");
-}
-
-template <class T>
-void layer_norm_internal_gradients(Rows shape, const T* dy, In<T> x, Out<T> ds, Out<T> db,
-                                   In<T> gamma = nullptr, Out<T> dyx = nullptr,
-                                   const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_layer_norm_internal_gradients(dtype<T>, shape.rows, shape.cols, dy, x,
-                                                          gamma, dyx, ds, db, executor),
-                "layer_norm_internal_gradients", "dtype rows cols dy x gamma dyx ds db executor");
-}
-
-template <class T>
-void layer_norm_fused_params(Rows shape, const T* mean, In<T> sigma, In<T> ds, In<T> db,
-                             Out<T> rstd, Out<T> x_scale, Out<T> bias, Out<T> g_scale = nullptr,
-                             const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_layer_norm_fused_params(dtype<T>, shape.rows, shape.cols, mean, sigma,
-                                                    ds, db, rstd, x_scale, bias, g_scale, executor),
-                "layer_norm_fused_params",
-                "dtype rows cols mean sigma ds db rstd x_scale bias g_scale executor");
-}
-
-template <class T>
-void layer_norm_backward_apply(Rows shape, const T* dy, In<T> x, In<T> dy_scale, In<T> x_scale,
-                               In<T> bias, Out<T> dx, In<T> gamma = nullptr,
-                               const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_layer_norm_backward_apply(dtype<T>, shape.rows, shape.cols, dy, x,
-                                                      gamma, dy_scale, x_scale, bias, dx, executor),
-                "layer_norm_backward_apply",
-                "dtype rows cols dy x gamma dy_scale x_scale bias dx executor");
-}
-
-template <class T>
-void layer_norm_gamma_beta_backward(Rows shape, const T* dyx, In<T> dy, In<T> rstd, In<T> g_scale,
-                                    Out<T> dgamma, Out<T> dbeta,
-                                    const normkernels_executor* executor = nullptr) {
-  detail::check(
-      normkernels_layer_norm_gamma_beta_backward(dtype<T>, shape.rows, shape.cols, dyx, dy, rstd,
-                                                 g_scale, dgamma, dbeta, executor),
-      "layer_norm_gamma_beta_backward",
-      "dtype rows cols dyx dy rstd g_scale dgamma dbeta executor");
-}
-
-template <class T>
-void instance_norm_moments(Tensor shape, const T* x, Out<T> mean, Out<T> rstd,
-                           double epsilon = 1e-5, void* workspace = nullptr,
-                           const normkernels_executor* executor = nullptr) {
-  const detail::Workspace scratch(
-      workspace, normkernels_instance_norm_forward_workspace_bytes(dtype<T>, shape.order, shape.n,
-                                                                   shape.c, shape.spatial));
-  detail::check(
-      normkernels_instance_norm_moments(dtype<T>, shape.order, shape.n, shape.c, shape.spatial, x,
-                                        epsilon, mean, rstd, scratch.data(), executor),
-      "instance_norm_moments", "dtype order n c spatial x epsilon mean rstd workspace executor");
-}
-
-template <class T>
-void instance_norm_fused_params(std::int64_t n, std::int64_t c, const T* mean, In<T> rstd,
-                                In<T> gamma, In<T> beta, Out<T> scale, Out<T> bias,
-                                const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_instance_norm_fused_params(dtype<T>, n, c, mean, rstd, gamma, beta,
-                                                       scale, bias, executor),
-                "instance_norm_fused_params", "dtype n c mean rstd gamma beta scale bias executor");
-}
-
-template <class T>
-void instance_norm_apply(Tensor shape, const T* x, In<T> scale, In<T> bias, Out<T> y,
-                         const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_instance_norm_apply(dtype<T>, shape.order, shape.n, shape.c,
-                                                shape.spatial, x, scale, bias, y, executor),
-                "instance_norm_apply", "dtype order n c spatial x scale bias y executor");
-}
-
-template <class T>
-void instance_norm_internal_gradients(Tensor shape, const T* dy, In<T> x, Out<T> ds, Out<T> db,
-                                      const normkernels_executor* executor = nullptr) {
-  detail::check(
-      normkernels_instance_norm_internal_gradients(dtype<T>, shape.order, shape.n, shape.c,
-                                                   shape.spatial, dy, x, ds, db, executor),
-      "instance_norm_internal_gradients", "dtype order n c spatial dy x ds db executor");
-}
-
-template <class T>
-void instance_norm_backward_apply(Tensor shape, const T* dy, In<T> x, In<T> mean, In<T> rstd,
-                                  In<T> gamma, In<T> ds, In<T> db, Out<T> dx,
-                                  const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_instance_norm_backward_apply(dtype<T>, shape.order, shape.n, shape.c,
-                                                         shape.spatial, dy, x, mean, rstd, gamma,
-                                                         ds, db, dx, executor),
-                "instance_norm_backward_apply",
-                "dtype order n c spatial dy x mean rstd gamma ds db dx executor");
-}
-
-template <class T>
-void instance_norm_gamma_beta_backward(std::int64_t n, std::int64_t c, const T* ds, In<T> db,
-                                       In<T> mean, In<T> rstd, Out<T> dgamma, Out<T> dbeta,
-                                       const normkernels_executor* executor = nullptr) {
-  detail::check(normkernels_instance_norm_gamma_beta_backward(dtype<T>, n, c, ds, db, mean, rstd,
-                                                              dgamma, dbeta, executor),
-                "instance_norm_gamma_beta_backward",
-                "dtype n c ds db mean rstd dgamma dbeta executor");
 }
 
 }  // namespace v0

@@ -61,51 +61,137 @@ inline std::uint64_t bits(const Axes& axes, const Shape& shape, const char* func
 
 template <class T>
 void layer_norm_forward(const Shape& shape, const Axes& axes, View<T> x, OutView<T> y,
-                        In<T> gamma = nullptr, In<T> beta = nullptr, double epsilon = 1e-5,
-                        Out<T> mean = nullptr, Out<T> sigma = nullptr, void* workspace = nullptr,
+                        InParameter<T> gamma = nullptr, InParameter<T> beta = nullptr,
+                        double epsilon = 1e-5, OutStatistic<T> mean = nullptr,
+                        OutStatistic<T> sigma = nullptr, void* workspace = nullptr,
                         const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma}, {beta});
   const std::int32_t rank = detail::rank(shape);
   const std::uint64_t mask = detail::bits(axes, shape, "layer_norm_forward");
   const detail::Workspace scratch(workspace, normkernels_layer_norm_forward_view_workspace_bytes(
-                                                 dtype<T>, rank, shape.data(), mask));
+                                                 type, rank, shape.data(), mask));
   detail::check(normkernels_layer_norm_forward_view(
-                    dtype<T>, rank, shape.data(), mask, x.data, x.strides, gamma, beta, epsilon,
-                    y.data, y.strides, mean, sigma, scratch.data(), executor),
+                    type, rank, shape.data(), mask, x.data, x.strides, gamma.data, beta.data,
+                    epsilon, y.data, y.strides, mean, sigma, scratch.data(), executor),
                 "layer_norm_forward",
                 "dtype rank shape axes x x_strides gamma beta epsilon y y_strides mean sigma "
                 "workspace executor");
 }
 
 template <class T>
-void layer_norm_backward(const Shape& shape, const Axes& axes, View<T> dy, InView<T> x, In<T> mean,
-                         In<T> sigma, OutView<T> dx, In<T> gamma = nullptr, Out<T> dgamma = nullptr,
-                         Out<T> dbeta = nullptr, void* workspace = nullptr,
+void layer_norm_backward(const Shape& shape, const Axes& axes, View<T> dy, InView<T> x,
+                         InStatistic<T> mean, InStatistic<T> sigma, OutView<T> dx,
+                         InParameter<T> gamma = nullptr, OutParameter<T> dgamma = nullptr,
+                         OutParameter<T> dbeta = nullptr, void* workspace = nullptr,
                          const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma, dgamma}, {dbeta});
   const std::int32_t rank = detail::rank(shape);
   const std::uint64_t mask = detail::bits(axes, shape, "layer_norm_backward");
   const detail::Workspace scratch(workspace, normkernels_layer_norm_backward_view_workspace_bytes(
-                                                 dtype<T>, rank, shape.data(), mask));
+                                                 type, rank, shape.data(), mask));
   detail::check(
-      normkernels_layer_norm_backward_view(dtype<T>, rank, shape.data(), mask, dy.data, dy.strides,
-                                           x.data, x.strides, mean, sigma, gamma, dx.data,
-                                           dx.strides, dgamma, dbeta, scratch.data(), executor),
+      normkernels_layer_norm_backward_view(
+          type, rank, shape.data(), mask, dy.data, dy.strides, x.data, x.strides, mean, sigma,
+          gamma.data, dx.data, dx.strides, dgamma.data, dbeta.data, scratch.data(), executor),
       "layer_norm_backward",
       "dtype rank shape axes dy dy_strides x x_strides mean sigma gamma dx dx_strides dgamma dbeta "
       "workspace executor");
 }
 
 template <class T>
+void rms_norm_forward(const Shape& shape, const Axes& axes, View<T> x, OutView<T> y,
+                      InParameter<T> gamma = nullptr, InParameter<T> beta = nullptr,
+                      double epsilon = 1e-5, OutStatistic<T> rstd = nullptr,
+                      void* workspace = nullptr, const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma}, {beta});
+  const std::int32_t rank = detail::rank(shape);
+  const std::uint64_t mask = detail::bits(axes, shape, "rms_norm_forward");
+  const detail::Workspace scratch(
+      workspace, normkernels_rms_norm_forward_view_workspace_bytes(type, rank, shape.data(), mask));
+  detail::check(normkernels_rms_norm_forward_view(type, rank, shape.data(), mask, x.data, x.strides,
+                                                  gamma.data, beta.data, epsilon, y.data, y.strides,
+                                                  rstd, scratch.data(), executor),
+                "rms_norm_forward",
+                "dtype rank shape axes x x_strides gamma beta epsilon y y_strides rstd workspace "
+                "executor");
+}
+
+template <class T>
+void rms_norm_backward(const Shape& shape, const Axes& axes, View<T> dy, InView<T> x, OutView<T> dx,
+                       InStatistic<T> rstd = nullptr, InParameter<T> gamma = nullptr,
+                       double epsilon = 1e-5, OutParameter<T> dgamma = nullptr,
+                       OutParameter<T> dbeta = nullptr, void* workspace = nullptr,
+                       const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma, dgamma}, {dbeta});
+  const std::int32_t rank = detail::rank(shape);
+  const std::uint64_t mask = detail::bits(axes, shape, "rms_norm_backward");
+  const detail::Workspace scratch(workspace, normkernels_rms_norm_backward_view_workspace_bytes(
+                                                 type, rank, shape.data(), mask));
+  detail::check(
+      normkernels_rms_norm_backward_view(
+          type, rank, shape.data(), mask, dy.data, dy.strides, x.data, x.strides, rstd, gamma.data,
+          epsilon, dx.data, dx.strides, dgamma.data, dbeta.data, scratch.data(), executor),
+      "rms_norm_backward",
+      "dtype rank shape axes dy dy_strides x x_strides rstd gamma epsilon dx dx_strides dgamma "
+      "dbeta workspace executor");
+}
+
+template <class T>
+void add_layer_norm_forward(const Shape& shape, const Axes& axes, View<T> x, InView<T> residual,
+                            OutView<T> total, OutView<T> y, InParameter<T> bias = nullptr,
+                            InParameter<T> gamma = nullptr, InParameter<T> beta = nullptr,
+                            double epsilon = 1e-5, OutStatistic<T> mean = nullptr,
+                            OutStatistic<T> sigma = nullptr, void* workspace = nullptr,
+                            const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma}, {beta}, {bias});
+  const std::int32_t rank = detail::rank(shape);
+  const std::uint64_t mask = detail::bits(axes, shape, "add_layer_norm_forward");
+  const detail::Workspace scratch(
+      workspace,
+      normkernels_add_layer_norm_forward_view_workspace_bytes(type, rank, shape.data(), mask));
+  detail::check(normkernels_add_layer_norm_forward_view(
+                    type, rank, shape.data(), mask, x.data, x.strides, residual.data,
+                    residual.strides, bias.data, gamma.data, beta.data, epsilon, total.data,
+                    total.strides, y.data, y.strides, mean, sigma, scratch.data(), executor),
+                "add_layer_norm_forward",
+                "dtype rank shape axes x x_strides residual residual_strides bias gamma beta "
+                "epsilon total total_strides y y_strides mean sigma workspace executor");
+}
+
+template <class T>
+void add_rms_norm_forward(const Shape& shape, const Axes& axes, View<T> x, InView<T> residual,
+                          OutView<T> total, OutView<T> y, InParameter<T> bias = nullptr,
+                          InParameter<T> gamma = nullptr, InParameter<T> beta = nullptr,
+                          double epsilon = 1e-5, OutStatistic<T> rstd = nullptr,
+                          void* workspace = nullptr,
+                          const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({gamma}, {beta}, {bias});
+  const std::int32_t rank = detail::rank(shape);
+  const std::uint64_t mask = detail::bits(axes, shape, "add_rms_norm_forward");
+  const detail::Workspace scratch(workspace, normkernels_add_rms_norm_forward_view_workspace_bytes(
+                                                 type, rank, shape.data(), mask));
+  detail::check(normkernels_add_rms_norm_forward_view(
+                    type, rank, shape.data(), mask, x.data, x.strides, residual.data,
+                    residual.strides, bias.data, gamma.data, beta.data, epsilon, total.data,
+                    total.strides, y.data, y.strides, rstd, scratch.data(), executor),
+                "add_rms_norm_forward",
+                "dtype rank shape axes x x_strides residual residual_strides bias gamma beta "
+                "epsilon total total_strides y y_strides rstd workspace executor");
+}
+
+template <class T>
 void instance_norm_forward(Order order, const Shape& shape, View<T> x, OutView<T> y,
-                           In<T> scale = nullptr, In<T> bias = nullptr, double epsilon = 1e-5,
-                           Out<T> mean = nullptr, Out<T> inv_std = nullptr,
-                           void* workspace = nullptr,
+                           InParameter<T> scale = nullptr, InParameter<T> bias = nullptr,
+                           double epsilon = 1e-5, OutStatistic<T> mean = nullptr,
+                           OutStatistic<T> inv_std = nullptr, void* workspace = nullptr,
                            const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale}, {bias});
   const std::int32_t rank = detail::rank(shape);
   const detail::Workspace scratch(workspace, normkernels_instance_norm_forward_view_workspace_bytes(
-                                                 dtype<T>, order, rank, shape.data()));
+                                                 type, order, rank, shape.data()));
   detail::check(normkernels_instance_norm_forward_view(
-                    dtype<T>, order, rank, shape.data(), x.data, x.strides, scale, bias, epsilon,
-                    y.data, y.strides, mean, inv_std, scratch.data(), executor),
+                    type, order, rank, shape.data(), x.data, x.strides, scale.data, bias.data,
+                    epsilon, y.data, y.strides, mean, inv_std, scratch.data(), executor),
                 "instance_norm_forward",
                 "dtype order rank shape x x_strides scale bias epsilon y y_strides mean inv_std "
                 "workspace executor");
@@ -113,18 +199,20 @@ void instance_norm_forward(Order order, const Shape& shape, View<T> x, OutView<T
 
 template <class T>
 void instance_norm_backward(Order order, const Shape& shape, View<T> dy, InView<T> x, OutView<T> dx,
-                            In<T> scale = nullptr, In<T> mean = nullptr, In<T> inv_std = nullptr,
-                            double epsilon = 1e-5, Out<T> dscale = nullptr, Out<T> dbias = nullptr,
+                            InParameter<T> scale = nullptr, InStatistic<T> mean = nullptr,
+                            InStatistic<T> inv_std = nullptr, double epsilon = 1e-5,
+                            OutParameter<T> dscale = nullptr, OutParameter<T> dbias = nullptr,
                             void* workspace = nullptr,
                             const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale, dscale}, {dbias});
   const std::int32_t rank = detail::rank(shape);
   const detail::Workspace scratch(
       workspace,
-      normkernels_instance_norm_backward_view_workspace_bytes(dtype<T>, order, rank, shape.data()));
+      normkernels_instance_norm_backward_view_workspace_bytes(type, order, rank, shape.data()));
   detail::check(
       normkernels_instance_norm_backward_view(
-          dtype<T>, order, rank, shape.data(), dy.data, dy.strides, x.data, x.strides, scale, mean,
-          inv_std, epsilon, dx.data, dx.strides, dscale, dbias, scratch.data(), executor),
+          type, order, rank, shape.data(), dy.data, dy.strides, x.data, x.strides, scale.data, mean,
+          inv_std, epsilon, dx.data, dx.strides, dscale.data, dbias.data, scratch.data(), executor),
       "instance_norm_backward",
       "dtype order rank shape dy dy_strides x x_strides scale mean inv_std epsilon dx "
       "dx_strides dscale dbias workspace executor");
@@ -132,22 +220,62 @@ void instance_norm_backward(Order order, const Shape& shape, View<T> dy, InView<
 
 template <class T>
 void instance_norm_with_gradient(Order order, const Shape& shape, View<T> x, InView<T> dy,
-                                 OutView<T> y, OutView<T> dx, In<T> scale = nullptr,
-                                 In<T> bias = nullptr, double epsilon = 1e-5, Out<T> mean = nullptr,
-                                 Out<T> inv_std = nullptr, Out<T> dscale = nullptr,
-                                 Out<T> dbias = nullptr, void* workspace = nullptr,
+                                 OutView<T> y, OutView<T> dx, InParameter<T> scale = nullptr,
+                                 InParameter<T> bias = nullptr, double epsilon = 1e-5,
+                                 OutStatistic<T> mean = nullptr, OutStatistic<T> inv_std = nullptr,
+                                 OutParameter<T> dscale = nullptr, OutParameter<T> dbias = nullptr,
+                                 void* workspace = nullptr,
                                  const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale, dscale}, {bias, dbias});
   const std::int32_t rank = detail::rank(shape);
   const detail::Workspace scratch(
       workspace,
-      normkernels_instance_norm_backward_view_workspace_bytes(dtype<T>, order, rank, shape.data()));
+      normkernels_instance_norm_backward_view_workspace_bytes(type, order, rank, shape.data()));
   detail::check(normkernels_instance_norm_with_gradient_view(
-                    dtype<T>, order, rank, shape.data(), x.data, x.strides, scale, bias, dy.data,
-                    dy.strides, epsilon, y.data, y.strides, mean, inv_std, dx.data, dx.strides,
-                    dscale, dbias, scratch.data(), executor),
+                    type, order, rank, shape.data(), x.data, x.strides, scale.data, bias.data,
+                    dy.data, dy.strides, epsilon, y.data, y.strides, mean, inv_std, dx.data,
+                    dx.strides, dscale.data, dbias.data, scratch.data(), executor),
                 "instance_norm_with_gradient",
                 "dtype order rank shape x x_strides scale bias dy dy_strides epsilon y y_strides "
                 "mean inv_std dx dx_strides dscale dbias workspace executor");
+}
+
+template <class T>
+void group_norm_forward(Order order, const Shape& shape, std::int64_t groups, View<T> x,
+                        OutView<T> y, InParameter<T> scale = nullptr, InParameter<T> bias = nullptr,
+                        double epsilon = 1e-5, OutStatistic<T> mean = nullptr,
+                        OutStatistic<T> inv_std = nullptr, void* workspace = nullptr,
+                        const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale}, {bias});
+  const std::int32_t rank = detail::rank(shape);
+  const detail::Workspace scratch(workspace, normkernels_group_norm_forward_view_workspace_bytes(
+                                                 type, order, rank, shape.data(), groups));
+  detail::check(normkernels_group_norm_forward_view(
+                    type, order, rank, shape.data(), groups, x.data, x.strides, scale.data,
+                    bias.data, epsilon, y.data, y.strides, mean, inv_std, scratch.data(), executor),
+                "group_norm_forward",
+                "dtype order rank shape groups x x_strides scale bias epsilon y y_strides mean "
+                "inv_std workspace executor");
+}
+
+template <class T>
+void group_norm_backward(Order order, const Shape& shape, std::int64_t groups, View<T> dy,
+                         InView<T> x, OutView<T> dx, InParameter<T> scale = nullptr,
+                         InStatistic<T> mean = nullptr, InStatistic<T> inv_std = nullptr,
+                         double epsilon = 1e-5, OutParameter<T> dscale = nullptr,
+                         OutParameter<T> dbias = nullptr, void* workspace = nullptr,
+                         const normkernels_executor* executor = nullptr) {
+  const normkernels_dtype type = detail::dtype_of<T>({scale, dscale}, {dbias});
+  const std::int32_t rank = detail::rank(shape);
+  const detail::Workspace scratch(workspace, normkernels_group_norm_backward_view_workspace_bytes(
+                                                 type, order, rank, shape.data(), groups));
+  detail::check(normkernels_group_norm_backward_view(
+                    type, order, rank, shape.data(), groups, dy.data, dy.strides, x.data, x.strides,
+                    scale.data, mean, inv_std, epsilon, dx.data, dx.strides, dscale.data,
+                    dbias.data, scratch.data(), executor),
+                "group_norm_backward",
+                "dtype order rank shape groups dy dy_strides x x_strides scale mean inv_std "
+                "epsilon dx dx_strides dscale dbias workspace executor");
 }
 
 template <class T>

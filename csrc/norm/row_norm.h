@@ -1,0 +1,157 @@
+// What is asked of rows that are normalised, and how one of them is written: those of layer norm,
+// and of instance and group norm in NCHW, which differ in gamma and beta alone; of RMS norm, which
+// are not centred; and of a sum, which is made before (addition.h).
+#ifndef NORMKERNELS_NORM_ROW_NORM_H_
+#define NORMKERNELS_NORM_ROW_NORM_H_
+
+#include "norm/addition.h"
+#include "norm/parameter.h"
+#include "norm/row_statistics.h"
+#include "norm/row_writer.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+
+// y = xhat gamma + beta of a row. Reads x once, writes y once; y may be x.
+template <class T>
+struct Forward {
+  const T* x;
+  Standardise<T> xhat;
+  Parameter<T> gamma, beta;
+  T* y;
+
+  template <class Lanes>
+  NORMKERNELS_INLINE Vec<T> values(int64_t i, int k, Lanes lanes) const {
+    const Vec<T> v = xhat(load(x + i + k, lanes));
+    return fma(v, load(gamma.at(i) + k, lanes), load(beta.at(i) + k, lanes));
+  }
+  template <class Store, class Lanes>
+  NORMKERNELS_INLINE void put(Store how, int64_t i, Vec<T> v, Lanes lanes) const {
+    store(how, y + i, v, lanes);
+  }
+  template <class Store>
+  NORMKERNELS_INLINE void ahead(Store, int64_t i) const {
+    if constexpr (!Store::kMustBeAligned) prefetch_to_write(y + i + kLead<T>);
+  }
+};
+
+// Rows of a half type, some at a time, as float32 in two buffers: one for those that are summed,
+// one for those that are written beside these sums.
+template <class T>
+struct RowBuffers {
+  static constexpr int64_t kBuffers = 2;
+
+  int64_t first, cols;  // of all rows
+  TiledAddition<T>& addition;
+  TiledInput<T> x[kBuffers];
+  TiledOutput<T> y[kBuffers];
+
+  Part part(int64_t row, int64_t rows) const { return {first + row, rows, 0, cols}; }
+};
+
+// Where some rows are, and are written.
+template <class T>
+struct RowsInOut {
+  Rows<const T> x;
+  Rows<T> y;
+};
+
+// y [rows, cols] and the statistics, each [rows]; all but x may be null. gamma and beta have a
+// value per column, or, where there are channels, one for each of the `pieces` of a row, which are
+// as long each: row i begins with channel (first + i) * pieces % channels.
+template <class T>
+struct RowNorm {
+  Rows<const T> x;
+  Rows<T> y;
+  int64_t rows, cols, channels, pieces, first;
+  const T *gamma, *beta;
+  double epsilon;
+  T *mean, *sigma, *rstd;
+  bool stream;
+  bool centred = true;
+  Addition<T> addition;    // whose total x is, once it is made
+  RowBuffers<T>* buffers;  // null: x and y are where these rows are
+
+  NORMKERNELS_INLINE bool adds() const { return addition.total.p != nullptr; }
+  NORMKERNELS_INLINE void add(int64_t row, int64_t count, int64_t begin, int64_t end) const {
+    if (adds()) add_rows(addition, row, count, begin, end);
+  }
+  // Of `count` rows, which are at `some`.
+  NORMKERNELS_INLINE void sum(const Rows<const T>& some, int64_t count, const Executor& executor,
+                              SumTable moments) const {
+    const int64_t n = cols;
+    sum_rows(
+        some, count, n, executor, [=](int64_t i) { return Ahead<T>(some, i, n); }, moments,
+        centred);
+  }
+  // The first of which is row `row`.
+  NORMKERNELS_INLINE void set_statistics(const Rows<const T>& some, int64_t row, int64_t count,
+                                         SumTable moments, const Executor& executor,
+                                         const Factors<T>& factors) const {
+    const T* const scale =
+        rescale_rows(moments, some, count, cols, epsilon, executor, factors, centred);
+    set_statistics_of_all(moments, static_cast<double>(cols), count, scale, epsilon, factors,
+                          optional_at<T>(mean, row), optional_at<T>(sigma, row),
+                          optional_at<T>(rstd, row), nullptr);
+  }
+  // Whether a row is written in several pieces. Pieces of one element are columns.
+  NORMKERNELS_INLINE bool in_pieces() const { return pieces > 1 && pieces < cols; }
+  NORMKERNELS_INLINE int64_t channel_of(int64_t row) const {
+    return (first + row) * pieces % channels;
+  }
+
+  // Of columns [begin, end), which are at `from` and `to`. Where gamma and beta are one value per
+  // row, `copies` holds them.
+  NORMKERNELS_INLINE auto writer(int64_t row, const Standard<T>& s, int64_t begin, int64_t end,
+                                 const T* from, T* to, Copies<T> (&copies)[2]) const {
+    Parameter<T> g = gamma_of<T>(gamma), b = beta_of<T>(beta);
+    if (channels != 0) {
+      const int64_t channel = channel_of(row);
+      if (pieces > 1) {
+        g = g.from(channel), b = b.from(channel);
+      } else {
+        copies[0] = Copies<T>(value_or(gamma, channel, T{1}));
+        copies[1] = Copies<T>(value_or(beta, channel, T{-0.0}));
+        g = Parameter<T>::for_all(copies[0]), b = Parameter<T>::for_all(copies[1]);
+      }
+    }
+    const Forward<T> forward = {from, Standardise<T>(s), g.from(begin), b.from(begin), to};
+    return RowWriter<T, Forward<T>>(forward, to, end - begin);
+  }
+  __attribute__((noinline)) void write_pieces(int64_t row, const Standard<T>& s, int64_t begin,
+                                              int64_t end, const T* from, T* to,
+                                              bool past_caches) const {
+    const int64_t channel = channel_of(row), length = cols / pieces;
+    for (int64_t i = begin, piece = begin / length, stop; i < end; i = stop, ++piece) {
+      stop = smaller((piece + 1) * length, end);
+      const Copies<T> g(value_or(gamma, channel + piece, T{1}));
+      const Copies<T> b(value_or(beta, channel + piece, T{-0.0}));
+      const Forward<T> forward = {from + (i - begin), Standardise<T>(s), Parameter<T>::for_all(g),
+                                  Parameter<T>::for_all(b), to + (i - begin)};
+      RowWriter<T, Forward<T>>(forward, forward.y, stop - i).write(past_caches);
+    }
+  }
+  NORMKERNELS_INLINE void write(int64_t row, const Standard<T>& s, int64_t begin, int64_t end,
+                                const T* from, T* to, bool past_caches,
+                                Copies<T> (&copies)[2]) const {
+    if (in_pieces()) return write_pieces(row, s, begin, end, from, to, past_caches);
+    writer(row, s, begin, end, from, to, copies).write(past_caches);
+  }
+  // Rows [row, row + count), which are at `from` and `to`; a total is made already.
+  NORMKERNELS_INLINE RowNorm part(int64_t row, int64_t count, const Rows<const T>& from,
+                                  const Rows<T>& to) const {
+    RowNorm some = *this;
+    some.x = from;
+    some.y = to;
+    some.rows = count;
+    some.first = first + row;
+    some.mean = optional_at<T>(mean, row);
+    some.sigma = optional_at<T>(sigma, row);
+    some.rstd = optional_at<T>(rstd, row);
+    some.addition = {};
+    return some;
+  }
+};
+
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_NORM_ROW_NORM_H_
