@@ -35,7 +35,7 @@ def run_nodes(nodes, feeds, like):
         return [info(name, of_dtype(a.dtype), a.shape) for name, a in arrays.items()]
 
     graph = onnx.helper.make_graph(nodes, "nodes", infos(feeds), infos(like))
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 23)])
     onnx.checker.check_model(model, full_check=True)
     outputs = backend.run_model(model, list(feeds.values()))
     return dict(zip(like, outputs, strict=True))
@@ -51,12 +51,12 @@ def assert_within(actual, expected, bound, what):
 
 def feeds_for(op_type, dtype, order="NCHW", axis=-1):
     x = normal(SHAPE, dtype, mean=3)
-    if op_type.startswith("Layer"):
+    if op_type.startswith(("Layer", "RMS")):
         scale_shape = x.shape[axis:]
     else:
         x, scale_shape = ordered(x, order), x.shape[1:2]
     feeds = {"x": x, "scale": normal(scale_shape, dtype, 1), "b": normal(scale_shape, dtype, 2)}
-    return {"x": x} if op_type == "LRN" else feeds
+    return {"x": x} if op_type in {"LRN", "MeanVarianceNormalization"} else feeds
 
 
 # ---- From ONNX, and back again
@@ -77,6 +77,16 @@ NODES = {
     ),
     "LayerNormalization, only inv_std_dev": make_node(
         "LayerNormalization", ["x", "scale", "b"], ["y", "", "inv_std_dev"], epsilon=EPSILON
+    ),
+    "RMSNormalization": make_node("RMSNormalization", ["x", "scale"], ["y"]),
+    "GroupNormalization": make_node(
+        "GroupNormalization", ["x", "scale", "b"], ["y"], num_groups=3, epsilon=EPSILON
+    ),
+    "GroupNormalization, one": make_node(
+        "GroupNormalization", ["x", "scale", "b"], ["y"], num_groups=1
+    ),
+    "MeanVarianceNormalization, axes": make_node(
+        "MeanVarianceNormalization", ["x"], ["y"], axes=[-1, 1]
     ),
 }
 
@@ -107,6 +117,22 @@ def test_layer_normalization_of_any_axis(axis):
         "LayerNormalization", ["x", "scale", "b"], ["y", "mean", "inv_std_dev"], axis=axis
     )
     assert_converts_and_back(node, feeds_for(node.op_type, np.float32, axis=axis))
+
+
+@pytest.mark.parametrize("axis", range(-4, 4))
+def test_rms_normalization_of_any_axis(axis):
+    node = make_node("RMSNormalization", ["x", "scale"], ["y"], axis=axis)
+    assert_converts_and_back(node, feeds_for(node.op_type, np.float32, axis=axis))
+
+
+def test_default_axes_of_mean_variance_normalization():
+    """onnx's checker, which infers shapes, fails at a node without axes."""
+    x = feeds_for("MeanVarianceNormalization", np.float32)["x"]
+    node = make_node("MeanVarianceNormalization", ["x"], ["y"])
+    (op_def,) = from_node(node)
+    assert op_def == OperatorDef("onnx.MeanVarianceNorm", ["x"], ["y"], {"axes": (0, 2, 3)})
+    ours = run_definitions([op_def], {"x": x}, ["y"])
+    assert same_bits(ours["y"], backend.run_node(node, [x])[0])
 
 
 def test_default_axes_differ():
@@ -164,8 +190,18 @@ def test_gradient_through_what_came_from_onnx():
             ValueError,
             "stash_type of LayerNormalization is 16, must be 1",
         ),
+        (
+            make_node("RMSNormalization", ["x", "s"], ["y"], stash_type=11),
+            ValueError,
+            "stash_type of RMSNormalization is 11, must be 1",
+        ),
+        (
+            make_node("GroupNormalization", ["x", "s", "b"], ["y"], num_groups=2, stash_type=10),
+            ValueError,
+            "stash_type of GroupNormalization is 10, must be 1",
+        ),
     ],
-    ids=["other operator", "other domain", "no size", "stash_type"],
+    ids=["other operator", "other domain", "no size", "stash_type", "of RMS norm", "of group norm"],
 )
 def test_from_node_errors(node, error, message):
     with pytest.raises(error, match=message):
@@ -218,6 +254,31 @@ def test_instance_norm_to_nodes(dtype, order, count):
     args = {"epsilon": EPSILON, "order": order}
     op_def = OperatorDef("InstanceNorm", ["x", "scale", "b"], names, args)
     assert_nodes_agree(op_def, feeds_for("InstanceNorm", dtype, order))
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("count", [1, 3])
+def test_group_norm_to_nodes(dtype, order, count, groups):
+    names = ["y", "mean", "inv_std"][:count]
+    args = {"num_groups": groups, "epsilon": EPSILON, "order": order}
+    op_def = OperatorDef("GroupNorm", ["x", "scale", "b"], names, args)
+    assert_nodes_agree(op_def, feeds_for("GroupNorm", dtype, order))
+
+
+@pytest.mark.parametrize("axis", range(-4, 4))
+def test_rms_norm_to_nodes(dtype, axis):
+    """The beta of the nodes is an Add, with a rounding of its own."""
+    args = {"axis": axis, "epsilon": EPSILON}
+    op_def = OperatorDef("RMSNorm", ["x", "scale", "b"], ["y", "rrms"], args)
+    feeds = feeds_for("RMSNorm", dtype, axis=axis)
+    ours = run_definitions([op_def], feeds, ["y"])
+    theirs = run_nodes(to_nodes(op_def, dtype=dtype, unused=("rrms",)), feeds, ours)
+    terms = abs(nk.rms_norm(feeds["x"], feeds["scale"], axis=axis)) + abs(feeds["b"])
+    assert (abs(theirs["y"] - ours["y"]) <= 2 * u(dtype) * terms).all()
+    (without_beta,) = to_nodes(OperatorDef("onnx.RMSNorm", ["x", "s"], ["y", "r"]), unused=["r"])
+    assert without_beta.op_type == "RMSNormalization"
+    with pytest.raises(ValueError, match=r"output 'rrms' of RMSNorm, its rrms, has no equivalent"):
+        to_nodes(op_def)
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -276,7 +337,12 @@ RANKS = [
     (to_nodes, OperatorDef("LRN", ["x"], ["y"], {"size": 3, "order": "NHWC"}), 3, 5),
     (to_nodes, LAYER_NORM, 3, 64),
     (to_nodes, OperatorDef("onnx.AppendDims", ["x"], ["y"], {"count": 2}), 0, 62),
+    (to_nodes, OperatorDef("GroupNorm", ["x", "s", "b"], ["y"], {"order": "NHWC"}), 2, 64),
+    (to_nodes, OperatorDef("onnx.MeanVarianceNorm", ["x"], ["y"], {"axes": (1, -4)}), 4, 64),
     (from_node, LRN_NODE, 3, 5),
+    (from_node, make_node("GroupNormalization", ["x", "s", "b"], ["y"], num_groups=2), 2, 64),
+    (from_node, make_node("RMSNormalization", ["x", "s"], ["y"], axis=2), 3, 64),
+    (from_node, make_node("MeanVarianceNormalization", ["x"], ["y"]), 4, 64),
     (from_node, make_node("InstanceNormalization", ["x", "s", "b"], ["y"]), 2, 64),
     (from_node, LAYER_NORM_NODE, 3, 64),
 ]

@@ -51,6 +51,22 @@ WIRING = [
         ["x", "s", "b", "dy", "m", "v"],
         ["x_grad", "s_grad", "b_grad"],
     ),
+    (
+        "RMSNorm",
+        INPUTS,
+        ["y", "r"],
+        {"axis": -1, "epsilon": 0.5},
+        ["dy", "x", "s", "r"],
+        ["x_grad", "s_grad", "b_grad"],
+    ),
+    (
+        "GroupNorm",
+        INPUTS,
+        ["y", "m", "v"],
+        {"num_groups": 2, "order": "NHWC", "is_test": False},
+        ["dy", "x", "s", "b", "m", "v"],
+        ["x_grad", "s_grad", "b_grad"],
+    ),
     ("LRN", ["x"], ["y"], LRN, ["x", "y", "dy"], ["x_grad"]),
     ("LRN", ["x"], ["y", "scale"], LRN, ["x", "y", "dy"], ["x_grad"]),
 ]
@@ -105,7 +121,13 @@ def test_a_gradient_needs_a_right_definition():
         operators.get_gradient_defs(OperatorDef("Lrn", ["x"], ["y"]), ["dy"])
 
 
-@pytest.mark.parametrize("name", ["LayerNormGradient", "InstanceNormGradient", "LRNGradient"])
+def test_a_gradient_that_reads_an_output_that_is_not_there():
+    message = r"^GroupNorm: has 1 outputs, must have output 1 \(mean\) for its gradient"
+    with pytest.raises(ValueError, match=message):
+        operators.get_gradient_defs(OperatorDef("GroupNorm", INPUTS, ["y"]), ["dy"])
+
+
+@pytest.mark.parametrize("name", sorted({f"{case[0]}Gradient" for case in WIRING}))
 def test_gradients_have_none(name):
     schema = operators.schema(name)
     args = {"size": 3} if name == "LRNGradient" else {}

@@ -2,6 +2,7 @@
 
 import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 from normkernels import operators
@@ -55,6 +56,35 @@ CASES = [
         [(2, 3, 4), (4,), (4,)],
         3,
     ),
+    ("RMSNorm", {}, [(2, 3, 4), (12,), (3, 4)], [(2, 3, 4), (2,)], 2),
+    ("RMSNorm", {"axis": 0}, [(4, 5), (20,), (4, 5)], [(4, 5), ()], 2),
+    ("RMSNorm", {"axis": -1}, [(2, 3, 4), (4,), (1, 4)], [(2, 3, 4), (2, 3)], 2),
+    ("RMSNorm", {}, [(0, 5), (5,), (5,)], [(0, 5), (0,)], 2),
+    ("RMSNorm", {"eps": 0.5}, [(4, 0), (0,), (0,)], [(4, 0), (4,)], 2),
+    (
+        "RMSNormGradient",
+        {"axis": -2},
+        [(2, 3, 4), (2, 3, 4), (4, 3), (1, 2)],
+        [(2, 3, 4), (4, 3), (4, 3)],
+        3,
+    ),
+    ("GroupNorm", {"group": 2}, [(2, 6, 5), (6,), (1, 6)], [(2, 6, 5), (2, 2), (2, 2)], 1),
+    (
+        "GroupNorm",
+        {"num_groups": 3, **NHWC},
+        [(2, 4, 3), (3,), (3,)],
+        [(2, 4, 3), (2, 3), (2, 3)],
+        1,
+    ),
+    ("GroupNorm", {}, [(2, 64), (64,), (64,)], [(2, 64), (2, 32), (2, 32)], 1),
+    ("GroupNorm", {"group": 3}, [(2, 0, 4), (0,), (0,)], [(2, 0, 4), (2, 3), (2, 3)], 1),
+    (
+        "GroupNormGradient",
+        {"group": 2},
+        [(2, 4, 3), (2, 4, 3), (4, 1), (9,), (2, 2), (2, 2)],  # the bias is not read
+        [(2, 4, 3), (4, 1), (4, 1)],
+        3,
+    ),
     ("LRN", LRN, [(2, 5, 3, 4)], [(2, 5, 3, 4), (2, 5, 3, 4)], 1),
     ("LRN", {**LRN, **NHWC}, [(2, 5, 3)], [(2, 5, 3), (2, 5, 3)], 1),
     ("LRN", {"size": 4}, [(1, 2, 3, 4, 5)], [(1, 2, 3, 4, 5), (1, 2, 3, 4, 5)], 1),
@@ -92,6 +122,46 @@ def test_shapes_and_dtypes(case, dtype):
             assert (array.shape, array.dtype) == (shape.shape, shape.dtype)
 
 
+STATISTICS = {"mean", "sigma", "inv_std", "rrms"}
+PARAMETERS = {"gamma", "beta", "scale", "bias"}
+
+
+@pytest.mark.parametrize("half", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("own", [True, False], ids=["own parameters", "float32 parameters"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_half_types(case, half, own):
+    """Statistics are float32 beside half types; parameters may be, and their gradients are then."""
+    name, args, inputs, outputs, fewest = case
+    schema, rng = operators.schema(name), np.random.default_rng(0)
+    of_parameter = half if own or name == "Sum" else np.float32
+
+    def dtype_of(label):
+        if label in STATISTICS and "LRN" not in name:
+            return F32
+        return np.dtype(of_parameter if label.removeprefix("d") in PARAMETERS else half)
+
+    labels = [field.name for field in schema.inputs]
+    labels += labels[-1:] * (len(inputs) - len(labels))
+    given = [dtype_of(label) for label, _ in zip(labels, inputs, strict=False)]
+    if name == "LayerNormGradient" and not args.get("elementwise_affine"):
+        of_parameter = half
+    if "LRN" in name:
+        of_parameter = half
+    for count in output_counts(name, outputs, fewest):
+        op_def = definition(name, args, len(inputs), count)
+        inferred = operators.infer(op_def, inputs, given)
+        expected = [dtype_of(field.name) for field in schema.outputs[:count]]
+        assert [shape.dtype for shape in inferred] == expected
+        workspace = operators.Workspace(
+            {
+                f"in{i}": rng.uniform(1, 2, shape).astype(dtype)
+                for i, (shape, dtype) in enumerate(zip(inputs, given, strict=True))
+            }
+        )
+        workspace.run([op_def])
+        assert [workspace.fetch(f"out{j}").dtype for j in range(count)] == expected
+
+
 def test_the_cases_meet_every_operator():
     assert {case[0] for case in CASES} == {*READ, "Sum"}
 
@@ -115,6 +185,9 @@ def test_the_function_itself():
 
 SAVED = [(2, 3), (2, 3), (2, 1), (2, 1), (2, 3)]
 PLANES = [(2, 3, 4), (3,), (3,), (2, 3, 4), (2, 3), (2, 3)]
+RMS = [(2, 3), (2, 3), (3,), (2,)]
+GROUPS = [(2, 4, 3), (2, 4, 3), (4,), (4,), (2, 2), (2, 2)]
+OF_TWO = {"group": 2}
 
 
 def replaced(shapes, i, shape):
@@ -167,6 +240,28 @@ WRONG_SHAPES = [
     ),
     ("InstanceNormGradient", {}, replaced(PLANES, 4, (6,)), "input 4 (mean) has shape (6,), must"),
     ("InstanceNormGradient", {}, replaced(PLANES, 5, (3, 2)), "input 5 (inv_std) has shape (3, 2)"),
+    ("RMSNorm", {}, [(5,)] * 3, "argument axis is 1, must be between -1 and 0"),
+    ("RMSNorm", {"axis": 0}, [()] * 3, "input 0 (x) has rank 0 (shape ())"),
+    ("RMSNorm", {}, [(2, 3), (4,), (3,)], "input 1 (gamma) has 4 elements (shape (4,)), must"),
+    ("RMSNorm", {}, [(2, 3), (3,), (2,)], "input 2 (beta) has 2 elements (shape (2,)), must"),
+    ("RMSNormGradient", {}, replaced(RMS, 0, (3, 2)), "input 0 (dy) has shape (3, 2), must"),
+    ("RMSNormGradient", {}, replaced(RMS, 2, (2,)), "input 2 (gamma) has 2 elements"),
+    ("RMSNormGradient", {}, replaced(RMS, 3, (3,)), "input 3 (rrms) has 3 elements"),
+    ("GroupNorm", {}, [(3,)] * 3, "input 0 (x) has rank 1"),
+    ("GroupNorm", {}, [(2, 48), (48,), (48,)], "argument group is 32, must divide 48, the number"),
+    (
+        "GroupNorm",
+        {"num_groups": 2, **NHWC},
+        [(2, 4, 3), (3,), (3,)],
+        "argument group is 2, must divide 3, the number of channels of input 0 (x) "
+        "(shape (2, 4, 3)) in NHWC",
+    ),
+    ("GroupNorm", OF_TWO, [(2, 4, 3), (2,), (4,)], "input 1 (scale) has 2 elements"),
+    ("GroupNorm", OF_TWO, [(2, 4, 3), (4,), (3,)], "input 2 (bias) has 3 elements"),
+    ("GroupNormGradient", OF_TWO, replaced(GROUPS, 0, (2, 3, 4)), "input 0 (dy) has shape (2, 3"),
+    ("GroupNormGradient", OF_TWO, replaced(GROUPS, 2, (2,)), "input 2 (scale) has 2 elements"),
+    ("GroupNormGradient", OF_TWO, replaced(GROUPS, 4, (2, 4)), "input 4 (mean) has shape (2, 4)"),
+    ("GroupNormGradient", OF_TWO, replaced(GROUPS, 5, (4,)), "input 5 (inv_std) has shape (4,)"),
     ("LRN", LRN, [(2, 3)], "input 0 (x) has rank 2 (shape (2, 3)), must have rank 3 to 5"),
     ("LRN", LRN, [(1,) * 6], "input 0 (x) has rank 6"),
     ("LRNGradient", LRN, [(2, 3)] * 3, "input 0 (x) has rank 2"),
@@ -205,6 +300,10 @@ READ = {
     "LayerNormGradient": (AFFINE, [*SAVED, (3,)], [4, 0, 2, 3, 5]),
     "InstanceNorm": ({}, PLANES[:3], [0, 1, 2]),
     "InstanceNormGradient": ({}, PLANES, [0, 1, 3, 4, 5]),
+    "RMSNorm": ({}, [(2, 3), (3,), (3,)], [0, 1, 2]),
+    "RMSNormGradient": ({}, RMS, [1, 0, 2, 3]),
+    "GroupNorm": (OF_TWO, [(2, 4, 3), (4,), (4,)], [0, 1, 2]),
+    "GroupNormGradient": (OF_TWO, GROUPS, [1, 0, 2, 4, 5]),
     "LRN": (LRN, [(2, 3, 4)], [0]),
     "LRNGradient": (LRN, [(2, 3, 4)] * 3, [0, 1, 2]),
 }
@@ -214,10 +313,8 @@ READ = {
 def test_wrong_dtypes(name):
     args, shapes, read = READ[name]
     op_def = definition(name, args, len(shapes), len(operators.schema(name).outputs))
-    for wrong in (np.float16, np.int64, np.complex64, bool):
-        message = (
-            f"^{name}: input {read[0]} \\(x\\) has dtype {np.dtype(wrong)}, must be float32 or"
-        )
+    for wrong in (np.longdouble, np.int64, np.complex64, bool):
+        message = f"^{name}: input {read[0]} \\(x\\) has dtype {np.dtype(wrong)}, must be float32,"
         with pytest.raises(TypeError, match=message):
             operators.infer(op_def, shapes, [wrong] * len(shapes))
     for i in range(len(shapes)):

@@ -121,6 +121,19 @@ def test_the_net_is_right_by_differences(order):
     assert_right_by_differences(three_layers(order), blobs, "y", ["x", *PARAMETERS])
 
 
+def test_group_and_rms_norm_are_right_by_differences(order):
+    net = [
+        OperatorDef(
+            "GroupNorm",
+            ["x", "s", "b"],
+            ["u", "u_mean", "u_inv_std"],
+            {"group": 2, "order": order, "epsilon": EPSILON},
+        ),
+        OperatorDef("RMSNorm", ["u", "g", "h"], ["y", "rrms"], {"eps": EPSILON}),
+    ]
+    assert_right_by_differences(net, feeds(np.float64, order), "y", ["x", *PARAMETERS])
+
+
 def test_paths_that_part_and_meet():
     """u is read by three operators, x by two, and s is the scale of both instance norms."""
     net = [

@@ -20,20 +20,24 @@ def random_definition(rng, i, blobs):
     """One operator from a blob that is there to one that may be."""
     x = rng.choice(blobs)
     y = rng.choice([f"b{i}", f"b{i}", rng.choice(blobs), x])
-    kind = rng.choice(["LayerNorm", "LayerNorm affine", "InstanceNorm", "LRN", "Sum"])
-    saved = [f"mean{i}", f"std{i}"]
-    if kind == "LayerNorm":
-        return OperatorDef(kind, [x], [y, *saved], {"axis": rng.choice([1, 2]), "epsilon": 0.1})
-    if kind == "LayerNorm affine":
-        args = {"axis": -1, "epsilon": 0.1, "elementwise_affine": True}
-        return OperatorDef("LayerNorm", [x, "gamma", "beta"], [y, *saved], args)
-    if kind == "InstanceNorm":
-        outputs = [y, *saved[: rng.choice([0, 2])]]
-        return OperatorDef(kind, [x, "scale", "bias"], outputs, {"epsilon": 0.1})
-    if kind == "LRN":
-        args = {"size": rng.choice([1, 3]), "alpha": 0.5, "beta": 0.75}
-        return OperatorDef(kind, [x], [y, f"s{i}"][: rng.choice([1, 2])], args)
-    return OperatorDef("Sum", [x, *rng.choices(blobs, k=rng.randint(0, 2))], [y])
+    of_rows, of_channels = [x, "gamma", "beta"], [x, "scale", "bias"]
+    mean, std = f"mean{i}", f"std{i}"
+    layer_args = {"axis": rng.choice([1, 2]), "epsilon": 0.1}
+    affine = {"axis": -1, "epsilon": 0.1, "elementwise_affine": True}
+    instance_outputs = rng.choice([[y], [y, mean, std]])
+    lrn_args = {"size": rng.choice([1, 3]), "alpha": 0.5, "beta": 0.75}
+    group_args = {"group": rng.choice([1, 3]), "epsilon": 0.1}
+    return rng.choice(
+        [
+            OperatorDef("LayerNorm", [x], [y, mean, std], layer_args),
+            OperatorDef("LayerNorm", of_rows, [y, mean, std], affine),
+            OperatorDef("RMSNorm", of_rows, [y, std], {"axis": -1, "eps": 0.1}),
+            OperatorDef("InstanceNorm", of_channels, instance_outputs, {"epsilon": 0.1}),
+            OperatorDef("GroupNorm", of_channels, [y, mean, std], group_args),
+            OperatorDef("LRN", [x], rng.choice([[y], [y, f"s{i}"]]), lrn_args),
+            OperatorDef("Sum", [x, *rng.choices(blobs, k=rng.randint(0, 2))], [y]),
+        ]
+    )
 
 
 def random_net(rng):

@@ -17,6 +17,8 @@ LRN = {"size": 3, "alpha": 0.5, "beta": 0.75}
 X = (2, 3, 4)
 ROWS = [X, X, (2, 1), (2, 1), X]
 PLANES = [X, (3,), (3,), X, (2, 3), (2, 3)]
+GROUPS = [X, X, (3,), (3,), (2, 3), (2, 3)]
+THREE = {"group": 3}
 
 # Operator, arguments, shapes of the inputs, number of outputs: each is right.
 RIGHT = [
@@ -31,6 +33,12 @@ RIGHT = [
     ("InstanceNormGradient", {}, PLANES[:4], 3),
     ("InstanceNormGradient", {}, PLANES[:5], 3),
     ("InstanceNormGradient", {}, PLANES, 3),
+    ("RMSNorm", {}, [X, (3, 4), (12,)], 2),
+    ("RMSNorm", {"axis": -1}, [X, (4,), (4,)], 2),
+    ("RMSNormGradient", {}, [X, X, (3, 4), (2,)], 3),
+    ("GroupNorm", THREE, [X, (3,), (3,)], 3),
+    ("GroupNorm", {"num_groups": 2, "order": "NHWC"}, [X, (4,), (4,)], 1),
+    ("GroupNormGradient", THREE, GROUPS, 3),
     ("LRN", LRN, [X], 2),
     ("LRN", {**LRN, "order": "nhwc"}, [(2, 3, 4, 5)], 1),
     ("LRNGradient", LRN, [X, X, X], 1),
@@ -40,6 +48,13 @@ RIGHT = [
     ("onnx.LayerNorm", {"axis": 1}, [X, (1, 3, 1), (2, 1, 1)], 3),
     ("onnx.LayerNormGradient", {}, [X, (2, 3, 1), (2, 3, 1), X, (4,)], 2),
     ("onnx.LayerNormGradient", {"axis": 1}, [X, (2, 1), (2, 1), X, (3, 1), (1,)], 3),
+    ("onnx.RMSNorm", {}, [X, (4,)], 2),
+    ("onnx.RMSNorm", {"axis": 1}, [X, (2, 1, 1)], 2),
+    ("onnx.RMSNormGradient", {"axis": 1}, [X, (2, 1), X, (3, 1)], 2),
+    ("onnx.MeanVarianceNorm", {"axes": (0, 2)}, [X], 1),
+    ("onnx.Add", {}, [X, (3, 4)], 1),
+    ("onnx.Add", {}, [X, X, (4,)], 1),
+    ("onnx.SumTo", {}, [X, (3, 1)], 1),
     ("onnx.Reciprocal", {}, [X], 1),
     ("onnx.AppendDims", {"count": 2}, [X], 1),
 ]
@@ -55,8 +70,12 @@ DTYPES = [
 HUGE = [2**31, 2**62, 2**63 - 2, 2**63 - 1, 2**63, 2**64, -(2**63), -(2**70), 10**400, -(10**5000)]
 VALUES = {
     "axis": [0, 1, 2, 3, -1, -2, -3, -4, True, 1.0, "1", *HUGE],
+    "axes": [[], [0], (2, 0), [-1, 1], [1, -2], [3], [-4], 1, "0", (1, 1), *([n] for n in HUGE)],
     "elementwise_affine": [True, False, 0, 1],
     "epsilon": [0, 0.0, 1, 1e-320, 1e308, 10**308, -1, -1e-320, np.nan, np.inf, True, "1", *HUGE],
+    "eps": [0, 0.0, 1, 1e-320, 1e308, -1, np.nan, np.inf, True, "1", *HUGE],
+    "group": [0, 1, 2, 3, 4, -1, True, 3.0, "3", *HUGE],
+    "is_test": [True, False, 0, 1],
     "size": [0, 1, 2, 100, -1, True, 3.0, "3", *HUGE],
     "alpha": [0, -1, 1e308, 1e-320, np.nan, -np.inf, False, "1", *HUGE],
     "beta": [0, -1, 2.5, 1e30, 1e308, np.nan, np.inf, "1", *HUGE],

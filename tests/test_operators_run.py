@@ -87,6 +87,46 @@ def test_instance_norm(dtype, order):
     assert_same(column, [recomputed.dx, *(g[:, None] for g in recomputed[1:])])
 
 
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_rms_norm(dtype, axis):
+    x, dy, *_ = inputs_for(dtype, 5)
+    gamma, beta = normal(SHAPE[axis:], dtype, seed=2), normal(SHAPE[axis:], dtype, seed=3)
+    y, rstd = nk.rms_norm(x, gamma, beta, axis=axis, epsilon=1e-3, return_stats=True)
+    rrms = rstd.reshape(SHAPE[:axis])
+    for name in ("eps", "epsilon"):
+        options = {"axis": axis, name: 1e-3}
+        assert_same(run("RMSNorm", [x, gamma, beta], 2, **options), [y, rrms])
+    gradient = nk.rms_norm_backward(dy, x, rstd, gamma, axis=axis)
+    assert_same(run("RMSNormGradient", [dy, x, gamma, rrms], 3, **options), gradient)
+    flat = run("RMSNormGradient", [dy, x, gamma.reshape(1, -1), rrms], 3, **options)
+    assert_same(flat, [gradient.dx, *(g.reshape(1, -1) for g in gradient[1:])])
+
+
+def test_rms_norm_has_no_epsilon_by_default():
+    x, zero = np.float32([[1e-20, 1e-20], [0, 0]]), np.zeros(2, np.float32)
+    y, rrms = run("RMSNorm", [x, zero + 1, zero], 2)
+    assert_same([y], [np.float32([[1, 1], [0, 0]])])
+    assert np.isposinf(rrms[1])
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_group_norm(dtype, order, groups):
+    x, dy, scale, bias = inputs_for(dtype, 4)
+    x, dy = (ordered(a[:, :4], order) for a in (x, dy))
+    options = {"order": order, "epsilon": 1e-3}
+    expected = nk.group_norm(x, groups, scale, bias, **options, return_stats=True)
+    for name, outputs in (("group", 1), ("group", 3), ("num_groups", 3)):
+        args = {name: groups, **options}
+        assert_same(run("GroupNorm", [x, scale, bias], outputs, **args), expected[:outputs])
+    _, mean, inv_std = expected
+    gradient = nk.group_norm_backward(dy, x, groups, scale, mean, inv_std, order=order)
+    saved = [dy, x, scale, np.full_like(bias, np.nan), mean, inv_std]  # the bias is not read
+    assert_same(run("GroupNormGradient", saved, 3, **args), gradient)
+    saved[2] = scale[:, None]
+    column = run("GroupNormGradient", saved, 3, **args)
+    assert_same(column, [gradient.dx, *(g[:, None] for g in gradient[1:])])
+
+
 @pytest.mark.parametrize("size", [1, 3, 4])
 def test_lrn(dtype, order, size):
     x, dy, *_ = inputs_for(dtype, 5)
@@ -264,6 +304,8 @@ def test_the_array_that_is_there_is_used(own_registry):
     [
         ("LayerNorm", {"x": (2, 6)}, {}),
         ("InstanceNorm", {"x": (2, 3, 4), "s": (3,), "b": (3,)}, {}),
+        ("RMSNorm", {"x": (2, 6), "s": (6,), "b": (6,)}, {}),
+        ("GroupNorm", {"x": (2, 4, 3), "s": (4,), "b": (4,)}, {"group": 2}),
         ("LRN", {"x": (2, 3, 4)}, LRN),
         ("Sum", {"x": (2, 3), "y": (2, 3)}, {}),
     ],

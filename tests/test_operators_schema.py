@@ -1,4 +1,4 @@
-"""Operator definitions, and what the schemas of the six operators allow and refuse."""
+"""Operator definitions, and what the schemas of the built-in operators allow and refuse."""
 
 import copy
 import dataclasses
@@ -15,34 +15,51 @@ from normkernels.operators import Argument, Input, OperatorDef, OperatorSchema, 
 
 # From the original schemas: numbers of inputs, numbers of outputs.
 COUNTS = {
+    "GroupNorm": ({3}, {1, 3}),
+    "GroupNormGradient": ({6}, {3}),
     "InstanceNorm": ({3}, {1, 2, 3}),
     "InstanceNormGradient": ({4, 5, 6}, {3}),
     "LRN": ({1}, {1, 2}),
     "LRNGradient": ({3}, {1}),
     "LayerNorm": ({1, 3}, {3}),
     "LayerNormGradient": ({5, 6}, {1, 3}),
+    "RMSNorm": ({3}, {2}),
+    "RMSNormGradient": ({4}, {3}),
 }
 IN_WORDS = {
+    "GroupNorm": ("3", "1 or 3"),
+    "GroupNormGradient": ("6", "3"),
     "InstanceNorm": ("3", "1 to 3"),
     "InstanceNormGradient": ("4 to 6", "3"),
     "LRN": ("1", "1 to 2"),
     "LRNGradient": ("3", "1"),
     "LayerNorm": ("1 or 3", "3"),
     "LayerNormGradient": ("5 to 6", "1 or 3"),
+    "RMSNorm": ("3", "2"),
+    "RMSNormGradient": ("4", "3"),
 }
 INPLACE = {"InstanceNorm": {(0, 0)}, "Sum": {(0, 0)}}
 
 LAYER_NORM_ARGS = {"axis": 1, "epsilon": 1e-5, "elementwise_affine": False}
+RMS_NORM_ARGS = {"axis": 1, "eps": 0.0}
 INSTANCE_NORM_ARGS = {"epsilon": 1e-5, "order": "NCHW"}
+GROUP_NORM_ARGS = {"group": 32, **INSTANCE_NORM_ARGS, "is_test": True}
 LRN_ARGS = {"size": 0, "alpha": 0.0, "beta": 0.0, "bias": 1.0, "order": "NCHW"}
 DEFAULTS = {
+    "GroupNorm": GROUP_NORM_ARGS,
+    "GroupNormGradient": GROUP_NORM_ARGS,
     "InstanceNorm": INSTANCE_NORM_ARGS,
     "InstanceNormGradient": INSTANCE_NORM_ARGS,
     "LRN": LRN_ARGS,
     "LRNGradient": LRN_ARGS,
     "LayerNorm": LAYER_NORM_ARGS,
     "LayerNormGradient": LAYER_NORM_ARGS,
+    "RMSNorm": RMS_NORM_ARGS,
+    "RMSNormGradient": RMS_NORM_ARGS,
 }
+# By name of an operator: by argument its other name.
+ALIASES = {"RMSNorm": {"eps": "epsilon"}, "GroupNorm": {"group": "num_groups"}}
+ALIASES = {**ALIASES, **{f"{name}Gradient": aliases for name, aliases in ALIASES.items()}}
 WRONG_TYPES = {
     int: [True, 3.0, "3"],
     float: [False, "0.5"],
@@ -51,15 +68,26 @@ WRONG_TYPES = {
 }
 WRONG_VALUES = {
     "epsilon": [-1e-9, -1, float("nan"), float("inf")],
+    "eps": [-1e-9, -1, float("nan"), float("inf")],
+    "group": [0, -1, 2**63, 2**70],
     "order": ["NCWH", "Nchw", "", "UNKNOWN"],
     "size": [0, -1, 2**63 - 1, 2**70],
     "alpha": [float("nan"), float("inf")],
     "beta": [float("nan"), -float("inf")],
     "bias": [float("nan"), float("inf")],
 }
-MUST_BE = {"epsilon": "finite and >= 0", "order": "'NCHW' or 'NHWC'", "size": "1 to 2**63 - 2"}
+MUST_BE = {
+    "epsilon": "finite and >= 0",
+    "eps": "finite and >= 0",
+    "order": "'NCHW' or 'NHWC'",
+    "size": "1 to 2**63 - 2",
+    "group": "1 to 2**63 - 1",
+}
 RIGHT_VALUES = {
     "epsilon": [0, 0.0, 1, 1e-3, np.float32(0.5)],
+    "eps": [0, 0.0, 1, 1e-3, np.float32(0.5)],
+    "group": [1, 3, np.int64(4), 2**63 - 1],
+    "is_test": [False, np.bool_(False)],
     "order": ["NCHW", "nchw", "NHWC", "nhwc"],
     "size": [1, 2, 5, 1000, np.int64(3), 2**63 - 2],
     "alpha": [-1, 0, 0.5],
@@ -98,6 +126,9 @@ def test_a_definition_is_a_value():
     assert len({op_def, copy.deepcopy(op_def), pickle.loads(pickle.dumps(op_def))}) == 1
     assert eval(repr(op_def)) == op_def
     assert dict(OperatorDef("LRN", [], []).args) == {}
+    several = OperatorDef("M", ["x"], ["y"], {"axes": [np.int64(0), 2]})
+    assert several.args["axes"] == (0, 2)
+    assert eval(repr(several)) == several == pickle.loads(pickle.dumps(several))
 
 
 def test_a_definition_cannot_be_changed():
@@ -120,7 +151,13 @@ def test_a_definition_cannot_be_changed():
         (ValueError, ("LRN", ["x"], [""]), "LRN: outputs[0] is empty"),
         (TypeError, (3, ["x"], ["y"]), "OperatorDef: type is of type int"),
         (TypeError, ("LRN", ["x"], ["y"], {3: 1}), "name of an argument is of type int"),
-        (TypeError, ("LRN", ["x"], ["y"], {"size": [3]}), "LRN: argument size is of type list"),
+        (TypeError, ("LRN", ["x"], ["y"], {"size": {3}}), "LRN: argument size is of type set"),
+        (
+            TypeError,
+            ("M", ["x"], ["y"], {"axes": [1, 2.0]}),
+            "M: argument axes has an item of type",
+        ),
+        (TypeError, ("M", ["x"], ["y"], {"axes": [True]}), "axes has an item of type bool, must"),
         (TypeError, ("LRN", ["x"], ["y"], {"size": None}), "LRN: argument size is of type NoneTy"),
     ],
 )
@@ -229,8 +266,9 @@ def test_size_has_to_be_given(name):
 
 @each_operator
 def test_unknown_arguments(name):
-    allowed = ", ".join(operators.schema(name).args)
-    assert set(allowed.split(", ")) == set(DEFAULTS[name])
+    aliases = ALIASES.get(name, {})
+    allowed = ", ".join([*operators.schema(name).args, *aliases.values()])
+    assert set(allowed.split(", ")) == {*DEFAULTS[name], *aliases.values()}
     for wrong in ("Epsilon", "k", "num_threads", "out"):
         message = f"^{name}: has no argument '{wrong}', allowed: {allowed}$"
         with pytest.raises(ValueError, match=message):
@@ -265,6 +303,23 @@ def test_values_of_arguments(name):
             assert str(error.value).endswith(f"is {value}, must be {MUST_BE.get(key, 'finite')}")
 
 
+@pytest.mark.parametrize("name", ALIASES)
+def test_other_names_of_arguments(name):
+    """The name that Caffe2 reads wins over the one that it documents; both are checked."""
+    for key, alias in ALIASES[name].items():
+        assert verify(definition(name, **{alias: 3}))[key] == 3
+        for args in ({key: 2, alias: 3}, {alias: 3, key: 2}):
+            values = verify(definition(name, **args))
+            assert values[key] == 2
+            assert alias not in values
+        for args in ({alias: -1}, {key: 2, alias: -1}):
+            with pytest.raises(ValueError, match=rf"^{name}: argument {alias} is -1.*, must be "):
+                verify(definition(name, **args))
+        with pytest.raises(TypeError, match=rf"^{name}: argument {alias} is of type str, must"):
+            verify(definition(name, **{key: 2, alias: "3"}))
+        assert f" Or as {alias}." in str(operators.schema(name))
+
+
 # ---- Schemas as objects
 
 
@@ -287,7 +342,7 @@ def test_help_says_everything(name):
 
 def test_help_of_lrn():
     lines = str(operators.schema("LRN")).splitlines()
-    assert "  x  float32 or float64, rank 3 to 5." in lines
+    assert "  x  Floating-point, rank 3 to 5." in lines
     assert (
         "  size: int = 0        Channels in the window. Has to be given. Must be 1 to 2**63 - 2."
         in lines

@@ -18,7 +18,8 @@ import onnx
 import onnx.backend.base
 from onnx.reference import ReferenceEvaluator
 
-from .evaluator import OPS, Array
+from .evaluator import OPS
+from .rows import Array
 
 
 class BackendRep(onnx.backend.base.BackendRep):
@@ -41,7 +42,7 @@ class BackendRep(onnx.backend.base.BackendRep):
 
 
 class Backend(onnx.backend.base.Backend):
-    """LRN, InstanceNormalization and LayerNormalization are ours, all other operators onnx's."""
+    """The operators in OPS are ours, all others onnx's."""
 
     @classmethod
     def supports_device(cls, device: str) -> bool:
@@ -73,7 +74,8 @@ class Backend(onnx.backend.base.Backend):
         """
         cls._check_device(device)
         version = kwargs.setdefault("opset_version", onnx.defs.onnx_opset_version())
-        super().run_node(node, inputs, device, outputs_info, **kwargs)
+        if node.domain in {"", "ai.onnx"}:  # onnx has no schemas of others to check with
+            super().run_node(node, inputs, device, outputs_info, **kwargs)
         names = [name for name in node.input if name]
         nothing = onnx.helper.make_empty_tensor_value_info
         graph = onnx.helper.make_graph(
@@ -82,7 +84,8 @@ class Backend(onnx.backend.base.Backend):
             [nothing(name) for name in names],
             [nothing(name) for name in node.output if name],
         )
-        evaluator = ReferenceEvaluator(graph, opsets={"": version}, new_ops=OPS)
+        opsets = {node.domain: 1, "": version}
+        evaluator = ReferenceEvaluator(graph, opsets=opsets, new_ops=OPS)
         return BackendRep(evaluator, names).run(inputs)
 
     @classmethod

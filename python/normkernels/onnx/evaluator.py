@@ -2,98 +2,38 @@
 
 Names, defaults, optional outputs and the allowed types are those of the version of the operator
 that the model's opset asks for: LRN 1 and 13, InstanceNormalization 1, 6 and 22, LayerNormalization
-17. float32 and float64 are computed as they are, float16 and bfloat16 in float32; each output is
-rounded once to the type that ONNX gives it.
+17, RMSNormalization 23, GroupNormalization 18 and 21, MeanVarianceNormalization 9 and 13. Half
+types are computed in float32. What ONNX normalises and then scales is rounded to them in between,
+as ONNX casts it; all else once.
 """
 
 from __future__ import annotations
 
-import abc
 import math
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx.reference.op_run import OpRun, RuntimeTypeError
+from onnx import TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
+from onnx.reference.op_run import OpRun
 
 import normkernels as nk
 
-from .layer_norm import normalise
+from . import layer_norm, mean_variance, rms_norm
+from .microsoft import SkipLayerNormalization, SkipSimplifiedLayerNormalization
+from .op_run import Operator
+from .rows import Array, apply, is_half, rounded
 
-Array: TypeAlias = NDArray[Any]  # also of bfloat16, which is no type of NumPy's own
-
-_TYPES = {
-    f"tensor({name})": onnx.helper.tensor_dtype_to_np_dtype(tensor_type)
-    for name, tensor_type in {
-        "float16": onnx.TensorProto.FLOAT16,
-        "bfloat16": onnx.TensorProto.BFLOAT16,
-        "float": onnx.TensorProto.FLOAT,
-        "double": onnx.TensorProto.DOUBLE,
-    }.items()
-}
-_STASH_TYPES = {
-    tensor_type: onnx.helper.tensor_dtype_to_np_dtype(tensor_type) for tensor_type in (1, 16)
-}
+_STASH_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
-def _rounded(a: Array, dtype: np.dtype[Any]) -> Array:
-    """`a` in `dtype`: what is too large for it is infinite there."""
-    with np.errstate(over="ignore"):
-        return a.astype(dtype, copy=False)
+def _in_precision(x: Array, stash_type: int) -> Array:
+    """x in the type that it is normalised in: stash_type is the least precision."""
+    return x.astype(np.float64, copy=False) if stash_type == TensorProto.DOUBLE else x
 
 
-class _Operator(OpRun):
-    """What the operators have in common: types are checked, small ones widened and rounded back."""
-
-    op_domain = ""
-
-    def __init__(self, onnx_node: onnx.NodeProto, run_params: dict[str, Any], schema: Any = None):
-        # The evaluator knows one class for all versions of an operator; the node has one of them.
-        version = run_params["opsets"].get("", onnx.defs.onnx_opset_version())
-        schema = schema or onnx.defs.get_schema(onnx_node.op_type, version, "")
-        super().__init__(onnx_node, run_params, schema)
-
-    def run(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """The outputs that the node names; None for one that it leaves out.
-
-        The evaluator stores outputs by name, and under "" it keeps the None of absent inputs.
-        """
-        outputs = super().run(*args, **kwargs)  # type: ignore[no-untyped-call]
-        named = zip(self.onnx_node.output, outputs, strict=False)
-        return tuple(y if name else None for name, y in named)
-
-    def _run(self, *inputs: Array | None, **attributes: Any) -> tuple[Array, ...]:
-        dtype = self._common_dtype(inputs)
-        computed = np.float64 if dtype == np.float64 else np.float32
-        wide = [a if a is None else a.astype(computed, copy=False) for a in inputs]
-        y, *others = self._compute(*wide, **attributes)
-        return _rounded(y, dtype), *others
-
-    def _common_dtype(self, inputs: tuple[Array | None, ...]) -> np.dtype[Any]:
-        (constraint,) = (c for c in self._schema.type_constraints if c.type_param_str == "T")
-        allowed = [_TYPES[name] for name in constraint.allowed_type_strs]
-        operator = f"{self.op_type}-{self._schema.since_version}"
-        names = [formal.name for formal in self._schema.inputs]
-        given = {name: a.dtype for name, a in zip(names, inputs, strict=False) if a is not None}
-        for name in names[: self._schema.min_input]:
-            if name not in given:
-                raise ValueError(f"{operator}: {name} is None or left out, must be an array")
-        first = given[names[0]]
-        for name, dtype in given.items():
-            what = f"{operator}: {name} has dtype {dtype}"
-            if dtype not in allowed:
-                raise RuntimeTypeError(f"{what}, must be one of {', '.join(map(str, allowed))}")
-            if dtype != first:
-                raise RuntimeTypeError(f"{what}, must be {first}, the dtype of {names[0]}")
-        return first
-
-    @abc.abstractmethod
-    def _compute(self, *inputs: Any, **attributes: Any) -> tuple[Array, ...]:
-        """The outputs, from inputs in float32 or float64; the first is rounded by the caller."""
-
-
-class LRN(_Operator):
+class LRN(Operator):
     """y = x / (bias + alpha / size * (sum of squares over `size` channels))^beta; any rank from 3.
 
     Even sizes have one channel more above than below, as the standard says.
@@ -102,16 +42,13 @@ class LRN(_Operator):
     def _compute(
         self, x: Array, *, alpha: float, beta: float, bias: float, size: int
     ) -> tuple[Array, ...]:
-        if x.ndim < 3:
-            raise ValueError(
-                f"LRN: X has rank {x.ndim} (shape {x.shape}), must have rank 3 or more"
-            )
+        self._require(x.ndim >= 3, f"X has rank {x.ndim} (shape {x.shape})", "have rank 3 or more")
         folded = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
         y = nk.local_response_norm(folded, size, alpha=alpha, beta=beta, bias=bias)
         return (y.reshape(x.shape),)
 
 
-class InstanceNormalization(_Operator):
+class InstanceNormalization(Operator):
     """y = scale * (x - mean) / sqrt(var + epsilon) + B, per image and channel; any rank from 2."""
 
     def _compute(
@@ -121,13 +58,12 @@ class InstanceNormalization(_Operator):
         return (nk.instance_norm(x, scale, b, epsilon=epsilon),)
 
 
-class LayerNormalization(_Operator):
+class LayerNormalization(Operator):
     """Y = (X - Mean) * InvStdDev * Scale + B over the dimensions from `axis` on.
 
     Mean and InvStdDev = 1 / sqrt(var + epsilon) have the rank of X, with 1 for every normalised
     dimension, and the type that stash_type says. That type also is the least precision of what is
-    computed: float64 is normalised in float64, everything else in float32, and Y is rounded only
-    once, after Scale and B.
+    computed: float64 is normalised in float64, everything else in float32.
     """
 
     def _compute(
@@ -140,35 +76,95 @@ class LayerNormalization(_Operator):
         epsilon: float,
         stash_type: int,
     ) -> tuple[Array, ...]:
-        if stash_type not in _STASH_TYPES:
-            raise ValueError(
-                f"LayerNormalization: stash_type is {stash_type}, must be 1 (float32) or 16 "
-                "(bfloat16)"
-            )
-        if not -x.ndim <= axis < x.ndim:
-            raise ValueError(
-                f"LayerNormalization: axis is {axis}, must be between {-x.ndim} and {x.ndim - 1} "
-                f"for an X of rank {x.ndim}"
-            )
-        for name, a in (("Scale", scale), ("B", b)):
-            if a is not None and not _broadcasts(a, x):
-                raise ValueError(
-                    f"LayerNormalization: {name} has shape {a.shape}, must have one that can be "
-                    f"broadcast to that of X, {x.shape}"
-                )
-        y, mean, sigma = normalise(x, scale, b, axis=axis, epsilon=epsilon)
+        self._require_stash_type(stash_type, (TensorProto.FLOAT, TensorProto.BFLOAT16))
+        self._require_axis(x, axis)
+        self._require_broadcast("Scale", scale, x)
+        self._require_broadcast("B", b, x)
+        y, mean, sigma = layer_norm.normalise(x, scale, b, axis=axis, epsilon=epsilon)
         with np.errstate(divide="ignore"):  # of a constant row with epsilon 0
             inv_std_dev = 1 / sigma
         each_row = (*x.shape[: axis % x.ndim], *(1 for _ in x.shape[axis % x.ndim :]))
-        return y, *(
-            _rounded(a, _STASH_TYPES[stash_type]).reshape(each_row) for a in (mean, inv_std_dev)
+        stash = tensor_dtype_to_np_dtype(stash_type)
+        return y, *(rounded(a, stash).reshape(each_row) for a in (mean, inv_std_dev))
+
+
+class RMSNormalization(Operator):
+    """Y = X / sqrt(mean(X^2) + epsilon) * scale over the dimensions from `axis` on.
+
+    stash_type is the least precision of what is normalised, as in LayerNormalization. Y has the
+    type of scale, to which what is normalised is cast before.
+    """
+
+    def _compute(
+        self, x: Array, scale: Array, *, axis: int, epsilon: float, stash_type: int
+    ) -> tuple[Array, ...]:
+        self._require_stash_type(stash_type, _STASH_TYPES)
+        self._require_axis(x, axis)
+        self._require_broadcast("scale", scale, x)
+        wide = _in_precision(x, stash_type)
+        if wide.dtype == scale.dtype:
+            return (rms_norm.normalise(wide, scale, axis=axis, epsilon=epsilon).y,)
+        if is_half(wide):
+            wide = wide.astype(np.float32)
+        y = rounded(nk.rms_norm(wide, axis=axis, epsilon=epsilon), scale.dtype)
+        apply(y, scale)
+        return (y,)
+
+
+class GroupNormalization(Operator):
+    """Y = (X - mean) / sqrt(var + epsilon) * scale + bias, per image and group of channels.
+
+    scale and bias are those of channels, in version 18 of groups. stash_type is the least
+    precision of what is normalised, as in LayerNormalization; version 18 has none.
+    """
+
+    def _compute(
+        self,
+        x: Array,
+        scale: Array,
+        bias: Array,
+        *,
+        epsilon: float,
+        num_groups: int,
+        stash_type: int = TensorProto.FLOAT,
+    ) -> tuple[Array, ...]:
+        self._require_stash_type(stash_type, _STASH_TYPES)
+        self._require(x.ndim >= 2, f"X has rank {x.ndim} (shape {x.shape})", "have rank 2 or more")
+        channels = x.shape[1]
+        self._require(
+            num_groups >= 1 and channels % num_groups == 0,
+            f"num_groups is {num_groups}",
+            f"divide {channels}, the number of channels of X (shape {x.shape})",
         )
+        of_groups = self._schema.since_version < 21
+        size, each = (num_groups, "group") if of_groups else (channels, "channel")
+        for name, a in (("scale", scale), ("bias", bias)):
+            self._require_shape(name, a, (size,), f"one value per {each} of X")
+        scale, bias = (np.repeat(a, channels // size) if of_groups else a for a in (scale, bias))
+        wide = _in_precision(x, stash_type)
+        if wide.dtype == scale.dtype and not is_half(x):
+            return (nk.group_norm(wide, num_groups, scale, bias, epsilon=epsilon),)
+        y = rounded(nk.group_norm(wide, num_groups, epsilon=epsilon), x.dtype)
+        apply(y, *(a.reshape(channels, *(1 for _ in x.shape[2:])) for a in (scale, bias)))
+        return (y,)
 
 
-def _broadcasts(a: Array, x: Array) -> bool:
-    """Whether `a` can be broadcast to the shape of x, and x stays as it is."""
-    extents = zip(reversed(a.shape), reversed(x.shape), strict=False)
-    return a.ndim <= x.ndim and all(n in (1, m) for n, m in extents)
+class MeanVarianceNormalization(Operator):
+    """Y = (X - mean) / (std + 1e-9) over `axes`: of what is constant 0."""
+
+    def _compute(self, x: Array, *, axes: Sequence[int]) -> tuple[Array, ...]:
+        must = mean_variance.refusal_of_axes(axes, x.ndim)
+        self._require(must is None, f"axes is {[*axes]}", must or "")
+        return (mean_variance.normalise(x, axes),)
 
 
-OPS: list[type[OpRun]] = [LRN, InstanceNormalization, LayerNormalization]
+OPS: list[type[OpRun]] = [
+    LRN,
+    InstanceNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    GroupNormalization,
+    MeanVarianceNormalization,
+    SkipLayerNormalization,
+    SkipSimplifiedLayerNormalization,
+]

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import onnx
 
 from ..operators import OperatorDef
+from .microsoft import SkipLayerNormalization, SkipSimplifiedLayerNormalization
 from .refusals import checked_rank, least_rank
 
 Attributes: TypeAlias = Mapping[str, Any]
@@ -17,17 +18,19 @@ Attributes: TypeAlias = Mapping[str, Any]
 def from_node(node: onnx.NodeProto, *, rank: int | None = None) -> list[OperatorDef]:
     """The operator definitions that compute what an ONNX node computes, on blobs of the same names.
 
-    node  LRN, InstanceNormalization or LayerNormalization, of any version. The defaults of its
-          attributes are written out.
+    node  One of those in OPS, of any version; GroupNormalization of 21 or later, as the node itself
+          does not say which. The defaults of its attributes are written out.
     rank  The rank of X. Needed only by a LayerNormalization that outputs Mean or InvStdDev and has
           an axis >= 0: both have as many dimensions as X.
 
-    One definition comes out, except for the statistics of LayerNormalization: Mean gets the
-    dimensions of 1 that ONNX gives it, and InvStdDev is the reciprocal of sigma. The operators that
-    do so are named "onnx.<something>", and mean and sigma are stored in blobs that begin with the
-    name of Y. LayerNormalization itself becomes onnx.LayerNorm: LayerNorm with an optional B, and
-    with every shape of Scale and B that can be broadcast to that of X, which is only known when it
-    runs. No other output than Y has a gradient.
+    One definition comes out of most. For the statistics of LayerNormalization there are more: Mean
+    gets the dimensions of 1 that ONNX gives it, and InvStdDev is the reciprocal of sigma. A
+    Skip(Simplified)LayerNormalization becomes a sum and a norm of it, with the same bits. What has
+    no equal in Caffe2 becomes an operator that is named "onnx.<something>"; statistics and sums
+    that the node does not name are stored in blobs that begin with the name of Y. Scale and B of
+    Layer- and RMSNormalization may have every shape that can be broadcast to that of X, which is
+    only known when they run. Gradients are those of Y, and of the sum; MeanVarianceNormalization
+    has none.
 
     What our operators want holds when they run, and for a rank that is given: LRN wants 3 to 5.
 
@@ -39,12 +42,15 @@ def from_node(node: onnx.NodeProto, *, rank: int | None = None) -> list[Operator
         raise TypeError(
             f"from_node: node is of type {type(node).__name__}, must be an onnx.NodeProto"
         )
-    if node.domain not in ("", "ai.onnx") or node.op_type not in _CONVERTERS:
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    name = f"{domain}.{node.op_type}" if domain else node.op_type
+    if name not in _CONVERTERS:
         raise ValueError(
-            f"from_node: operator is {node.domain or 'ai.onnx'}.{node.op_type}, must be one of "
+            f"from_node: operator is {domain or 'ai.onnx'}.{node.op_type}, must be one of "
             f"{', '.join(_CONVERTERS)}"
         )
-    return _CONVERTERS[node.op_type](node, _attributes(node), rank)
+    attributes = _epsilon(node) if domain else _attributes(node)
+    return _CONVERTERS[name](node, attributes, rank)
 
 
 def _attributes(node: onnx.NodeProto) -> Attributes:
@@ -64,6 +70,23 @@ def _attributes(node: onnx.NodeProto) -> Attributes:
     return {**values, **given}
 
 
+def _epsilon(node: onnx.NodeProto) -> Attributes:
+    """The attribute of ONNX Runtime's operators, which onnx's checker does not know."""
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    for name in given:
+        if name != "epsilon":
+            raise ValueError(f"from_node: {node.op_type} has attribute {name!r}, must have epsilon")
+    return {"epsilon": 1e-12, **given}
+
+
+def _require_stash_type(node: onnx.NodeProto, attributes: Attributes) -> None:
+    if attributes["stash_type"] != 1:
+        raise ValueError(
+            f"from_node: stash_type of {node.op_type} is {attributes['stash_type']}, must be "
+            "1: our statistics are float32, and float64 for an x of float64"
+        )
+
+
 def _with_order(
     our_type: str,
     ranks: tuple[int, ...],
@@ -76,14 +99,76 @@ def _with_order(
     return [OperatorDef(our_type, list(node.input), list(node.output), args)]
 
 
+def _group_norm(
+    node: onnx.NodeProto, attributes: Attributes, rank: int | None
+) -> list[OperatorDef]:
+    _require_stash_type(node, attributes)
+    checked_rank("from_node", node.op_type, rank, 2)
+    (y,) = node.output
+    args = {
+        "group": attributes["num_groups"],
+        "epsilon": attributes["epsilon"],
+        "order": "NCHW",
+    }
+    # Its gradient reads the statistics.
+    return [OperatorDef("GroupNorm", list(node.input), [y, f"{y}_mean", f"{y}_inv_std"], args)]
+
+
+def _rms_norm(node: onnx.NodeProto, attributes: Attributes, rank: int | None) -> list[OperatorDef]:
+    _require_stash_type(node, attributes)
+    args = {"axis": attributes["axis"], "epsilon": attributes["epsilon"]}
+    checked_rank(
+        "from_node", node.op_type, rank, least_rank("from_node", node.op_type, args["axis"])
+    )
+    (y,) = node.output
+    return [OperatorDef("onnx.RMSNorm", list(node.input), [y, f"{y}_rstd"], args)]
+
+
+def _mean_variance_norm(
+    node: onnx.NodeProto, attributes: Attributes, rank: int | None
+) -> list[OperatorDef]:
+    axes = tuple(attributes["axes"])
+    least = max((least_rank("from_node", node.op_type, axis) for axis in axes), default=1)
+    checked_rank("from_node", node.op_type, rank, least)
+    return [
+        OperatorDef("onnx.MeanVarianceNorm", list(node.input), list(node.output), {"axes": axes})
+    ]
+
+
+def _skip_norm(
+    schema: onnx.defs.OpSchema, node: onnx.NodeProto, attributes: Attributes, rank: int | None
+) -> list[OperatorDef]:
+    checked_rank("from_node", node.op_type, rank, 2, 3)
+    names = [formal.name for formal in schema.inputs]
+    given = dict(zip(names, [*node.input, *[""] * len(names)], strict=False))
+    for name in names[: schema.min_input]:
+        if not given[name]:
+            raise ValueError(f"from_node: {node.op_type} has no {name}, must have one")
+    y, mean, inv_std, total = [*node.output, "", "", ""][:4]
+    total = total or f"{y}_sum"
+    addends = [given["input"], given["skip"], given["bias"]]
+    defs = [OperatorDef("onnx.Add", [name for name in addends if name], [total])]
+    args = {"axis": -1, "epsilon": attributes["epsilon"]}
+    if "beta" in given:
+        parameters = [name for name in (given["gamma"], given["beta"]) if name]
+        statistics = [mean or f"{y}_mean", f"{y}_sigma"]
+        defs.append(OperatorDef("onnx.LayerNorm", [total, *parameters], [y, *statistics], args))
+        if inv_std:
+            defs.append(OperatorDef("onnx.Reciprocal", [statistics[1]], [inv_std]))
+        return defs
+    if mean:
+        raise ValueError(
+            f'from_node: output 1 (mean) of {node.op_type} is {mean!r}, must be "": no mean is '
+            "subtracted"
+        )
+    outputs = [y, inv_std or f"{y}_rstd"]
+    return [*defs, OperatorDef("onnx.RMSNorm", [total, given["gamma"]], outputs, args)]
+
+
 def _layer_norm(
     node: onnx.NodeProto, attributes: Attributes, rank: int | None
 ) -> list[OperatorDef]:
-    if attributes["stash_type"] != 1:
-        raise ValueError(
-            f"from_node: stash_type of LayerNormalization is {attributes['stash_type']}, must be "
-            "1: our statistics are float32, and float64 for an x of float64"
-        )
+    _require_stash_type(node, attributes)
     axis = attributes["axis"]
     least = least_rank("from_node", node.op_type, axis)
     rank = checked_rank("from_node", node.op_type, rank, least)
@@ -124,4 +209,11 @@ _CONVERTERS: dict[str, Callable[[onnx.NodeProto, Attributes, int | None], list[O
     "LRN": partial(_with_order, "LRN", (3, 5)),
     "InstanceNormalization": partial(_with_order, "InstanceNorm", (2,)),
     "LayerNormalization": _layer_norm,
+    "RMSNormalization": _rms_norm,
+    "GroupNormalization": _group_norm,
+    "MeanVarianceNormalization": _mean_variance_norm,
+    **{
+        f"com.microsoft.{op.__name__}": partial(_skip_norm, op.schema)
+        for op in (SkipLayerNormalization, SkipSimplifiedLayerNormalization)
+    },
 }

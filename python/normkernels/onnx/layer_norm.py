@@ -6,14 +6,10 @@ what `from_node` makes of one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-
-import numpy as np
 
 import normkernels as nk
 
-from .._types import Array
 from ..operators import (
     Argument,
     GradientContext,
@@ -27,6 +23,7 @@ from ..operators import (
 )
 from ..operators.arguments import EPSILON
 from ..operators.registry import Out
+from .rows import Array, apply, as_rows, is_half, matrix, summed
 
 ARGUMENTS = {"axis": Argument(int, -1, "First normalised axis."), "epsilon": EPSILON}
 
@@ -35,7 +32,7 @@ SCHEMA = OperatorSchema(
 
     y = (x - mean) / sigma * scale + b,  sigma = sqrt(var + epsilon)""",
     inputs=(
-        Input("x", "float32 or float64, rank 1 or more."),
+        Input("x", "Floating-point, rank 1 or more."),
         Input("scale", "Any shape that can be broadcast to that of x."),
         Input("b", "Likewise. Zero if left out.", True),
     ),
@@ -80,42 +77,22 @@ def normalise(
     epsilon: float,
     out: Array | None = None,
 ) -> nk.LayerNorm:
-    """y in the shape of x; mean and sigma, one for each row, in a column."""
-    rows = _rows(x, [scale] if b is None else [scale, b], axis)
+    """y in the shape of x; mean and sigma, one for each row, in a column.
+
+    Of half types what is normalised is rounded to them before Scale and B, as ONNX casts it.
+    """
+    rows = None if is_half(x) else as_rows(x, [scale] if b is None else [scale, b], axis)
     y, mean, sigma = nk.layer_norm(
-        _matrix(x, axis),
+        matrix(x, axis),
         *(rows or ()),
         epsilon=epsilon,
-        out=None if out is None else _matrix(out, axis),
+        out=None if out is None else matrix(out, axis),
         return_stats=True,
     )
     y = y.reshape(x.shape)
     if rows is None:
-        np.multiply(y, scale, out=y)
-        if b is not None:
-            np.add(y, b, out=y)
+        apply(y, scale, b)
     return nk.LayerNorm(y, mean, sigma)
-
-
-def _matrix(x: Array, axis: int) -> Array:
-    """One row of x after the other."""
-    axis %= x.ndim
-    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
-
-
-def _rows(x: Array, parameters: Sequence[Array], axis: int) -> list[Array] | None:
-    """The parameters as gamma and beta, of which the kernel has one for all rows.
-
-    None if one of them differs from row to row: rare, and left to NumPy.
-    """
-    axis %= x.ndim
-    rows = []
-    for a in parameters:
-        padded = (1,) * (x.ndim - a.ndim) + a.shape
-        if set(padded[:axis]) - {1}:
-            return None
-        rows.append(np.broadcast_to(a.reshape(padded[axis:]), x.shape[axis:]))
-    return rows
 
 
 def _run(
@@ -136,23 +113,16 @@ def _run_gradient(
     epsilon: float,
     out: Out,
 ) -> Sequence[Array]:
-    rows, matrix = _rows(x, parameters, axis), _matrix(x, axis)
+    rows, x_rows = as_rows(x, parameters, axis), matrix(x, axis)
     g, gamma = (dy, rows[0]) if rows else (dy * parameters[0], None)
-    dx, *sums = nk.layer_norm_backward(_matrix(g, axis), matrix, mean, sigma, gamma)
+    dx, *sums = nk.layer_norm_backward(matrix(g, axis), x_rows, mean, sigma, gamma)
     if rows:
         sums = [a.reshape(x.shape[axis % x.ndim :]) for a in sums]
     else:
-        sums = [dy * nk.layer_norm(matrix, epsilon=epsilon).reshape(x.shape), dy]
+        sums = [dy * nk.layer_norm(x_rows, epsilon=epsilon).reshape(x.shape), dy]
     return dx.reshape(x.shape), *(
-        _summed(a, parameter.shape) for a, parameter in zip(sums, parameters, strict=False)
+        summed(a, parameter.shape) for a, parameter in zip(sums, parameters, strict=False)
     )
-
-
-def _summed(a: Array, shape: tuple[int, ...]) -> Array:
-    """The gradient of a parameter of this shape, from that of what it was broadcast to."""
-    padded = (1,) * a.ndim + shape
-    axes = tuple(i for i in range(a.ndim) if padded[len(shape) + i] != a.shape[i])
-    return (a.sum(axes, dtype=np.float64).astype(a.dtype) if axes else a).reshape(shape)
 
 
 def _infer(
@@ -164,7 +134,7 @@ def _infer(
     for parameter in parameters:
         parameter.require_dtype_of(x)
         parameter.require_broadcast_to(x)
-    stats = TensorShape((*x.shape[:axis], 1), x.dtype)
+    stats = TensorShape((*x.shape[:axis], 1), x.statistics_dtype)
     return [x, stats, stats]
 
 
@@ -180,7 +150,7 @@ def _infer_gradient(
     _, stats, _ = _infer(x, *parameters, axis=axis, epsilon=epsilon)
     dy.require_like(x)
     for statistic in (mean, sigma):
-        statistic.require_dtype_of(x)
+        statistic.require_statistic_of(x)
         statistic.require_shape(stats.shape, "one per row")
     return [x, *parameters]
 

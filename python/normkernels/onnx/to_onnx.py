@@ -27,7 +27,8 @@ def to_nodes(
 ) -> list[onnx.NodeProto]:
     """The ONNX nodes, of opset 17 or later, that compute what a definition computes.
 
-    op_def  LayerNorm, InstanceNorm, LRN, or what `from_node` makes of an ONNX node.
+    op_def  LayerNorm, RMSNorm, InstanceNorm, GroupNorm, LRN, or what `from_node` makes of an ONNX
+            node.
     rank    The rank of x. Needed only for order "NHWC", which ONNX does not have: x is transposed,
             and y back.
     dtype   The dtype of x, float32 or float64.
@@ -37,8 +38,11 @@ def to_nodes(
     LayerNorm      One LayerNormalization. Without gamma and beta its Scale is a one; sigma is the
                    reciprocal of InvStdDev, and the statistics lose all but one dimension of 1.
                    gamma and beta must have the shape x.shape[axis:].
+    RMSNorm        One RMSNormalization, of opset 23, and an Add for beta. ONNX has no output for
+                   `rrms`: it must be in `unused`. gamma as in LayerNorm.
     InstanceNorm   One InstanceNormalization. mean and inv_std come from a LayerNormalization of the
                    planes.
+    GroupNorm      One GroupNormalization, of opset 21; the statistics likewise, of the groups.
     LRN            One LRN. ONNX has no output for `scale`: it must be in `unused`.
 
     ONNX gives statistics in float32: those of an x of float64 are cast from there. Arguments become
@@ -76,7 +80,10 @@ def _ranks(op_type: str, args: Mapping[str, Any]) -> tuple[int, int]:
     """The least and the greatest rank of the operator's x."""
     if "axis" in args:
         return least_rank("to_nodes", op_type, args["axis"]), MAX_RANK
-    fixed = {"InstanceNorm": (2, MAX_RANK), "LRN": (3, 5)}
+    if "axes" in args:
+        least = [least_rank("to_nodes", op_type, axis) for axis in args["axes"]]
+        return max(least, default=1), MAX_RANK
+    fixed = {"InstanceNorm": (2, MAX_RANK), "GroupNorm": (2, MAX_RANK), "LRN": (3, 5)}
     return fixed.get(op_type, (0, MAX_RANK - args.get("count", 0)))
 
 
@@ -136,6 +143,16 @@ class _Graph:
         """The name of output j; "" if the definition does not have it or nothing reads it."""
         names = self.op_def.outputs
         return names[j] if j < len(names) and names[j] not in self.unused else ""
+
+    def require_unused(self, j: int) -> None:
+        """ValueError if output j, which ONNX has nothing for, is read."""
+        if self.output(j):
+            op_type = self.op_def.type
+            raise ValueError(
+                f"to_nodes: output {self.output(j)!r} of {op_type}, its "
+                f"{schema(op_type).outputs[j].name}, has no equivalent in ONNX; "
+                "if nothing reads it, put it in unused="
+            )
 
     def add(self, op_type: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         """A node. Outputs at the end that are "" are left out, as ONNX wants it."""
@@ -217,16 +234,28 @@ def _layer_norm(graph: _Graph) -> None:
 
 
 def _instance_norm(graph: _Graph) -> None:
+    _planes(graph, "InstanceNormalization", 0)
+
+
+def _group_norm(graph: _Graph) -> None:
+    groups = graph.args["group"]
+    _planes(graph, "GroupNormalization", groups, num_groups=groups)
+
+
+def _planes(graph: _Graph, op_type: str, count: int, **attributes: Any) -> None:
+    """The node, and what it does not have: mean and inv_std (N, count), count 0 standing for C.
+
+    They are those of a LayerNormalization.
+    """
     _, scale, bias = graph.op_def.inputs
     epsilon = graph.args["epsilon"]
     with graph.channels_first() as (x, y):
-        graph.add("InstanceNormalization", [x, scale, bias], [y], epsilon=epsilon)
+        graph.add(op_type, [x, scale, bias], [y], epsilon=epsilon, **attributes)
     mean, inv_std = graph.output(1), graph.output(2)
     if not (mean or inv_std):
         return
-    # InstanceNormalization has no statistics, LayerNormalization of the planes has the same ones.
     planes = f"{graph.y}/planes"
-    graph.add("Reshape", [x, graph.integers(f"{planes}/shape", [0, 0, -1])], [planes])
+    graph.add("Reshape", [x, graph.integers(f"{planes}/shape", [0, count, -1])], [planes])
     steps = [*graph.cast(), _Step("Squeeze", (graph.integers(f"{planes}/axes", [-1]),))]
     graph.add(
         "LayerNormalization",
@@ -239,12 +268,27 @@ def _instance_norm(graph: _Graph) -> None:
     graph.chain(inv_std, steps)
 
 
+def _rms_norm(graph: _Graph) -> None:
+    graph.require_unused(1)
+    x, gamma, *beta = graph.op_def.inputs
+    axis, epsilon = graph.args["axis"], graph.args.get("eps", graph.args.get("epsilon"))
+    steps = [_Step("Add", tuple(beta))] if beta else []  # onnx.RMSNorm has none
+    graph.add("RMSNormalization", [x, gamma], [_before(graph.y, steps)], axis=axis, epsilon=epsilon)
+    graph.chain(graph.y, steps)
+
+
+def _mean_variance_norm(graph: _Graph) -> None:
+    graph.add(
+        "MeanVarianceNormalization", list(graph.op_def.inputs), [graph.y], axes=graph.args["axes"]
+    )
+
+
+def _add(graph: _Graph) -> None:
+    graph.add("Sum", list(graph.op_def.inputs), [graph.y])
+
+
 def _local_response_norm(graph: _Graph) -> None:
-    if graph.output(1):
-        raise ValueError(
-            f"to_nodes: output {graph.output(1)!r} of LRN, its scale, has no equivalent in ONNX; "
-            "if nothing reads it, put it in unused="
-        )
+    graph.require_unused(1)
     attributes = {name: value for name, value in graph.args.items() if name != "order"}
     with graph.channels_first() as (x, y):
         graph.add("LRN", [x], [y], **attributes)
@@ -261,9 +305,14 @@ def _append_dims(graph: _Graph) -> None:
 
 _CONVERTERS: dict[str, Callable[[_Graph], None]] = {
     "LayerNorm": _layer_norm,
+    "RMSNorm": _rms_norm,
     "InstanceNorm": _instance_norm,
+    "GroupNorm": _group_norm,
     "LRN": _local_response_norm,
     "onnx.LayerNorm": _layer_norm,
+    "onnx.RMSNorm": _rms_norm,
+    "onnx.MeanVarianceNorm": _mean_variance_norm,
+    "onnx.Add": _add,
     "onnx.Reciprocal": _reciprocal,
     "onnx.AppendDims": _append_dims,
 }

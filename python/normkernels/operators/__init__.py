@@ -12,7 +12,8 @@
     workspace.run([*net, *backward.operators])
     dx = workspace.fetch(backward.gradients["x"])
 
-LayerNorm, InstanceNorm, LRN, the three with Gradient behind them, and Sum are there from the start.
+LayerNorm, RMSNorm, InstanceNorm, GroupNorm and LRN, those with Gradient behind them, and Sum are
+there from the start.
 They carry Caffe2's names, arguments and blobs; `print(operators.schema("LRN"))` shows those of one.
 An operator of your own comes in by the calls that these came in by: register_cpu_operator and
 register_gradient.
@@ -21,7 +22,14 @@ register_gradient.
 from __future__ import annotations
 
 # Each registers its operators.
-from . import instance_norm, layer_norm, local_response_norm, summation  # noqa: F401
+from . import (  # noqa: F401
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    rms_norm,
+    summation,
+)
 from .backward import Backward
 from .definition import ArgumentValue, OperatorDef, UnknownNameError
 from .gradient import GradientContext, GradientDefs, get_gradient_defs, register_gradient

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-ArgumentValue: TypeAlias = int | float | str | bool
+ArgumentValue: TypeAlias = int | float | str | bool | tuple[int, ...]
 
 
 class UnknownNameError(KeyError):
@@ -32,8 +32,8 @@ class OperatorDef:
     type     Name of the operator.
     inputs   Names of blobs; a list becomes a tuple.
     outputs  Likewise.
-    args     int, float, str or bool by name, which cannot be changed later. NumPy's scalars become
-             Python's.
+    args     int, float, str, bool or several int by name, which cannot be changed later. NumPy's
+             scalars become Python's, a list becomes a tuple.
 
     TypeError for what is not a name, no mapping or not such a value, ValueError for an empty name.
     """
@@ -125,8 +125,18 @@ def _names(what: str, names: object) -> tuple[str, ...]:
 def _value(what: str, value: object) -> ArgumentValue:
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, (list, tuple)):
+        return _several(what, [_value(what, item) for item in value])
     if not isinstance(value, (int, float, str)):  # a bool is an int
         raise TypeError(
-            f"{what} is of type {type(value).__name__}, must be int, float, str or bool"
+            f"{what} is of type {type(value).__name__}, must be int, float, str, bool or a list "
+            "of int"
         )
     return value
+
+
+def _several(what: str, items: Sequence[ArgumentValue]) -> tuple[int, ...]:
+    for item in items:
+        if type(item) is not int:
+            raise TypeError(f"{what} has an item of type {type(item).__name__}, must have int")
+    return tuple(item for item in items if isinstance(item, int))

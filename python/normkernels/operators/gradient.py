@@ -23,7 +23,7 @@ class GradientDefs(NamedTuple):
 class GradientContext:
     """What a gradient maker is given: the names of the blobs that it connects.
 
-    I(i), O(i)    Input and output i of the forward operator.
+    I(i), O(i)    Input and output i of the forward operator; ValueError if it has no such output.
     GO(i)         The gradient of output i; ValueError if there is none.
     GI(i)         The name for the gradient of input i, `<input>_grad`. To ask for it is to promise
                   that a definition writes it.
@@ -56,6 +56,12 @@ class GradientContext:
 
     def O(self, i: int) -> str:
         """Output i of the forward operator."""
+        if i >= len(self.op_def.outputs):
+            label = operator(self.op_def.type).schema.output_label(i)
+            raise ValueError(
+                f"{self.op_def.type}: has {len(self.op_def.outputs)} outputs, must have "
+                f"{label} for its gradient, which reads it"
+            )
         self.outputs_read.add(i)
         return self.op_def.outputs[i]
 

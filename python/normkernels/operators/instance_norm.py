@@ -22,7 +22,7 @@ var / (var + epsilon), and then the scale and bias of its channel.
 
     y = (x - mean) * inv_std * scale + bias,  inv_std = 1 / sqrt(var + epsilon)""",
     inputs=(
-        Input("x", "float32 or float64, rank 2 or more: N images, C channels, and spatial ones."),
+        Input("x", "Floating-point, rank 2 or more: N images, C channels, and spatial ones."),
         Input("scale", "C elements."),
         Input("bias", "C elements."),
     ),
@@ -41,7 +41,7 @@ GRADIENT_SCHEMA = OperatorSchema(
     dx = scale * inv_std * (dy - E[dy] - xhat * E[dy * xhat])
     dscale = sum of dy * xhat,  dbias = sum of dy,  both over images and spatial dimensions""",
     inputs=(
-        Input("x", "float32 or float64, rank 2 or more."),
+        Input("x", "Floating-point, rank 2 or more."),
         Input("scale", "C elements."),
         Input("bias", "Not read."),
         Input("dy", "Gradient of y. Shape of x."),
@@ -68,9 +68,9 @@ def _run(
 def _infer(
     x: TensorShape, scale: TensorShape, bias: TensorShape, *, epsilon: float, order: str
 ) -> list[TensorShape]:
-    _check_x(x)
+    check_x(x)
     for parameter in (scale, bias):
-        _check_parameter(parameter, x, order)
+        check_parameter(parameter, x, order)
     stats = _stats(x, order)
     return [x, stats, stats]
 
@@ -101,28 +101,30 @@ def _infer_gradient(
     epsilon: float,
     order: str,
 ) -> list[TensorShape]:
-    _check_x(x)
-    _check_parameter(scale, x, order)
+    check_x(x)
+    check_parameter(scale, x, order)
     dy.require_like(x)
     if len(saved) == 2:
         for statistic in saved:
-            statistic.require_dtype_of(x)
+            statistic.require_statistic_of(x)
             statistic.require_shape(_stats(x, order).shape, "one value per image and channel")
     return [x, scale, scale]
 
 
-def _check_x(x: TensorShape) -> None:
+def check_x(x: TensorShape) -> None:
+    """An error unless x has images and channels."""
     x.require_float()
     x.require_rank(2)
 
 
-def _check_parameter(parameter: TensorShape, x: TensorShape, order: str) -> None:
-    parameter.require_dtype_of(x)
+def check_parameter(parameter: TensorShape, x: TensorShape, order: str) -> None:
+    """An error unless it has an element for each channel of x."""
+    parameter.require_parameter_of(x)
     parameter.require_size(channels(x.shape, order), f"one per channel of {x.label} in {order}")
 
 
 def _stats(x: TensorShape, order: str) -> TensorShape:
-    return TensorShape((x.shape[0], channels(x.shape, order)), x.dtype)
+    return TensorShape((x.shape[0], channels(x.shape, order)), x.statistics_dtype)
 
 
 def _make_gradient(g: GradientContext) -> list[OperatorDef]:

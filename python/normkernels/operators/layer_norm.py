@@ -36,7 +36,7 @@ SCHEMA = OperatorSchema(
 
 A row is what is left when the axes before `axis` are fixed.""",
     inputs=(
-        Input("x", "float32 or float64, rank 1 or more."),
+        Input("x", "Floating-point, rank 1 or more."),
         Input("gamma", "prod(x.shape[axis:]) elements. Not read without elementwise_affine.", True),
         Input("beta", "Likewise.", True),
     ),
@@ -60,7 +60,7 @@ GRADIENT_SCHEMA = OperatorSchema(
         Input("y", "Output 0 of LayerNorm. Not read."),
         Input("mean", "Output 1 of LayerNorm."),
         Input("sigma", "Output 2 of LayerNorm."),
-        Input("x", "float32 or float64, rank 1 or more."),
+        Input("x", "Floating-point, rank 1 or more."),
         Input("gamma", "As in LayerNorm. Not read without elementwise_affine.", True),
     ),
     outputs=(
@@ -97,11 +97,11 @@ def _infer(
     epsilon: float,
     elementwise_affine: bool,
 ) -> list[TensorShape]:
-    axis = _checked_axis(x, axis)
+    axis = checked_axis(x, axis)
     if elementwise_affine:
         for parameter in parameters:
-            _check_parameter(parameter, x, axis)
-    stats = TensorShape((*x.shape[:axis], 1), x.dtype)
+            check_parameter(parameter, x, axis)
+    stats = TensorShape((*x.shape[:axis], 1), x.statistics_dtype)
     return [x, stats, stats]
 
 
@@ -134,27 +134,34 @@ def _infer_gradient(
     epsilon: float,
     elementwise_affine: bool,
 ) -> list[TensorShape]:
-    axis = _checked_axis(x, axis)
+    axis = checked_axis(x, axis)
     dy.require_like(x)
     for statistic in (mean, sigma):
-        statistic.require_dtype_of(x)
-        rows = x.shape[:axis]
-        statistic.require_size(math.prod(rows), f"one per row: the product of {rows}")
+        check_statistic(statistic, x, axis)
     parameter = TensorShape(x.shape[axis:], x.dtype)
     if elementwise_affine:
         (parameter,) = parameters
-        _check_parameter(parameter, x, axis)
+        check_parameter(parameter, x, axis)
     return [x, parameter, parameter]
 
 
-def _checked_axis(x: TensorShape, axis: int) -> int:
+def checked_axis(x: TensorShape, axis: int) -> int:
+    """The axis counted from the first, of an x whose rows are normalised."""
     x.require_float()
     x.require_rank(1)
     return x.canonical_axis_index(axis)
 
 
-def _check_parameter(parameter: TensorShape, x: TensorShape, axis: int) -> None:
-    parameter.require_dtype_of(x)
+def check_statistic(statistic: TensorShape, x: TensorShape, axis: int) -> None:
+    """An error unless it has an element for each row of x."""
+    statistic.require_statistic_of(x)
+    rows = x.shape[:axis]
+    statistic.require_size(math.prod(rows), f"one per row: the product of {rows}")
+
+
+def check_parameter(parameter: TensorShape, x: TensorShape, axis: int) -> None:
+    """An error unless it has an element for each of a row of x."""
+    parameter.require_parameter_of(x)
     columns = x.shape[axis:]
     parameter.require_size(
         math.prod(columns), f"one per element of a row: the product of {columns}"

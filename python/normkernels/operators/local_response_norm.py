@@ -29,7 +29,7 @@ SCHEMA = OperatorSchema(
 
 The window of channel c is c - (size - 1) // 2 to c + size // 2, cut off at the first and the last
 channel; alpha is divided by `size` all the same.""",
-    inputs=(Input("x", "float32 or float64, rank 3 to 5."),),
+    inputs=(Input("x", "Floating-point, rank 3 to 5."),),
     outputs=(
         Output("y", "Shape of x."),
         Output("scale", "What y is divided by the power of. Shape of x.", True),
@@ -45,7 +45,7 @@ GRADIENT_SCHEMA = OperatorSchema(
 
 where j runs over the channels whose window contains k, and scale is computed again from x.""",
     inputs=(
-        Input("x", "float32 or float64, rank 3 to 5."),
+        Input("x", "Floating-point, rank 3 to 5."),
         Input("y", "Output 0 of LRN. Shape of x."),
         Input("dy", "Gradient of y. Shape of x."),
     ),

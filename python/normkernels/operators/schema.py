@@ -50,15 +50,18 @@ def at_least(least: int) -> Check:
 class Argument(NamedTuple):
     """An argument: a keyword of the operator's functions.
 
-    type     int, float, str or bool. An int will do for a float; a bool is no number.
+    type     int, float, str, bool, or tuple: of int. An int will do for a float; a bool is no
+             number.
     default  Its value where a definition does not give it. It is checked like any other: a default
              that fails its own check makes the argument a required one.
+    alias    Another name of it, which counts where a definition does not have this one.
     """
 
     type: type[ArgumentValue]
     default: ArgumentValue
     doc: str
     check: Check | None = None
+    alias: str | None = None
 
     def checked(self, what: str, value: ArgumentValue) -> ArgumentValue:
         """The value in this argument's type. `what` begins the message of an error."""
@@ -193,16 +196,22 @@ class OperatorSchema:
                     )
 
     def _arguments(self, op_def: OperatorDef) -> Iterator[tuple[str, ArgumentValue]]:
+        allowed = [*self.args, *(a.alias for a in self.args.values() if a.alias)]
         for name in op_def.args:
-            if name not in self.args:
-                allowed = ", ".join(self.args) or "none"
-                raise ValueError(f"{op_def.type}: has no argument {name!r}, allowed: {allowed}")
+            if name not in allowed:
+                raise ValueError(
+                    f"{op_def.type}: has no argument {name!r}, "
+                    f"allowed: {', '.join(allowed) or 'none'}"
+                )
         for name, argument in self.args.items():
-            given = name in op_def.args
-            what = f"{op_def.type}: argument {name}" + (
-                "" if given else " is not given: its default"
-            )
-            yield name, argument.checked(what, op_def.args[name] if given else argument.default)
+            what = f"{op_def.type}: argument"
+            given = [
+                argument.checked(f"{what} {known}", op_def.args[known])
+                for known in (name, argument.alias)
+                if known is not None and known in op_def.args
+            ]
+            default = f"{what} {name} is not given: its default"
+            yield name, given[0] if given else argument.checked(default, argument.default)
 
     def _inplace_text(self) -> str:
         pairs = [
@@ -242,7 +251,11 @@ def _item_row(item: Input | Output) -> tuple[str, str]:
 
 def _argument_row(name: str, argument: Argument) -> tuple[str, str]:
     must_be = f" Must be {argument.check.must_be}." if argument.check else ""
-    return f"{name}: {argument.type.__name__} = {argument.default!r}", argument.doc + must_be
+    alias = f" Or as {argument.alias}." if argument.alias else ""
+    return (
+        f"{name}: {argument.type.__name__} = {argument.default!r}",
+        argument.doc + must_be + alias,
+    )
 
 
 def _aligned(rows: list[tuple[str, str]]) -> list[str]:

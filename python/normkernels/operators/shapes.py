@@ -68,10 +68,38 @@ class TensorShape:
         if not is_floating(self.dtype):
             raise TypeError(f"{self._what()} has dtype {self.dtype}, must be a floating-point one")
 
+    @property
+    def is_half(self) -> bool:
+        """Whether the dtype is float16 or bfloat16, which is no type of NumPy's own."""
+        return self.dtype.name in {"float16", "bfloat16"}
+
+    @property
+    def statistics_dtype(self) -> np.dtype[Any]:
+        """The dtype of the statistics of such an array."""
+        return np.dtype(np.float32) if self.is_half else self.dtype
+
     def require_float(self) -> None:
-        """TypeError unless the dtype is float32 or float64."""
-        if self.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{self._what()} has dtype {self.dtype}, must be float32 or float64")
+        """TypeError unless the dtype is one that the kernels take."""
+        if self.dtype not in (np.float32, np.float64) and not self.is_half:
+            raise TypeError(
+                f"{self._what()} has dtype {self.dtype}, must be float32, float64, float16 or "
+                "bfloat16"
+            )
+
+    def require_parameter_of(self, x: TensorShape) -> None:
+        """TypeError unless the dtype is x's, or float32 beside a half type."""
+        if not (x.is_half and self.dtype == np.float32):
+            self.require_dtype_of(x)
+
+    def require_statistic_of(self, x: TensorShape) -> None:
+        """TypeError unless the dtype is that of x's statistics."""
+        if not x.is_half:
+            self.require_dtype_of(x)
+        elif self.dtype != x.statistics_dtype:
+            raise TypeError(
+                f"{self._what()} has dtype {self.dtype}, must be {x.statistics_dtype}, as "
+                f"{x.label} is {x.dtype}"
+            )
 
     def require_dtype_of(self, other: TensorShape) -> None:
         """TypeError unless both have one dtype."""
