@@ -1,5 +1,7 @@
 #include "arrays.h"
 
+#include <cstring>
+
 #include "numpy.h"
 
 namespace normkernels::python {
@@ -9,7 +11,7 @@ namespace {
 /* Of NumPy; they live as long as the process, as the module does. */
 py::handle asanyarray, from_dlpack, MaskedArray;
 
-constexpr const char* kMustBeArray = "be an array of float32 or float64";
+constexpr const char* kMustBeArray = "be an array of floating-point numbers";
 constexpr const char* kMustBeOut =
     "be None, a numpy.ndarray or what NumPy views as one without a copy";
 
@@ -45,6 +47,13 @@ bool is_refusal(const py::error_already_set& error) {
 std::string reason(const py::error_already_set& error) {
   const std::string text = py::str(error.value());
   return text.substr(0, text.find('\n'));
+}
+
+/* torch's dtype that NumPy has no word for, as its own error names it. */
+const char* must_be_instead(const std::string& reason, const char* must) {
+  return reason.find("ScalarType BFloat16") == std::string::npos
+             ? must
+             : "be viewed as an array: t.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)";
 }
 
 const char* device_name(int64_t type) {
@@ -90,9 +99,10 @@ py::object as_array(const Argument& argument, const char* must) {
     return viewed ? asanyarray(value) : from_dlpack(value);
   } catch (py::error_already_set& error) {
     if (!is_refusal(error)) throw;
-    argument.refuse_from(
-        error, PyExc_TypeError,
-        type_of(value) + " and cannot be viewed as a CPU array (" + reason(error) + ")", must);
+    const std::string why = reason(error);
+    argument.refuse_from(error, PyExc_TypeError,
+                         type_of(value) + " and cannot be viewed as a CPU array (" + why + ")",
+                         must_be_instead(why, must));
   }
 }
 
@@ -137,6 +147,13 @@ std::string Shape::text() const {
   std::string text = "(";
   for (int i = 0; i < rank_; ++i) text += (i == 0 ? "" : ", ") + std::to_string(extents_[i]);
   return text + (rank_ == 1 ? ",)" : ")");
+}
+
+bool is_bfloat16(py::handle array) {
+  const char* name = reinterpret_cast<PyTypeObject*>(descriptor(array).typeobj)->tp_name;
+  const char* dot = std::strrchr(name, '.');
+  const auto dtype = py::reinterpret_borrow<py::dtype>(fields(array).descr);
+  return std::strcmp(dot == nullptr ? name : dot + 1, "bfloat16") == 0 && dtype.itemsize() == 2;
 }
 
 void prepare_arrays() {

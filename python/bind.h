@@ -13,8 +13,17 @@ namespace normkernels::python {
 namespace bind_layer_norm {
 void bind(py::module_& module, py::module_& helpers, const py::module_& types);
 }
+namespace bind_rms_norm {
+void bind(py::module_& module, const py::module_& types);
+}
+namespace bind_add_norm {
+void bind(py::module_& module, const py::module_& types);
+}
 namespace bind_instance_norm {
 void bind(py::module_& module, py::module_& helpers, const py::module_& types);
+}
+namespace bind_group_norm {
+void bind(py::module_& module, const py::module_& types);
 }
 namespace bind_local_response_norm {
 void bind(py::module_& module, const py::module_& types);

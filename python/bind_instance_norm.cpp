@@ -47,18 +47,11 @@ py::object instance_norm(Call& call, const Array& x, const OptionalArray& scale,
   return return_stats.get() ? named(InstanceNorm, y, mean, inv_std) : y.array;
 }
 
-void require_both(const Call& call, const Array& mean, const Array& inv_std) {
-  if (mean.given() == inv_std.given()) return;
-  const bool lacks_mean = !mean.given();
-  call.refuse_value(lacks_mean ? "mean" : "inv_std", "is None",
-                    lacks_mean ? "be given with inv_std" : "be given with mean");
-}
-
 py::object instance_norm_backward(Call& call, const Array& dy, const Array& x,
                                   const OptionalArray& scale, const OptionalArray& mean,
                                   const OptionalArray& inv_std, Order order, Epsilon epsilon,
                                   const Out& out, const Executor& executor) {
-  require_both(call, mean, inv_std);
+  call.require_both(mean, inv_std);
   const Planes in = call.planes(call.input_strided(x), order, 2);
   const View dys = call.like_strided(dy, in.x);
   const View scales = call.channels(scale, in);

@@ -21,7 +21,7 @@ py::object layer_norm(Call& call, const Array& x, const OptionalArray& gamma,
     mean = call.create_rows(in);
     sigma = call.create_rows(in);
   }
-  if (call.dense() && in.last) {
+  if (call.dense(in)) {
     static constexpr const char* names[] = {"dtype",   "x",   "x",    "x",     "gamma",      "beta",
                                             "epsilon", "out", "mean", "sigma", "num_threads"};
     call.run(names, [&] {
@@ -55,7 +55,7 @@ py::object layer_norm_backward(Call& call, const Array& dy, const Array& x, cons
   const View gammas = call.columns(gamma, in);
   Output dx = call.output(out, in.x, "dy or x");
   Output dgamma = call.create_columns(in), dbeta = call.create_columns(in);
-  if (call.dense() && in.last) {
+  if (call.dense(in)) {
     Workspace workspace(
         normkernels_layer_norm_backward_workspace_bytes(call.dtype(), in.rows, in.cols));
     static constexpr const char* names[] = {"dtype", "x",         "x",          "dy",  "x",

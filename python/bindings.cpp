@@ -141,6 +141,7 @@ py::object set_num_threads(Call&, Threads n) {
 }
 
 void fill(py::module_ module) {
+  find_functions();
   check_environment();
   module.doc() = "The compiled functions of normkernels.";
   module.attr("__version__") = normkernels_version();
@@ -150,7 +151,10 @@ void fill(py::module_ module) {
   py::module_ helpers = module.def_submodule("helpers", "The compiled functions of helpers.");
   Isa = own(types, "Isa");
   bind_layer_norm::bind(module, helpers, types);
+  bind_rms_norm::bind(module, types);
+  bind_add_norm::bind(module, types);
   bind_instance_norm::bind(module, helpers, types);
+  bind_group_norm::bind(module, types);
   bind_local_response_norm::bind(module, types);
 
   add<isas>(module, kIsasDoc);

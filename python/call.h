@@ -11,8 +11,6 @@
 #ifndef NORMKERNELS_PYTHON_CALL_H_
 #define NORMKERNELS_PYTHON_CALL_H_
 
-#include <normkernels/normkernels.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -20,6 +18,7 @@
 #include <vector>
 
 #include "arrays.h"
+#include "library.h"
 #include "scalars.h"
 
 namespace normkernels::python {
@@ -61,11 +60,11 @@ struct Matrix {
   bool has(int dimension) const { return (axes >> dimension & 1) != 0; }
 };
 
-/* x as [n, c, spatial] or [n, spatial, c]. */
+/* x as [n, c, spatial] or [n, spatial, c], with `groups` of channels: each its own, or fewer. */
 struct Planes {
   View x;
   normkernels_order order;
-  int64_t n, c, spatial;
+  int64_t n, c, spatial, groups;
 };
 
 struct Output {
@@ -91,32 +90,48 @@ class Workspace {
   void* data_;
 };
 
-/* One call of one function. The first input sets the dtype that all others must have. */
+/* One call of one function. The first input sets the dtype that all others must have; with a half
+ * type, statistics are float32, and parameters may be. */
 class Call {
  public:
   explicit Call(const char* function) : function_(function) {}
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  normkernels_dtype dtype() const;
+  /* With the flags of the parameters that came so far. */
+  normkernels_dtype dtype() const { return dtype_ | flags_; }
 
   /* Inputs, by the shape that they must have. Of an absent one, the view is empty. What is not
-   * dense is copied, but for those that come with their strides. */
-  View input(const Array& array) { return array.given() ? take(array, false) : View(); }
-  View input_strided(const Array& array) { return array.given() ? take(array, true) : View(); }
+   * dense is copied, but for those that come with their strides. `input` is of Caffe2's steps,
+   * which know no half types. */
+  View input(const Array& array) { return optional(array, Role::kStep, false); }
+  View input_strided(const Array& array) { return optional(array, Role::kLarge, true); }
   View like(const Array& array, const View& x) { return shaped(input(array), x); }
   View like_strided(const Array& array, const View& x) { return shaped(input_strided(array), x); }
   View as_many(const Array& array, const View& x);
+  /* Statistics. */
   View rows(const Array& array, const Matrix& x);
+  View per_plane(const Array& array, const Planes& x) {
+    return per_image(array, x, x.c, "channel");
+  }
+  View per_group(const Array& array, const Planes& x) {
+    return per_image(array, x, x.groups, "group");
+  }
+  /* Parameters: the first of a call is gamma (scale), given or not, the second beta (bias), a third
+   * what is added before. */
   View columns(const Array& array, const Matrix& x);
   View channels(const Array& array, const Planes& x);
-  View per_plane(const Array& array, const Planes& x);
+  /* Saved statistics are given both or not at all. */
+  void require_both(const Array& mean, const Array& inv_std) const;
 
   Matrix matrix(const View& x, const Integer& axis) const;
-  Matrix matrix(const View& x, const Integer& axis, const Axes& axes) const {
-    return axes.given() ? named_matrix(x, axis, axes) : matrix(x, axis);
+  /* With `axes`, `axis` must be what it is when it is not given. */
+  Matrix matrix(const View& x, const Integer& axis, const Axes& axes,
+                int64_t default_axis = 1) const {
+    return axes.given() ? named_matrix(x, axis, axes, default_axis) : matrix(x, axis);
   }
   Planes planes(const View& x, const Order& order, int min_rank, int max_rank = kMaxRank) const;
+  void set_groups(Planes& x, const Count& groups) const;
   /* A table of statistics (N, C): planes without an extent of their own. */
   Planes table(const View& x) const;
 
@@ -124,13 +139,22 @@ class Call {
    * order, as NumPy's own have. */
   Output output(const Out& out, const View& x, const char* alias = nullptr);
   Output create_like(const View& x);
+  /* Statistics. */
   Output create_rows(const Matrix& x);
-  Output create_channels(const Planes& x) { return create({x.c}, x.c); }
-  Output create_per_plane(const Planes& x) { return create({x.n, x.c}, x.n * x.c); }
+  Output create_per_plane(const Planes& x) { return create_per_image(x.n, x.c); }
+  Output create_per_group(const Planes& x) { return create_per_image(x.n, x.groups); }
+  /* Gradients of parameters, the first of a call that of gamma (scale): of their parameter's dtype,
+   * and beta's, where it is not given, of gamma's. */
   Output create_columns(const Matrix& x);
+  Output create_channels(const Planes& x) { return create(next_gradient_type(), {x.c}, x.c); }
 
   /* Whether no input or output that came so far has strides. */
   bool dense() const { return num_strided_ == 0; }
+  /* The same, and rows are along x's last dimensions. Those of a half type are faster with the
+   * workspace that dense rows have none of. */
+  bool dense(const Matrix& x) const {
+    return dense() && x.last && dtype_ != NORMKERNELS_F16 && dtype_ != NORMKERNELS_BF16;
+  }
 
   /* Runs the C function. `names` are the Python names of its parameters, in its order. */
   template <size_t N, class Function>
@@ -172,21 +196,42 @@ class Call {
   };
   static constexpr int kMostStrided = 5; /* gradient of LRN: dy, x, y, scale, dx */
 
+  /* What the dtype of an input may be. */
+  enum class Role { kStep, kLarge, kStatistic, kParameter };
+
   static Memory memory_of(py::handle array);
-  Output create(const Shape& shape, int64_t size, const py::ssize_t* strides = nullptr);
-  Matrix named_matrix(const View& x, const Integer& axis, const Axes& axes) const;
-  View take(const Array& argument, bool strided);
+  Output create(int type_num, const Shape& shape, int64_t size,
+                const py::ssize_t* strides = nullptr);
+  /* The numbers of NumPy's types. */
+  int statistic_type() const;
+  int next_gradient_type();
+  Output create_per_image(int64_t n, int64_t count) {
+    const Shape shape = {n, count};
+    return create(statistic_type(), shape, shape.size());
+  }
+  Matrix named_matrix(const View& x, const Integer& axis, const Axes& axes,
+                      int64_t default_axis) const;
+  View take(const Array& argument, Role role, bool strided);
+  View optional(const Array& array, Role role, bool strided = false) {
+    return array.given() ? take(array, role, strided) : View();
+  }
+  void check_dtype(const char* name, py::handle array, Role role);
+  [[noreturn]] void refuse_dtype(const char* name, py::handle array, Role role) const;
+  View parameter(const Array& array);
   py::handle copy(py::handle array, int flags);
   const int64_t* strides_of(py::handle array);
   View shaped(const View& view, const View& x) const;
+  View per_image(const Array& array, const Planes& x, int64_t count, const char* of_each);
   template <class Describe>
-  View of_size(const Array& array, int64_t expected, Describe&& describe);
+  View of_size(const View& view, int64_t expected, Describe&& describe) const;
   void check_out(const Out& out, const View& x, const char* alias) const;
   [[noreturn]] void refuse_overlap(const char* name) const;
   [[noreturn]] void fail(normkernels_status status, const char* const* names, size_t n) const;
 
   const char* function_;
-  int type_num_ = 0;
+  normkernels_dtype dtype_ = 0, flags_ = 0;
+  int type_num_ = 0; /* NumPy's of dtype_ */
+  int num_parameters_ = 0, num_gradients_ = 0;
   const char* reference_ = nullptr;
   int64_t most_elements_ = 0; /* of one array, inputs and outputs */
   std::vector<Copy> copies_;

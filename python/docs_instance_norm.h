@@ -15,13 +15,13 @@ Instance norm: every channel of every image by its own mean and deviation.
     y = (x - mean) * inv_std * scale + bias
     mean = E[x],  inv_std = 1 / sqrt(E[(x - mean)**2] + epsilon),  E over the spatial dimensions
 
-x             float32 or float64, rank 2 or more: (N, C, ...) or (N, ..., C), as `order` says;
-              of any strides.
-scale, bias   None (1 and 0), or C elements.
+x             float32, float64, float16 or bfloat16, rank 2 or more: (N, C, ...) or (N, ..., C), as
+              `order` says; of any strides.
+scale, bias   None (1 and 0), or C elements; of x's dtype, beside a half type each may be float32.
 order         'NCHW' or 'NHWC', in lower case too, whatever the number of spatial dimensions.
 epsilon       Finite and >= 0. A constant plane gives exactly bias, also with epsilon 0.
 out           Receives y: shape and dtype of x, of any strides; may be x. None: a new array.
-return_stats  Also return mean and inv_std, both (N, C).
+return_stats  Also return mean and inv_std, both (N, C), of half types in float32.
 num_threads   Threads for this call; None or 0: normkernels.num_threads().
 
 Returns y, or InstanceNorm(y, mean, inv_std).
@@ -41,8 +41,9 @@ Gradients of instance norm. With xhat = (x - mean) * inv_std and E over the spat
     dx = scale * inv_std * (dy - E[dy] - xhat * E[dy * xhat])
     dscale = sum of dy * xhat,  dbias = sum of dy,  both over images and spatial dimensions
 
-dy, x          Of one shape and dtype, float32 or float64, laid out as `order` says; of any strides.
-scale          None (1), or C elements.
+dy, x          Of one shape and dtype, float32, float64, float16 or bfloat16, laid out as `order`
+               says; of any strides.
+scale          None (1), or C elements; of x's dtype, or float32 beside a half type.
 mean, inv_std  (N, C), as instance_norm(..., return_stats=True) returned them, or both None: then
                they are computed again from x, with `epsilon`.
 order          As in instance_norm.
@@ -51,7 +52,8 @@ out            Receives dx: shape and dtype of x, of any strides; may be dy or x
 num_threads    Threads for this call; None or 0: normkernels.num_threads().
 
 Returns InstanceNormGradient(dx, dscale, dbias); dscale and dbias have shape (C,), with or without
-a scale. Where inv_std is infinite (constant plane, epsilon 0) no gradient exists: dx is 0.
+a scale, and the dtype of scale, or without one of x. Where inv_std is infinite (constant plane,
+epsilon 0) no gradient exists: dx is 0.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
@@ -66,15 +68,17 @@ Instance norm forward and backward at once, for a dy that is known before y.
 The same bits as instance_norm(x, scale, bias) and instance_norm_backward(dy, x, scale), but the
 statistics are computed once.
 
-x, dy        Of one shape and dtype, float32 or float64, laid out as `order` says; of any strides.
-scale, bias  None (1 and 0), or C elements.
+x, dy        Of one shape and dtype, float32, float64, float16 or bfloat16, laid out as `order`
+             says; of any strides.
+scale, bias  None (1 and 0), or C elements; of x's dtype, beside a half type each may be float32.
 order        As in instance_norm.
 epsilon      Finite and >= 0.
 out          A pair of arrays that receive y and dx: shape and dtype of x, of any strides; the
              first may be x, the second dy; either may be None. None: new arrays.
 num_threads  Threads for this call; None or 0: normkernels.num_threads().
 
-Returns InstanceNormWithGradient(y, dx, dscale, dbias); dscale and dbias have shape (C,).
+Returns InstanceNormWithGradient(y, dx, dscale, dbias); dscale and dbias have shape (C,) and the
+dtypes of scale and bias. Without a scale, dscale has x's; without a bias, dbias has dscale's.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 

@@ -15,16 +15,17 @@ Layer norm over the dimensions of x from `axis` on, or those in `axes`, all of t
     y = (x - mean) / sigma * gamma + beta
     mean = E[x],  sigma = sqrt(E[(x - mean)**2] + epsilon),  E over the normalised dimensions
 
-x             float32 or float64, rank 1 or more, of any strides.
+x             float32, float64, float16 or bfloat16, rank 1 or more, of any strides.
 gamma, beta   None (1 and 0), or as many elements as the normalised dimensions have, in any shape;
-              they count in the order of x.shape.
+              they count in the order of x.shape. Of x's dtype; beside a half type each may be
+              float32.
 axis          First normalised dimension, -x.ndim <= axis < x.ndim: 0 or -1 for a single vector.
 axes          The normalised dimensions instead, of which `axis` is then not given: an int or a
               sequence of ints, in any order.
 epsilon       Finite and >= 0. A constant row gives exactly beta, also with epsilon 0.
 out           Receives y: shape and dtype of x, of any strides; may be x. None: a new array.
 return_stats  Also return mean and sigma, of shape x.shape[:axis] + (1,); with axes of x.shape with
-              1 for those.
+              1 for those. Of half types they are float32.
 num_threads   Threads for this call; None or 0: normkernels.num_threads().
 
 Returns y, or LayerNorm(y, mean, sigma).
@@ -44,17 +45,19 @@ Gradients of layer norm. With xhat = (x - mean) / sigma and g = dy * gamma:
     dx = (g - E[g] - xhat * E[g * xhat]) / sigma,  E over the normalised dimensions
     dgamma = sum of dy * xhat,  dbeta = sum of dy,  both over the other ones
 
-dy, x        Of one shape and dtype, float32 or float64, rank 1 or more, of any strides.
+dy, x        Of one shape and dtype, float32, float64, float16 or bfloat16, rank 1 or more, of any
+             strides.
 mean, sigma  As layer_norm(..., return_stats=True) returned them: as many elements as the other
              dimensions have. The rounding error of a saved mean is found and taken out.
-gamma        None (1), or as many elements as the normalised dimensions have.
+gamma        None (1), or as many elements as the normalised dimensions have; of x's dtype, or
+             float32 beside a half type.
 axis, axes   As in layer_norm.
 out          Receives dx: shape and dtype of x, of any strides; may be dy or x. None: a new array.
 num_threads  Threads for this call; None or 0: normkernels.num_threads().
 
 Returns LayerNormGradient(dx, dgamma, dbeta); dgamma and dbeta have shape x.shape[axis:], or the
-extents of the axes in the order of x.shape, with or without a gamma. Where sigma is 0 (constant
-row, epsilon 0) no gradient exists: dx is 0.
+extents of the axes in the order of x.shape, with or without a gamma, and the dtype of gamma, or
+without one of x. Where sigma is 0 (constant row, epsilon 0) no gradient exists: dx is 0.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 

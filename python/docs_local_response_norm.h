@@ -16,14 +16,14 @@ Local response norm (LRN) across channels: each value by the energy of its neigh
     scale[k] = bias + alpha / size * sum of x[j]**2 for
         max(0, k - floor((size - 1) / 2)) <= j <= min(C - 1, k + ceil((size - 1) / 2))
 
-x                  float32 or float64, rank 3 to 5: (N, C, ...) or (N, ..., C), as `order` says;
-                   of any strides.
+x                  float32, float64, float16 or bfloat16, rank 3 to 5: (N, C, ...) or
+                   (N, ..., C), as `order` says; of any strides.
 size               Channels in a window, an int >= 1; may be even, and may exceed C.
 alpha, beta, bias  Finite numbers. Where scale is negative and beta no integer, y is NaN.
 order              'NCHW' or 'NHWC', in lower case too, whatever the number of dimensions.
 out                Receives y: shape and dtype of x, of any strides; may not be x. None: a new
                    array.
-return_scale       Also return scale, of x's shape.
+return_scale       Also return scale, of x's shape and dtype.
 num_threads        Threads for this call; None or 0: normkernels.num_threads().
 
 Returns y, or LocalResponseNorm(y, scale).
@@ -46,11 +46,13 @@ Gradient of local response norm:
 
 where j runs over the channels whose window contains k: the mirrored window.
 
-dy, x              Of one shape and dtype, float32 or float64, rank 3 to 5, of any strides.
+dy, x              Of one shape and dtype, float32, float64, float16 or bfloat16, rank 3 to 5, of
+                   any strides.
 size, alpha, beta, bias, order
                    As they were in the forward.
 y, scale           As local_response_norm(..., return_scale=True) returned them, each of x's
-                   shape, of any strides; either may be None and is then computed again from x.
+                   shape and dtype, of any strides; either may be None and is then computed again
+                   from x.
 out                Receives dx: shape and dtype of x, of any strides; may not be an input. None: a
                    new array.
 num_threads        Threads for this call; None or 0: normkernels.num_threads().

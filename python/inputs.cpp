@@ -28,7 +28,10 @@ std::string part_text(const Matrix& x, bool normalised) {
   return "the product of " + part + " = " + part_of(x, normalised).text();
 }
 
-bool is_float(int type_num) { return type_num == Api::NPY_FLOAT_ || type_num == Api::NPY_DOUBLE_; }
+std::string channels_text(const Planes& x) {
+  return "the number of channels of " + std::string(x.x.name) + " (shape " + x.x.shape->text() +
+         ", order " + (x.order == NORMKERNELS_NCHW ? "NCHW)" : "NHWC)");
+}
 
 constexpr int kDense = Api::NPY_ARRAY_C_CONTIGUOUS_ | Api::NPY_ARRAY_ALIGNED_;
 
@@ -46,13 +49,9 @@ uint64_t bits_from(int first, int rank) {
 
 /* ---- Views ----------------------------------------------------------------------------------- */
 
-normkernels_dtype Call::dtype() const {
-  return type_num_ == Api::NPY_FLOAT_ ? NORMKERNELS_F32 : NORMKERNELS_F64;
-}
-
 Call::Memory Call::memory_of(py::handle array) {
   const auto begin = reinterpret_cast<uintptr_t>(fields(array).data);
-  Memory memory = {begin, begin + (descriptor(array).type_num == Api::NPY_FLOAT_ ? 4 : 8)};
+  Memory memory = {begin, begin + static_cast<uintptr_t>(item_bytes(array))};
   for (int i = 0; i < fields(array).nd; ++i) {
     const py::ssize_t extent = fields(array).dimensions[i];
     if (extent == 0) return {begin, begin};
@@ -71,7 +70,39 @@ py::handle Call::copy(py::handle array, int flags) {
   return copied;
 }
 
-View Call::take(const Array& argument, bool strided) {
+void Call::check_dtype(const char* name, py::handle array, Role role) {
+  const normkernels_dtype type = element_type(array);
+  if (dtype_ == 0) {
+    if (type == 0 || (role == Role::kStep && is_half(type))) refuse_dtype(name, array, role);
+    dtype_ = type;
+    type_num_ = descriptor(array).type_num;
+    reference_ = name;
+    return;
+  }
+  if (type == dtype_ && !(is_half(type) && role == Role::kStatistic)) return;
+  const bool may_be_float32 = role == Role::kStatistic || role == Role::kParameter;
+  if (type == NORMKERNELS_F32 && is_half(dtype_) && may_be_float32) return;
+  refuse_dtype(name, array, role);
+}
+
+void Call::refuse_dtype(const char* name, py::handle array, Role role) const {
+  const std::string was = has_dtype(array);
+  if (dtype_ == 0) {
+    refuse_type(
+        name, was,
+        role == Role::kStep ? "be float32 or float64" : "be float32, float64, float16 or bfloat16");
+  }
+  const std::string of_x = type_name(dtype_);
+  if (is_half(dtype_) && role == Role::kStatistic) {
+    refuse_type(name, was, std::string("be float32, as ") + reference_ + " is " + of_x);
+  }
+  if (is_half(dtype_) && role == Role::kParameter) {
+    refuse_type(name, was, "be " + of_x + " or float32, as " + reference_ + " is " + of_x);
+  }
+  refuse_type(name, was, "be " + of_x + ", the dtype of " + reference_);
+}
+
+View Call::take(const Array& argument, Role role, bool strided) {
   const char* name = argument.name();
   py::handle array = argument.array_;
   const Shape& shape = argument.shape_;
@@ -79,15 +110,7 @@ View Call::take(const Array& argument, bool strided) {
     refuse_value(name, "had shape " + shape.text() + " and has " + shape_of(array).text(),
                  "stay as it is while the arguments are converted");
   }
-  const int type_num = descriptor(array).type_num;
-  if (!is_float(type_num)) refuse_type(name, has_dtype(array), "be float32 or float64");
-  if (type_num_ == 0) {
-    type_num_ = type_num;
-    reference_ = name;
-  } else if (type_num != type_num_) {
-    refuse_type(name, std::string("has dtype ") + type_name(type_num),
-                std::string("be ") + type_name(type_num_) + ", the dtype of " + reference_);
-  }
+  check_dtype(name, array, role);
   const int64_t* strides = nullptr;
   if (!is_dense(array)) {
     const bool whole = is_native(array) && has_whole_strides(array);
@@ -113,10 +136,8 @@ View Call::shaped(const View& view, const View& x) const {
 }
 
 template <class Describe>
-View Call::of_size(const Array& array, int64_t expected, Describe&& describe) {
-  if (!array.given()) return {};
-  const View view = input(array);
-  if (view.size != expected) {
+View Call::of_size(const View& view, int64_t expected, Describe&& describe) const {
+  if (view.data != nullptr && view.size != expected) {
     refuse_value(
         view.name,
         "has " + std::to_string(view.size) + " elements (shape " + view.shape->text() + ")",
@@ -126,34 +147,51 @@ View Call::of_size(const Array& array, int64_t expected, Describe&& describe) {
 }
 
 View Call::as_many(const Array& array, const View& x) {
-  return of_size(array, x.size,
+  return of_size(input(array), x.size,
                  [&] { return "as " + std::string(x.name) + " (shape " + x.shape->text() + ")"; });
 }
 
 View Call::rows(const Array& array, const Matrix& x) {
-  return of_size(array, x.rows, [&] { return part_text(x, false); });
+  return of_size(optional(array, Role::kStatistic), x.rows, [&] { return part_text(x, false); });
+}
+
+/* Flags are of half types alone; that of the first parameter is the least bit, the others follow.
+ * Where there is no beta, its gradient is as gamma's. */
+View Call::parameter(const Array& array) {
+  const View view = optional(array, Role::kParameter);
+  const int position = num_parameters_++;
+  if (view.data == nullptr || !is_half(dtype_)) return view;
+  const normkernels_dtype flags = position == 0 ? NORMKERNELS_F32_GAMMA | NORMKERNELS_F32_BETA
+                                                : NORMKERNELS_F32_GAMMA << position;
+  const bool is_float32 = element_type(array.array_) == NORMKERNELS_F32;
+  flags_ = is_float32 ? flags_ | flags : flags_ & ~flags;
+  return view;
 }
 
 View Call::columns(const Array& array, const Matrix& x) {
-  return of_size(array, x.cols, [&] { return part_text(x, true); });
+  return of_size(parameter(array), x.cols, [&] { return part_text(x, true); });
 }
 
 View Call::channels(const Array& array, const Planes& x) {
-  return of_size(array, x.c, [&] {
-    return "the number of channels of " + std::string(x.x.name) + " (shape " + x.x.shape->text() +
-           ", order " + (x.order == NORMKERNELS_NCHW ? "NCHW)" : "NHWC)");
-  });
+  return of_size(parameter(array), x.c, [&] { return channels_text(x); });
 }
 
-View Call::per_plane(const Array& array, const Planes& x) {
-  if (!array.given()) return {};
-  const View view = input(array);
-  const Shape expected = {x.n, x.c};
-  if (*view.shape != expected) {
-    refuse_value(view.name, "has shape " + view.shape->text(),
-                 "have " + expected.text() + ", one value per image and channel of " + x.x.name);
+View Call::per_image(const Array& array, const Planes& x, int64_t count, const char* of_each) {
+  const View view = optional(array, Role::kStatistic);
+  const Shape expected = {x.n, count};
+  if (view.data != nullptr && *view.shape != expected) {
+    refuse_value(
+        view.name, "has shape " + view.shape->text(),
+        "have " + expected.text() + ", one value per image and " + of_each + " of " + x.x.name);
   }
   return view;
+}
+
+void Call::require_both(const Array& mean, const Array& inv_std) const {
+  if (mean.given() == inv_std.given()) return;
+  const bool lacks_mean = !mean.given();
+  refuse_value(lacks_mean ? "mean" : "inv_std", "is None",
+               lacks_mean ? "be given with inv_std" : "be given with mean");
 }
 
 /* ---- What they mean -------------------------------------------------------------------------- */
@@ -171,9 +209,9 @@ Matrix Call::matrix(const View& x, const Integer& axis) const {
   return {x, first, false, true, bits_from(first, rank), rows, cols};
 }
 
-Matrix Call::named_matrix(const View& x, const Integer& axis, const Axes& axes) const {
-  constexpr int64_t kDefaultAxis = 1;
-  if (axis.get() != kDefaultAxis) {
+Matrix Call::named_matrix(const View& x, const Integer& axis, const Axes& axes,
+                          int64_t default_axis) const {
+  if (axis.get() != default_axis) {
     refuse_value("axes", "is " + axes.text() + " and axis is " + axis.text(),
                  "be given without axis: give one of them");
   }
@@ -207,15 +245,23 @@ Planes Call::planes(const View& x, const Order& order, int min_rank, int max_ran
                  "have rank " + std::to_string(min_rank) +
                      (max_rank == kMaxRank ? " or more" : " to " + std::to_string(max_rank)));
   }
-  if (order.get() == NORMKERNELS_NCHW) {
-    return {x, order.get(), (*x.shape)[0], (*x.shape)[1], x.shape->product(2, rank)};
+  const bool channels_first = order.get() == NORMKERNELS_NCHW;
+  const int64_t c = (*x.shape)[channels_first ? 1 : last];
+  const int64_t spatial = channels_first ? x.shape->product(2, rank) : x.shape->product(1, last);
+  return {x, order.get(), (*x.shape)[0], c, spatial, c};
+}
+
+void Call::set_groups(Planes& x, const Count& groups) const {
+  x.groups = groups.get();
+  if (x.c % x.groups != 0) {
+    refuse_value("groups", "is " + std::to_string(x.groups),
+                 "divide " + std::to_string(x.c) + ", " + channels_text(x));
   }
-  return {x, order.get(), (*x.shape)[0], (*x.shape)[last], x.shape->product(1, last)};
 }
 
 Planes Call::table(const View& x) const {
   if (x.shape->rank() != 2) refuse_value(x.name, has_rank(x), "have rank 2 (N, C)");
-  return {x, NORMKERNELS_NCHW, (*x.shape)[0], (*x.shape)[1], 1};
+  return {x, NORMKERNELS_NCHW, (*x.shape)[0], (*x.shape)[1], 1, (*x.shape)[1]};
 }
 
 }  // namespace normkernels::python

@@ -44,9 +44,31 @@ inline bool is_native(py::handle array) {
   return descriptor(array).byteorder == '=' || descriptor(array).byteorder == own;
 }
 
-inline py::ssize_t item_bytes(py::handle array) {
-  return descriptor(array).type_num == Api::NPY_FLOAT_ ? 4 : 8;
+/* NumPy's, which pybind11 has no names for: NPY_HALF, and the first that a user's dtype can have.
+ */
+constexpr int kHalf = 23, kFirstOfUsers = 256;
+
+/* A user's dtype is known by its name: its number is whichever was free when its module came. */
+bool is_bfloat16(py::handle array);
+
+/* The type of the elements, with no flag; 0: none of ours. */
+inline normkernels_dtype element_type(py::handle array) {
+  const int type_num = descriptor(array).type_num;
+  if (type_num == Api::NPY_FLOAT_) return NORMKERNELS_F32;
+  if (type_num == Api::NPY_DOUBLE_) return NORMKERNELS_F64;
+  if (type_num == kHalf) return NORMKERNELS_F16;
+  return type_num >= kFirstOfUsers && is_bfloat16(array) ? NORMKERNELS_BF16 : 0;
 }
+
+inline bool is_half(normkernels_dtype type) {
+  return type == NORMKERNELS_F16 || type == NORMKERNELS_BF16;
+}
+
+/* Of an element of ours. */
+inline py::ssize_t item_bytes(int type_num) {
+  return type_num == Api::NPY_FLOAT_ ? 4 : type_num == Api::NPY_DOUBLE_ ? 8 : 2;
+}
+inline py::ssize_t item_bytes(py::handle array) { return item_bytes(descriptor(array).type_num); }
 
 /* Aligned, and its elements lie a whole number of them apart. */
 inline bool has_whole_strides(py::handle array) {
@@ -63,8 +85,11 @@ inline bool has_whole_strides(py::handle array) {
 inline std::string has_dtype(py::handle array) {
   return "has dtype " + std::string(py::str(py::handle(fields(array).descr)));
 }
-inline const char* type_name(int type_num) {
-  return type_num == Api::NPY_FLOAT_ ? "float32" : "float64";
+inline const char* type_name(normkernels_dtype type) {
+  return type == NORMKERNELS_F32   ? "float32"
+         : type == NORMKERNELS_F64 ? "float64"
+         : type == NORMKERNELS_F16 ? "float16"
+                                   : "bfloat16";
 }
 
 /* A zero-size array may come with a NULL pointer (DLPack); the C functions want one that is not. */

@@ -49,11 +49,19 @@ bool names_an_element_twice(py::handle array) {
 
 }  // namespace
 
-Output Call::create(const Shape& shape, int64_t size, const py::ssize_t* strides) {
+int Call::statistic_type() const { return is_half(dtype_) ? Api::NPY_FLOAT_ : type_num_; }
+
+int Call::next_gradient_type() {
+  const normkernels_dtype flag =
+      num_gradients_++ == 0 ? NORMKERNELS_F32_GAMMA : NORMKERNELS_F32_BETA;
+  return (flags_ & flag) != 0 ? Api::NPY_FLOAT_ : type_num_;
+}
+
+Output Call::create(int type_num, const Shape& shape, int64_t size, const py::ssize_t* strides) {
   py::ssize_t extents[kMaxRank];
   std::copy_n(shape.data(), shape.rank(), extents);
   PyObject* made =
-      numpy().PyArray_NewFromDescr_(numpy().PyArray_Type_, native_dtype(type_num_), shape.rank(),
+      numpy().PyArray_NewFromDescr_(numpy().PyArray_Type_, native_dtype(type_num), shape.rank(),
                                     extents, strides, nullptr, 0, nullptr);
   if (made == nullptr) throw py::error_already_set();
   most_elements_ = std::max(most_elements_, size);
@@ -61,10 +69,10 @@ Output Call::create(const Shape& shape, int64_t size, const py::ssize_t* strides
 }
 
 Output Call::create_like(const View& x) {
-  if (x.strides == nullptr) return create(*x.shape, x.size);
+  if (x.strides == nullptr) return create(type_num_, *x.shape, x.size);
   py::ssize_t strides[kMaxRank];
-  keep_order(x, type_num_ == Api::NPY_FLOAT_ ? 4 : 8, strides);
-  Output created = create(*x.shape, x.size, strides);
+  keep_order(x, item_bytes(type_num_), strides);
+  Output created = create(type_num_, *x.shape, x.size, strides);
   created.strides = strides_of(created.array);
   return created;
 }
@@ -74,7 +82,7 @@ Output Call::create_rows(const Matrix& x) {
   const int kept = x.named ? x.x.shape->rank() : x.first;
   for (int i = 0; i < kept; ++i) shape.append(x.has(i) ? 1 : (*x.x.shape)[i]);
   if (!x.named) shape.append(1);
-  return create(shape, x.rows);
+  return create(statistic_type(), shape, x.rows);
 }
 
 Output Call::create_columns(const Matrix& x) {
@@ -82,7 +90,7 @@ Output Call::create_columns(const Matrix& x) {
   for (int i = x.first; i < x.x.shape->rank(); ++i) {
     if (x.has(i)) shape.append((*x.x.shape)[i]);
   }
-  return create(shape, x.cols);
+  return create(next_gradient_type(), shape, x.cols);
 }
 
 const int64_t* Call::strides_of(py::handle array) {
@@ -106,9 +114,8 @@ Output Call::output(const Out& out, const View& x, const char* alias) {
 void Call::check_out(const Out& out, const View& x, const char* alias) const {
   const auto& array = fields(out.array_);
   const char* name = out.name_;
-  if (descriptor(out.array_).type_num != type_num_ || !is_native(out.array_)) {
-    refuse_type(name, has_dtype(out.array_),
-                std::string("be ") + type_name(type_num_) + ", the dtype of " + reference_);
+  if (element_type(out.array_) != dtype_ || !is_native(out.array_)) {
+    refuse_dtype(name, out.array_, Role::kLarge);
   }
   const Shape shape = shape_of(out.array_);
   if (shape != *x.shape) {

@@ -7,12 +7,13 @@
 #ifndef NORMKERNELS_PYTHON_SCALARS_H_
 #define NORMKERNELS_PYTHON_SCALARS_H_
 
-#include <normkernels/normkernels.h>
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "library.h"
 
 namespace normkernels::python {
 

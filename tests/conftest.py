@@ -3,13 +3,15 @@ of every kind, and arrays between guard zones."""
 
 import functools
 
+import ml_dtypes
 import normkernels as nk
 import numpy as np
 import pytest
-from embedding import ROOT, cmake_build, run, write_consumer
+from embedding import ROOT, WHEEL_LIB, cmake_build, run, write_consumer
 from normkernels.operators import gradient, registry
 
 DTYPES = [np.float32, np.float64]
+HALVES = [np.float16, ml_dtypes.bfloat16]
 ORDERS = ["NCHW", "NHWC"]
 ISAS = [isa.name for isa in nk.isas() if isa.supported]
 FUSED_ISAS = [name for name in ISAS if name != "baseline"]  # those that promise the same bits
@@ -50,6 +52,10 @@ def dtype(request):
 @pytest.fixture(params=ORDERS)
 def order(request):
     return request.param
+
+
+def is_half(dtype):
+    return dtype in HALVES
 
 
 def simd_sizes(limit):
@@ -114,6 +120,17 @@ def drawn(distribution, dtype, n, offset=0.0):
     """Rows of n."""
     generator = np.random.default_rng([n, *distribution.encode()])
     return (DISTRIBUTIONS[distribution](generator, (rows_for(n), n)) + offset).astype(dtype)
+
+
+def groups_of(c):
+    """A number of groups of c channels: of two and more, where they can be."""
+    return next((groups for groups in range(2, c // 2 + 1) if c % groups == 0), 1)
+
+
+def in_groups(rows):
+    """Rows as the groups of an image: of two channels or more, where they can be."""
+    positions = groups_of(rows.shape[1])
+    return rows.reshape(1, rows.size // positions, positions)
 
 
 def ordered(a, order):
@@ -185,3 +202,35 @@ def installed(subproject, tmp_path_factory):
     directory = tmp_path_factory.mktemp("installed")
     run("cmake", "--install", subproject, "--prefix", directory / "before")
     return (directory / "before").rename(directory / "after")
+
+
+@pytest.fixture(scope="session")
+def installed_static(tmp_path_factory):
+    """The install tree of a build as it comes, which is static; for one instruction set."""
+    directory = tmp_path_factory.mktemp("static")
+    cmake_build(
+        ROOT,
+        directory / "build",
+        "-DCMAKE_BUILD_TYPE=Debug",
+        "-DCMAKE_CXX_FLAGS_DEBUG=-O0",
+        f"-DNORMKERNELS_ONLY_ISA={nk.isas()[0].name}",
+        "-DNORMKERNELS_TESTS=OFF",
+        "-DNORMKERNELS_BENCH=OFF",
+        "-DCMAKE_INSTALL_LIBDIR=lib",
+    )
+    run("cmake", "--install", directory / "build", "--prefix", directory / "installed")
+    return directory / "installed"
+
+
+@pytest.fixture(scope="session")
+def static_library(installed_static):
+    return installed_static / "lib/libnormkernels.a"
+
+
+@pytest.fixture(params=["shared", "static", "wheel"])
+def lib(request):
+    """The directory of the library and its packages, of each kind that there is."""
+    if request.param == "wheel":
+        return WHEEL_LIB
+    tree = {"shared": "installed", "static": "installed_static"}[request.param]
+    return request.getfixturevalue(tree) / "lib"

@@ -9,6 +9,8 @@ from pathlib import Path
 import normkernels as nk
 
 ROOT = Path(__file__).resolve().parents[1]
+WHEEL_LIB = Path(nk.get_cmake_dir()).parents[1]
+WHEEL_LIBRARY = WHEEL_LIB / "libnormkernels.so"
 
 # CMake and Ninja may be those of the virtual environment, which need not be active.
 ENVIRONMENT = os.environ | {
@@ -74,5 +76,6 @@ def symbols(*nm):
     return [(fields[1], fields[0]) for fields in lines if len(fields) > 1]
 
 
-def static_library():
-    return Path(nk.get_cmake_dir(), "../../libnormkernels.a").resolve()
+def loader_finds(lib):
+    """With which variables programs that pkg-config built run; with the wheel they need none."""
+    return {} if lib == WHEEL_LIB else {"LD_LIBRARY_PATH": str(lib)}

@@ -19,6 +19,19 @@ CALLS = {
         {"dy": DY, "x": X, "mean": PER_ROW, "sigma": PER_ROW, "gamma": ROW},
         {"axis": 1},
     ),
+    "rms_norm": ({"x": X, "gamma": ROW, "beta": ROW}, {"axis": 1, "epsilon": 1e-5}),
+    "rms_norm_backward": (
+        {"dy": DY, "x": X, "rstd": PER_ROW, "gamma": ROW},
+        {"axis": 1, "epsilon": 1e-5},
+    ),
+    "add_layer_norm": (
+        {"x": X, "residual": DY, "gamma": ROW, "beta": ROW},
+        {"bias": ROW, "axis": 1, "epsilon": 1e-5},
+    ),
+    "add_rms_norm": (
+        {"x": X, "residual": DY, "gamma": ROW, "beta": ROW},
+        {"bias": ROW, "axis": 1, "epsilon": 1e-5},
+    ),
     "instance_norm": (
         {"x": X, "scale": CHANNEL, "bias": CHANNEL},
         {"order": "NCHW", "epsilon": 1e-5},
@@ -31,6 +44,14 @@ CALLS = {
         {"x": X, "scale": CHANNEL, "bias": CHANNEL, "dy": DY},
         {"order": "NCHW", "epsilon": 1e-5},
     ),
+    "group_norm": (
+        {"x": X, "groups": 1, "scale": CHANNEL, "bias": CHANNEL},
+        {"order": "NCHW", "epsilon": 1e-5},
+    ),
+    "group_norm_backward": (
+        {"dy": DY, "x": X, "groups": 1, "scale": CHANNEL, "mean": PER_ROW, "inv_std": PER_ROW},
+        {"order": "NCHW", "epsilon": 1e-5},
+    ),
     "local_response_norm": ({"x": X, "size": 3}, LRN),
     "local_response_norm_backward": (
         {"dy": DY, "x": X, "size": 3},
@@ -41,8 +62,14 @@ GRADIENT = "instance_norm_with_gradient"  # which has two large outputs
 MAY_BE_OUT = {
     "layer_norm": {"x"},
     "layer_norm_backward": {"dy", "x"},
+    "rms_norm": {"x"},
+    "rms_norm_backward": {"dy", "x"},
+    "add_layer_norm": {"x", "residual"},
+    "add_rms_norm": {"x", "residual"},
     "instance_norm": {"x"},
     "instance_norm_backward": {"dy", "x"},
+    "group_norm": {"x"},
+    "group_norm_backward": {"dy", "x"},
     "local_response_norm": set(),
     "local_response_norm_backward": set(),
 }

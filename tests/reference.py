@@ -58,10 +58,15 @@ class LayerNorm(NamedTuple):
     sigma: Exact
 
 
-class LayerNormGradient(NamedTuple):
+class LayerNormGradient(NamedTuple):  # and of RMS norm
     dx: Exact
     dgamma: Exact
     dbeta: Exact
+
+
+class RmsNorm(NamedTuple):
+    y: Exact
+    rstd: Exact
 
 
 class InstanceNorm(NamedTuple):
@@ -71,6 +76,18 @@ class InstanceNorm(NamedTuple):
 
 
 class InstanceNormGradient(NamedTuple):
+    dx: Exact
+    dscale: Exact
+    dbias: Exact
+
+
+class GroupNorm(NamedTuple):
+    y: Exact
+    mean: Exact
+    inv_std: Exact
+
+
+class GroupNormGradient(NamedTuple):
     dx: Exact
     dscale: Exact
     dbias: Exact
@@ -213,29 +230,40 @@ def _statistics(x: np.ndarray, epsilon: float) -> _Statistics:
     return _Statistics(xhat, Exact(mean, abs(mean) + CANCELLED * terms), Exact(sigma, sigma))
 
 
+def _rms_statistics(x: np.ndarray, epsilon: float) -> _Statistics:
+    """The same about 0: sigma = sqrt(E[x^2] + epsilon) and xhat = x / sigma, of 0 0."""
+    sigma = np.sqrt(
+        np.square(x).sum(-1, keepdims=True) / max(x.shape[-1], 1) + x.dtype.type(epsilon)
+    )
+    xhat = np.divide(x, sigma, out=np.zeros_like(x), where=x != 0)
+    zero = np.zeros_like(sigma)
+    return _Statistics(xhat, Exact(zero, zero), Exact(sigma, sigma))
+
+
 def _affine(xhat: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> Exact:
     """y = xhat * gamma + beta: two terms; below 1, the size of y, an error may stay what it is at
     1."""
     return Exact(xhat * gamma + beta, np.maximum(1, abs(xhat * gamma) + abs(beta)))
 
 
-def _input_gradient(g: np.ndarray, xhat: np.ndarray, factor: np.ndarray, dtype: Any) -> Exact:
+def _input_gradient(
+    g: np.ndarray, xhat: np.ndarray, factor: np.ndarray, dtype: Any, *, centred: bool = True
+) -> Exact:
     """dx = factor * (g - mean(g) - xhat * mean(g * xhat)), where factor is 1 / sigma and g = dy *
     gamma; or factor is gamma / sigma, with one gamma for the row, and g = dy.
 
     From dxhat_i/dx_j = (delta_ij - 1/n - xhat_i * xhat_j / n) / sigma. Three terms, with max(1,
-    |xhat|) for xhat."""
+    |xhat|) for xhat. Not centred, as RMS norm is: without mean(g), and 1/n of dxhat_i/dx_j."""
 
     def mean(a: np.ndarray) -> np.ndarray:
         return a.sum(-1, keepdims=True) / max(a.shape[-1], 1)
 
     size = np.maximum(1, abs(xhat))
-    terms = (
-        counted(g, dtype)
-        + counted(mean(counted(g, dtype)), dtype)
-        + size * counted(mean(counted(g * size, dtype)), dtype)
-    )
-    dx = g - mean(g) - xhat * mean(g * xhat)
+    terms = counted(g, dtype) + size * counted(mean(counted(g * size, dtype)), dtype)
+    dx = g - xhat * mean(g * xhat)
+    if centred:
+        terms = terms + counted(mean(counted(g, dtype)), dtype)
+        dx = dx - mean(g)
     return Exact(dx * factor, terms * counted(factor, dtype))
 
 
@@ -285,6 +313,44 @@ def layer_norm_backward(dy, x, gamma=None, *, axis=1, epsilon=1e-5) -> LayerNorm
     )
 
 
+# ---- RMS norm
+
+
+def rms_norm(x, gamma=None, beta=None, *, axis=-1, epsilon=1e-5) -> RmsNorm:
+    """y = x * rstd * gamma + beta over the dimensions from `axis` on."""
+    s = _rms_statistics(rows_of(x, axis), epsilon)
+    y = _affine(s.xhat, or_neutral(gamma, 1), or_neutral(beta, 0))
+    with np.errstate(divide="ignore"):
+        rstd = 1 / s.sigma.value
+    each_row = (*np.shape(x)[: axis % np.ndim(x)], 1)
+    return RmsNorm(reshaped(y, np.shape(x)), reshaped(Exact(rstd, rstd), each_row))
+
+
+def rms_norm_backward(dy, x, gamma=None, *, axis=-1, epsilon=1e-5) -> LayerNormGradient:
+    """With the true rstd of x, whatever has been saved of it."""
+    xhat, _, sigma = _rms_statistics(rows_of(x, axis), epsilon)
+    dy = rows_of(dy, axis)
+    dtype = np.asarray(x).dtype
+    g = dy * or_neutral(gamma, 1)
+    dx = _input_gradient(g, xhat, inverse(sigma.value), dtype, centred=False)
+    dgamma, dbeta = _parameter_gradients(dy, xhat, 0, dtype)
+    cols = np.shape(x)[axis % np.ndim(x) :]
+    return LayerNormGradient(
+        reshaped(dx, np.shape(x)), reshaped(dgamma, cols), reshaped(dbeta, cols)
+    )
+
+
+# ---- Norms of a sum
+
+
+def total(x, residual, bias=None, *, axis=-1) -> Exact:
+    """x + residual + bias, the bias along the dimensions from `axis` on, rounded once: its scale is
+    the sum, and 2^-10 of its terms, which is what is left where they cancel."""
+    terms = [rows_of(x, axis), rows_of(residual, axis), or_neutral(bias, 0)]
+    value = sum(terms)
+    return reshaped(Exact(value, abs(value) + 2.0**-10 * sum(map(abs, terms))), np.shape(x))
+
+
 # ---- Instance norm
 
 
@@ -318,6 +384,47 @@ def instance_norm_backward(
     dx = _input_gradient(dy, xhat, factor, dtype)
     return InstanceNormGradient(
         exact_from_planes(dx, np.shape(x), order), *_parameter_gradients(dy, xhat, (0, 2), dtype)
+    )
+
+
+# ---- Group norm
+
+
+def _groups_of(planes: np.ndarray, groups: int) -> np.ndarray:
+    """A group's planes, which are neighbours, as one row."""
+    n, c, spatial = planes.shape
+    return planes.reshape(n, groups, c // groups * spatial)
+
+
+def group_norm(x, groups, scale=None, bias=None, *, order="NCHW", epsilon=1e-5) -> GroupNorm:
+    """y = (x - mean) * inv_std * scale + bias over the channels of a group and the spatial
+    positions of each image."""
+    planes = planes_of(x, order)
+    s = _statistics(_groups_of(planes, groups), epsilon)
+    xhat = s.xhat.reshape(planes.shape)
+    y = _affine(xhat, or_neutral(scale, 1, (-1, 1)), or_neutral(bias, 0, (-1, 1)))
+    with np.errstate(divide="ignore"):
+        inv_std = 1 / s.sigma.value
+    each = (len(planes), groups)
+    return GroupNorm(
+        exact_from_planes(y, np.shape(x), order),
+        reshaped(s.mean, each),
+        reshaped(Exact(inv_std, inv_std), each),
+    )
+
+
+def group_norm_backward(
+    dy, x, groups, scale=None, *, order="NCHW", epsilon=1e-5
+) -> GroupNormGradient:
+    """With the true statistics of x, whatever has been saved of them."""
+    planes, dy = planes_of(x, order), planes_of(dy, order)
+    xhat, _, sigma = _statistics(_groups_of(planes, groups), epsilon)
+    g = _groups_of(dy * or_neutral(scale, 1, (-1, 1)), groups)
+    dtype = np.asarray(x).dtype
+    dx = reshaped(_input_gradient(g, xhat, inverse(sigma.value), dtype), planes.shape)
+    return GroupNormGradient(
+        exact_from_planes(dx, np.shape(x), order),
+        *_parameter_gradients(dy, xhat.reshape(planes.shape), (0, 2), dtype),
     )
 
 

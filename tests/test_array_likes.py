@@ -146,10 +146,10 @@ def test_masked_arrays_as_out():
 
 
 @each_array
-@pytest.mark.parametrize("dtype", ["O", "i4", "f2", "c8", "S4"])
+@pytest.mark.parametrize("dtype", ["O", "i4", "c8", "S4"])
 def test_array_likes_of_another_dtype(name, argument, dtype):
     value = np.zeros(ARGUMENTS[name][argument].shape, dtype)
-    expected = rf"^{name}: {argument} has dtype {value.dtype}.*, must be float32 or float64"
+    expected = rf"^{name}: {argument} has dtype {value.dtype}.*, must be float32, "
     with pytest.raises(TypeError, match=expected.replace("|", r"\|")):
         call(name, **{argument: Array(value)})
 

@@ -91,7 +91,7 @@ def empty_shapes(ranks):
 
 
 @pytest.mark.parametrize("shape", empty_shapes((1, 2, 3)), ids=str)
-def test_layer_norm_of_nothing(isa, dtype, shape):
+def test_norms_of_rows_of_nothing(isa, dtype, shape):
     x = np.zeros(shape, dtype)
     for axis in range(-len(shape), len(shape)):
         cols = shape[axis % len(shape) :]
@@ -100,11 +100,21 @@ def test_layer_norm_of_nothing(isa, dtype, shape):
         exact = reference.layer_norm(x, gamma, gamma, axis=axis, epsilon=0.25)
         for a, e in zip(actual, exact, strict=True):
             assert_within(a, e, STATISTICS)
-        gradient = nk.layer_norm_backward(x, x, *actual[1:], gamma, axis=axis)
-        assert gradient.dx.shape == shape
-        for a in gradient[1:]:
-            assert a.shape == cols
-            assert not a.any()
+        gradients = [nk.layer_norm_backward(x, x, *actual[1:], gamma, axis=axis)]
+        rms = nk.rms_norm(x, gamma, gamma, axis=axis, epsilon=0.25, return_stats=True)
+        exact = reference.rms_norm(x, gamma, gamma, axis=axis, epsilon=0.25)
+        for a, e in zip(rms, exact, strict=True):
+            assert_within(a, e, STATISTICS)
+        gradients += [nk.rms_norm_backward(x, x, r, gamma, axis=axis) for r in (rms.rstd, None)]
+        for gradient in gradients:
+            assert gradient.dx.shape == shape
+            for a in gradient[1:]:
+                assert a.shape == cols
+                assert not a.any()
+        for add, norm in ((nk.add_layer_norm, actual), (nk.add_rms_norm, rms)):
+            of_sum = add(x, x, gamma, axis=axis, epsilon=0.25, return_stats=True)
+            assert of_sum.y.shape == of_sum.total.shape == shape
+            assert all(map(same_bits, of_sum[2:], norm[1:]))
 
 
 @pytest.mark.parametrize("shape", empty_shapes((2, 3, 4)), ids=str)
@@ -124,6 +134,23 @@ def test_instance_norm_of_nothing(isa, dtype, order, shape):
             for a in gradient[1:]:
                 assert a.shape == (shape[1],)
                 assert not a.any()
+
+
+@pytest.mark.parametrize("shape", empty_shapes((2, 4, 3)), ids=str)
+def test_group_norm_of_nothing(isa, dtype, order, shape):
+    x = ordered(np.zeros(shape, dtype), order)
+    scale = np.ones(shape[1], dtype)
+    options = {"order": order, "epsilon": 0.25}
+    actual = nk.group_norm(x, 2, scale, scale, return_stats=True, **options)
+    exact = reference.group_norm(x, 2, scale, scale, **options)
+    for a, e in zip(actual, exact, strict=True):
+        assert_within(a, e, STATISTICS)
+    for saved in (actual[1:], (None, None)):
+        dx, *gradients = nk.group_norm_backward(x, x, 2, scale, *saved, **options)
+        assert dx.shape == x.shape
+        for a in gradients:
+            assert a.shape == (shape[1],)
+            assert not a.any()
 
 
 @pytest.mark.parametrize("shape", empty_shapes((3, 4)), ids=str)

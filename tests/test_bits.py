@@ -11,6 +11,7 @@ from conftest import (
     ORDERS,
     Guarded,
     each_of_few_isas,
+    groups_of,
     guarded,
     normal,
     ordered,
@@ -45,10 +46,31 @@ def layer_norm(x, dy, gamma, beta, **options):
     return [y, mean, sigma, *nk.layer_norm_backward(dy, x, mean, sigma, gamma, **options)]
 
 
+def rms_norm(x, dy, gamma, beta, **options):
+    y, rstd = nk.rms_norm(x, gamma, beta, return_stats=True, **options)
+    saved = nk.rms_norm_backward(dy, x, rstd, gamma, **options)
+    return [y, rstd, *saved, *nk.rms_norm_backward(dy, x, None, gamma, **options)]
+
+
+def add_norms(x, dy, gamma, beta, **options):
+    """Of x + dy, one of them with a bias."""
+    options = {"return_stats": True, **options}
+    rms = nk.add_rms_norm(x, dy, gamma, beta, **options)
+    return [*nk.add_layer_norm(x, dy, gamma, beta, bias=beta, **options), *rms]
+
+
 def instance_norm(x, dy, scale, bias, **options):
     y, mean, inv_std = nk.instance_norm(x, scale, bias, return_stats=True, **options)
     saved = nk.instance_norm_backward(dy, x, scale, mean, inv_std, **options)
     again = nk.instance_norm_backward(dy, x, scale, **options)
+    return [y, mean, inv_std, *saved, *again]
+
+
+def group_norm(x, dy, scale, bias, **options):
+    groups = groups_of(len(scale))
+    y, mean, inv_std = nk.group_norm(x, groups, scale, bias, return_stats=True, **options)
+    saved = nk.group_norm_backward(dy, x, groups, scale, mean, inv_std, **options)
+    again = nk.group_norm_backward(dy, x, groups, scale, **options)
     return [y, mean, inv_std, *saved, *again]
 
 
@@ -61,8 +83,12 @@ def local_response_norm(x, dy, _gamma, _beta, **options):
 
 def operations(rows, planes, windows):
     """One of the functions above, a shape as NCHW and the order to have it in."""
-    result = [(layer_norm, shape, {}) for shape in rows]
-    for function, shapes in ((instance_norm, planes), (local_response_norm, windows)):
+    result = [(f, shape, {}) for f in (layer_norm, rms_norm, add_norms) for shape in rows]
+    for function, shapes in (
+        (instance_norm, planes),
+        (group_norm, planes),
+        (local_response_norm, windows),
+    ):
         result += [(function, shape, {"order": order}) for shape in shapes for order in ORDERS]
     return result
 
@@ -172,29 +198,47 @@ def test_out_and_optional_outputs(isa, dtype, function, shape, options):
     """y and dx, fresh or into an array of the caller's, without the statistics."""
     x, dy, gamma, beta = inputs(shape, dtype, options)
     expected = function(x, dy, gamma, beta, **options)
-    out = Guarded(x.shape, dtype, offset=1)
+    out, groups = Guarded(x.shape, dtype, offset=1), groups_of(len(gamma))
     calls = {
         layer_norm: (
             lambda out: nk.layer_norm(x, gamma, beta, out=out),
             lambda out: nk.layer_norm_backward(dy, x, *expected[1:3], gamma, out=out).dx,
         ),
+        rms_norm: (
+            lambda out: nk.rms_norm(x, gamma, beta, out=out),
+            lambda out: nk.rms_norm_backward(dy, x, None, gamma, out=out).dx,
+        ),
+        add_norms: (
+            lambda out: nk.add_layer_norm(x, dy, gamma, beta, bias=beta, out=out).y,
+            lambda out: nk.add_rms_norm(x, dy, gamma, beta, total=out).total,
+        ),
         instance_norm: (
             lambda out: nk.instance_norm(x, gamma, beta, out=out, **options),
             lambda out: nk.instance_norm_backward(dy, x, gamma, out=out, **options).dx,
+        ),
+        group_norm: (
+            lambda out: nk.group_norm(x, groups, gamma, beta, out=out, **options),
+            lambda out: nk.group_norm_backward(dy, x, groups, gamma, out=out, **options).dx,
         ),
         local_response_norm: (
             lambda out: nk.local_response_norm(x, 5, out=out, **LRN, **options),
             lambda out: nk.local_response_norm_backward(dy, x, 4, out=out, **LRN, **options),
         ),
     }
-    whole = {layer_norm: (0, 3), instance_norm: (0, 6), local_response_norm: (0, 3)}
-    for call, index in zip(calls[function], whole[function], strict=True):
+    whole = {layer_norm: (0, 3), local_response_norm: (0, 3), rms_norm: (0, 5), add_norms: (0, 5)}
+    for call, index in zip(calls[function], whole.get(function, (0, 6)), strict=True):
         for array in (None, out.array):
             assert same_bits(call(array), expected[index])
         assert out.margins_are_intact()
 
 
-@each_of([case for case in operations(ROWS, PLANES, []) if np.prod(case[1]) < 350000])
+@each_of(
+    [
+        case
+        for case in operations(ROWS, PLANES, [])
+        if np.prod(case[1]) < 350000 and case[0] is not add_norms
+    ]
+)
 def test_in_place(isa, dtype, function, shape, options):
     """y over x; dx over dy and over x."""
     x, dy, gamma, beta = inputs(shape, dtype, options)
@@ -202,8 +246,21 @@ def test_in_place(isa, dtype, function, shape, options):
     if function is layer_norm:
         y, dx = nk.layer_norm, nk.layer_norm_backward
         statistics, index = expected[1:3], 3
-    else:
+    elif function is rms_norm:
+        y, dx = nk.rms_norm, nk.rms_norm_backward
+        statistics, index = expected[1:2], 2
+    elif function is instance_norm:
         y, dx = nk.instance_norm, nk.instance_norm_backward
+        statistics, index = (), 6
+    else:
+        groups = groups_of(len(gamma))
+
+        def y(x, *parameters, **options):
+            return nk.group_norm(x, groups, *parameters, **options)
+
+        def dx(dy, x, *parameters, **options):
+            return nk.group_norm_backward(dy, x, groups, *parameters, **options)
+
         statistics, index = (), 6
     place = x.copy()
     y(place, gamma, beta, out=place, **options)
@@ -223,10 +280,15 @@ def test_in_place(isa, dtype, function, shape, options):
 def test_rows_alone(isa, dtype, shape):
     x, dy, gamma, beta = inputs(shape, dtype, {})
     y, mean, sigma, dx, *_ = layer_norm(x, dy, gamma, beta)
+    of_rms = rms_norm(x, dy, gamma, beta)[:3]
+    of_sums = add_norms(x, dy, gamma, beta)
     rows = shape[0]
     for some in (slice(0, 1), slice(rows - 1, rows), slice(rows // 3, rows // 3 + 3)):
-        actual = layer_norm(x[some], dy[some], gamma, beta)
+        arrays = x[some], dy[some], gamma, beta
+        actual = layer_norm(*arrays)
         assert_same(actual[:4], [a[some] for a in (y, mean, sigma, dx)], f"rows {some}")
+        assert_same(rms_norm(*arrays)[:3], [a[some] for a in of_rms], f"RMS norm, rows {some}")
+        assert_same(add_norms(*arrays), [a[some] for a in of_sums], f"sums, rows {some}")
 
 
 @pytest.mark.parametrize("shape", PLANES, ids=str)
@@ -264,10 +326,13 @@ def test_what_is_not_finite_stays_in_its_row_or_plane(isa, dtype, value, shape):
     spoiled = x.copy()
     spoiled[4, 2] = value
     others = np.arange(shape[0]) != 4
-    clean = layer_norm(x, dy, gamma, beta)
-    actual = layer_norm(spoiled, dy, gamma, beta)
-    assert np.isnan(actual[0][4]).all()
-    assert_same([a[others] for a in actual[:4]], [a[others] for a in clean[:4]], "layer norm")
+    for norm in (layer_norm, rms_norm):
+        clean = norm(x, dy, gamma, beta)
+        actual = norm(spoiled, dy, gamma, beta)
+        assert np.isnan(actual[0][4]).all()
+        per_row = [i for i, a in enumerate(clean) if len(a) == shape[0]]
+        for i in per_row:
+            assert same_bits(actual[i][others], clean[i][others]), norm.__name__
 
     for order in ("NCHW", "NHWC"):
         planes = [ordered(a.reshape(1, *shape), order) for a in (x, spoiled, dy)]

@@ -12,7 +12,6 @@ from good_calls import (
     DY,
     EVERY_ARRAY,
     F32,
-    F64,
     PER_PLANE,
     PER_ROW,
     ROW,
@@ -31,16 +30,17 @@ from normkernels import helpers
 
 
 @each_array
-@pytest.mark.parametrize("dtype", ["i4", "i8", "u1", "?", "c8", "c16", "f2", "O", "U3"])
-def test_dtypes_that_are_not_float32_or_float64(name, argument, dtype):
+@pytest.mark.parametrize("dtype", ["i4", "i8", "u1", "?", "c8", "c16", "g", "O", "U3"])
+def test_dtypes_that_no_array_may_have(name, argument, dtype):
     bad = np.ones(ARGUMENTS[name][argument].shape, dtype)
     assert_refused(name, TypeError, argument, f"dtype {bad.dtype}", **{argument: bad})
 
 
 @each_array_but_x
-def test_dtypes_that_differ(name, argument):
-    bad = ARGUMENTS[name][argument].astype(F64)
-    assert_refused(name, TypeError, argument, "dtype float64", **{argument: bad})
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_dtypes_that_differ(name, argument, dtype):
+    bad = ARGUMENTS[name][argument].astype(dtype)
+    assert_refused(name, TypeError, argument, f"dtype {dtype}", **{argument: bad})
 
 
 @each_array
@@ -69,7 +69,7 @@ def test_dlpack_from_another_device(name, argument):
 
 @pytest.mark.parametrize(
     ("name", "argument"),
-    [(name, a) for name, a in EVERY_ARRAY if a in {"x", "dy"}]
+    [(name, a) for name, a in EVERY_ARRAY if a in {"x", "dy", "residual"}]
     + [("layer_norm_backward", "mean"), ("layer_norm_backward", "sigma")],
 )
 def test_none_for_what_is_required(name, argument):
@@ -83,7 +83,9 @@ def test_one_element_more(name, argument):
     assert_refused(name, ValueError, argument, re.escape(str(bad.shape)), **{argument: bad})
 
 
-@pytest.mark.parametrize(("name", "argument"), [p for p in EVERY_ARRAY if p[1] in {"dy", "y"}])
+@pytest.mark.parametrize(
+    ("name", "argument"), [p for p in EVERY_ARRAY if p[1] in {"dy", "y", "residual"}]
+)
 def test_as_many_elements_of_another_shape(name, argument):
     bad = np.ones((4, 3, 2), F32)
     assert_refused(name, ValueError, argument, re.escape("(4, 3, 2)"), **{argument: bad})
@@ -91,7 +93,8 @@ def test_as_many_elements_of_another_shape(name, argument):
 
 @each_operator
 def test_ranks(name):
-    for rank in {"layer": (0,), "insta": (0, 1), "local": (0, 1, 2, 6)}[name[:5]]:
+    of_others = {"instance": (0, 1), "group": (0, 1), "local": (0, 1, 2, 6)}
+    for rank in of_others.get(name.split("_")[0], (0,)):
         bad = np.ones((2,) * rank, F32)
         assert_refused(name, ValueError, "x", f"rank {rank}", x=bad)
 
@@ -106,9 +109,10 @@ def test_axis(name):
 
 @pytest.mark.parametrize("name", that_take("axis"))
 def test_a_vector_has_no_second_axis(name):
-    """The default is the axis after the batch, which a single vector does not have."""
+    """An axis after the batch, which is the default of most, is what a single vector lacks."""
     one, each = normal((4,), F32), np.ones(1, F32)
-    others = {"dy": one, "mean": each, "sigma": each} if "dy" in ARGUMENTS[name] else {}
+    others = {"dy": one, "residual": one, "mean": each, "sigma": each, "rstd": each}
+    others = {key: value for key, value in others.items() if key in ARGUMENTS[name]}
     expected = rf"^{name}: axis is 1, must be between -1 and 0 for an x of rank 1$"
     with pytest.raises(ValueError, match=expected):
         call(name, x=one, **others)
@@ -138,6 +142,14 @@ def test_size(name):
         assert_refused(name, TypeError, "size", size=bad)
 
 
+@pytest.mark.parametrize("name", that_take("groups"))
+def test_groups(name):
+    for bad in (0, -1, 2, 4, -(2**70), 2**70):
+        assert_refused(name, ValueError, "groups", str(bad), groups=bad)
+    for bad in (None, 1.0, "1", [1]):
+        assert_refused(name, TypeError, "groups", groups=bad)
+
+
 @pytest.mark.parametrize("argument", ["alpha", "beta", "bias"])
 @pytest.mark.parametrize("name", that_take("alpha"))
 def test_scalars_of_local_response_norm(name, argument):
@@ -159,8 +171,9 @@ def test_num_threads(name):
 
 
 @pytest.mark.parametrize("argument", ["mean", "inv_std"])
-def test_half_of_the_saved_statistics(argument):
-    assert_refused("instance_norm_backward", ValueError, argument, "None", **{argument: None})
+@pytest.mark.parametrize("name", that_take("inv_std"))
+def test_half_of_the_saved_statistics(name, argument):
+    assert_refused(name, ValueError, argument, "None", **{argument: None})
 
 
 def test_messages_say_it_all():
@@ -175,7 +188,16 @@ def test_messages_say_it_all():
         ),
         ((x,), {"axis": 3}, "layer_norm: axis is 3, must be between -2 and 1 for an x of rank 2"),
         ((x,), {"epsilon": np.nan}, "layer_norm: epsilon is nan, must be finite and >= 0"),
-        ((x.astype(int),), {}, "layer_norm: x has dtype int64, must be float32 or float64"),
+        (
+            (x.astype(int),),
+            {},
+            "layer_norm: x has dtype int64, must be float32, float64, float16 or bfloat16",
+        ),
+        (
+            (x, np.ones(4, int)),
+            {},
+            "layer_norm: gamma has dtype int64, must be float32, the dtype of x",
+        ),
     ]:
         with pytest.raises((TypeError, ValueError)) as caught:
             nk.layer_norm(*arguments, **keywords)

@@ -4,11 +4,18 @@ build against it in every documented way. Needs a C++ compiler and CMake."""
 import importlib.metadata
 import re
 import sys
-from pathlib import Path
 
 import normkernels as nk
 import pytest
-from embedding import ROOT, cmake_build, run, static_library, symbols, write_consumer
+from embedding import (
+    ROOT,
+    WHEEL_LIBRARY,
+    cmake_build,
+    loader_finds,
+    run,
+    symbols,
+    write_consumer,
+)
 
 ABI = (ROOT / "tests/abi.txt").read_text().split()
 
@@ -17,15 +24,63 @@ ABI = (ROOT / "tests/abi.txt").read_text().split()
 
 def test_the_shared_library_exports_the_c_functions_and_nothing_else(subproject):
     (library,) = subproject.glob("normkernels/csrc/libnormkernels.so.*.*.*")
-    assert sorted(name for _, name in symbols("-D", "--defined-only", library)) == ABI
+    for path in (library, WHEEL_LIBRARY):
+        assert sorted(name for _, name in symbols("-D", "--defined-only", path)) == ABI, path
 
 
 def test_the_python_module_exports_its_entry_alone():
-    """Its copy of the library is its own. What else is there belongs to the runtime of C++."""
+    """What else is there belongs to the runtime of C++."""
     exported = [name for _, name in symbols("-D", "--defined-only", nk._core.__file__)]
     own = {name for name in exported if not name.startswith("_Z")}
     assert own == {"PyInit__core", "normkernels_python_module"}
     assert not [name for name in exported if "normkernels" in name and name not in own]
+
+
+def test_the_python_module_leaves_no_function_of_the_library_to_the_loader():
+    """It would take that of any other copy in the process; a module calls them by pointers."""
+    wanted = symbols("-D", "--undefined-only", nk._core.__file__)
+    assert not [name for _, name in wanted if "normkernels" in name]
+    dynamic = run("readelf", "-d", nk._core.__file__)
+    assert "[libnormkernels.so]" in dynamic
+    assert "runpath: [$ORIGIN/lib]" in dynamic
+
+
+COMPUTES = """
+import ctypes, sys, numpy, normkernels as nk
+y = nk.layer_norm(numpy.arange(6, dtype="f4").reshape(1, 6))
+assert abs(y[0, 5] - 1.46385) < 1e-4
+assert nk.rms_norm_backward(y, y).dgamma.shape == (6,)  # asks layer norm for its workspace
+process = ctypes.CDLL(None)
+"""
+
+
+def test_the_library_of_the_module_is_not_one_of_the_process():
+    run(sys.executable, "-c", COMPUTES + "assert not hasattr(process, 'normkernels_version')")
+
+
+@pytest.mark.parametrize("variable", ["LD_PRELOAD", "LD_LIBRARY_PATH"])
+@pytest.mark.parametrize("names", [ABI, ABI[:1]], ids=["all", "too few"])
+def test_another_library_of_the_same_name_is_not_taken_for_that_of_the_module(
+    variable, names, tmp_path
+):
+    """Neither one that is loaded already, as a program's that embeds Python, nor one that the
+    loader finds before that of the module."""
+    source, library = tmp_path / "other.c", tmp_path / "libnormkernels.so"
+    bodies = "\n".join(f"void {name}(void) {{ abort(); }}" for name in names)
+    source.write_text(f"#include <stdlib.h>\n{bodies}\n")
+    run("cc", "-shared", "-fPIC", source, "-Wl,-soname,libnormkernels.so", "-o", library)
+    where = library if variable == "LD_PRELOAD" else tmp_path
+    run(sys.executable, "-c", COMPUTES, env={variable: str(where)})
+
+
+def test_two_copies_in_a_process_have_settings_of_their_own(installed):
+    scene = """
+nk.set_num_threads(3)
+process.normkernels_set_num_threads(5)
+assert (nk.num_threads(), process.normkernels_num_threads()) == (3, 5)
+"""
+    environment = {"LD_PRELOAD": str(installed / "lib/libnormkernels.so")}
+    run(sys.executable, "-c", COMPUTES + scene, env=environment)
 
 
 FORBIDDEN = re.compile(
@@ -36,10 +91,10 @@ FORBIDDEN = re.compile(
 
 
 def test_nothing_prints_stops_or_allocates(subproject):
-    objects = list(subproject.glob("normkernels/csrc/**/*.o"))
+    objects = [[path] for path in subproject.glob("normkernels/csrc/**/*.o")]
     assert objects
-    for where in [static_library(), *objects]:
-        called = {name for kind, name in symbols("--undefined-only", where) if kind in "Uw"}
+    for where in [["-D", WHEEL_LIBRARY], *objects]:
+        called = {name for kind, name in symbols("--undefined-only", *where) if kind in "Uw"}
         assert not {name for name in called if FORBIDDEN.fullmatch(name)}, where
 
 
@@ -48,13 +103,13 @@ NOT_OF_C = re.compile(r"_Z(?!.*normkernels).*|__cxa_.*|__gxx_.*|_Unwind_.*|__cpu
 
 def test_nothing_of_the_runtimes_of_the_compilers_is_needed(subproject):
     """Neither libstdc++ nor libgcc_s: whoever links it need not be a compiler of C++."""
-    for where in [static_library(), *subproject.glob("normkernels/csrc/**/*.o")]:
+    for where in subproject.glob("normkernels/csrc/**/*.o"):
         called = {name for kind, name in symbols("--undefined-only", where) if kind in "Uw"}
         assert not {name for name in called if NOT_OF_C.fullmatch(name)}, where
 
 
 def test_nothing_runs_before_main(subproject):
-    for where in [static_library(), *subproject.glob("normkernels/csrc/**/*.o")]:
+    for where in subproject.glob("normkernels/csrc/**/*.o"):
         assert not [name for _, name in symbols(where) if "_GLOBAL__sub_I" in name], where
 
 
@@ -82,20 +137,16 @@ def test_add_subdirectory(subproject):
     assert not (subproject / "normkernels/bench").exists()
 
 
-@pytest.mark.parametrize("where", ["install tree", "wheel"])
-def test_find_package(where, installed, tmp_path):
-    package = installed / "lib/cmake/normkernels" if where == "install tree" else nk.get_cmake_dir()
+def test_find_package(lib, tmp_path):
     version = nk.__version__.rpartition(".")[0]
     source = write_consumer(
         tmp_path / "source", f"find_package(normkernels {version} CONFIG REQUIRED)"
     )
-    cmake_build(source, tmp_path / "build", f"-Dnormkernels_DIR={package}")
+    cmake_build(source, tmp_path / "build", f"-Dnormkernels_DIR={lib / 'cmake/normkernels'}")
     run(tmp_path / "build/consumer")
 
 
-@pytest.mark.parametrize("where", ["install tree", "wheel"])
-def test_pkg_config(where, installed, tmp_path):
-    lib = installed / "lib" if where == "install tree" else Path(nk.get_include()).parent / "lib"
+def test_pkg_config(lib, tmp_path):
     source = write_consumer(tmp_path / "source", "")
     search = {"PKG_CONFIG_PATH": str(lib / "pkgconfig")}
     assert run("pkg-config", "--modversion", "normkernels", env=search).strip() == nk.__version__
@@ -106,7 +157,7 @@ def test_pkg_config(where, installed, tmp_path):
     run(
         "g++", "-std=c++17", *cflags, source / "main.cpp", tmp_path / "part.o", *libs, "-o", program
     )
-    run(program, env={"LD_LIBRARY_PATH": str(lib)})
+    run(program, env=loader_finds(lib))
 
 
 # ---- What is delivered ---------------------------------------------------------------------------
@@ -124,9 +175,12 @@ def test_the_wheel_holds_the_package_the_module_and_the_library():
         f"normkernels/{name}"
         for name in [
             "include/normkernels/normkernels.h",
+            "include/normkernels/half.hpp",
             "include/normkernels/normkernels.hpp",
+            "include/normkernels/steps.hpp",
+            "include/normkernels/types.hpp",
             "include/normkernels/views.hpp",
-            "lib/libnormkernels.a",
+            "lib/libnormkernels.so",
             "lib/cmake/normkernels/normkernels-config.cmake",
             "lib/cmake/normkernels/normkernels-config-version.cmake",
             "lib/cmake/normkernels/normkernels-targets.cmake",
@@ -160,10 +214,17 @@ def test_readme_python(tmp_path):
     run(sys.executable, "-c", "\n".join(blocks), cwd=tmp_path)
 
 
+def test_readme_shell(tmp_path):
+    """With the first program in C as app.c: it runs without a word to the loader."""
+    (tmp_path / "app.c").write_text(snippets("c")[0])
+    run("sh", "-e", "-c", "\n".join(snippets("sh")), cwd=tmp_path)
+    run(tmp_path / "app")
+
+
 @pytest.mark.parametrize(
     ("language", "compiler"), [("c", ("gcc", "-std=c99")), ("cpp", ("g++", "-std=c++17"))]
 )
-def test_readme_native(language, compiler, tmp_path):
+def test_readme_native(language, compiler, static_library, tmp_path):
     """A block is a program, or what stands in one: then main is put around it."""
     blocks = snippets(language)
     assert blocks
@@ -178,5 +239,5 @@ def test_readme_native(language, compiler, tmp_path):
         source.write_text(program)
         run(*compiler, f"-I{nk.get_include()}", "-c", source, "-o", tmp_path / "snippet.o")
         binary = tmp_path / "snippet"
-        run(compiler[0], tmp_path / "snippet.o", static_library(), "-lpthread", "-o", binary)
+        run(compiler[0], tmp_path / "snippet.o", static_library, "-lpthread", "-o", binary)
         run(binary)

@@ -3,11 +3,10 @@ settings of projects around it, and builds for few instruction sets."""
 
 import re
 import shutil
-from pathlib import Path
 
 import normkernels as nk
 import pytest
-from embedding import ROOT, cmake_build, run, static_library
+from embedding import ROOT, WHEEL_LIBRARY, cmake_build, loader_finds, run
 
 PROGRAM = """
 #include <normkernels/normkernels.h>
@@ -34,13 +33,8 @@ def include_directory():
 
 # ---- Projects in C -------------------------------------------------------------------------------
 
-# The wheel's library is static, that of the install tree is shared.
-each_package = pytest.mark.parametrize("package", ["install tree", "wheel"])
 
-
-@each_package
-def test_find_package_in_a_project_without_cxx(package, installed, program):
-    found = installed / "lib/cmake/normkernels" if package == "install tree" else nk.get_cmake_dir()
+def test_find_package_in_a_project_without_cxx(lib, program):
     (program.parent / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.20)\n"
         "project(program LANGUAGES C)\n"
@@ -49,21 +43,19 @@ def test_find_package_in_a_project_without_cxx(package, installed, program):
         "target_link_libraries(program PRIVATE normkernels::normkernels)\n"
     )
     build = program.parent / "build"
-    cmake_build(program.parent, build, f"-Dnormkernels_DIR={found}")
+    cmake_build(program.parent, build, f"-Dnormkernels_DIR={lib / 'cmake/normkernels'}")
     run(build / "program")
     assert "stdc++" not in run("readelf", "-d", build / "program")
 
 
-@each_package
 @pytest.mark.parametrize("static", [[], ["--static"]], ids=["", "static"])
-def test_pkg_config_with_the_compiler_of_c(package, static, installed, program):
-    lib = installed / "lib" if package == "install tree" else Path(nk.get_include()).parent / "lib"
+def test_pkg_config_with_the_compiler_of_c(lib, static, program):
     search = {"PKG_CONFIG_PATH": str(lib / "pkgconfig")}
     flags = run("pkg-config", "--cflags", "--libs", *static, "normkernels", env=search).split()
     assert not [flag for flag in flags if "stdc++" in flag or "omp" in flag]
     binary = program.with_suffix("")
     run("gcc", "-std=c99", program, *flags, "-o", binary)
-    run(binary, env={"LD_LIBRARY_PATH": str(lib)})
+    run(binary, env=loader_finds(lib))
 
 
 # How a program may be linked that brings no runtime of C++, with `static` for the library.
@@ -81,17 +73,22 @@ LINES = {
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_the_static_library_needs_no_more_than_threads(line, program):
+def test_the_static_library_needs_no_more_than_threads(line, static_library, program):
     binary = program.with_suffix("")
-    flags = LINES[line].format(static=static_library()).split()
+    flags = LINES[line].format(static=static_library).split()
     run("cc", "-std=c99", include_directory(), program, *flags, "-o", binary)
     run(binary)
 
 
 def test_the_shared_library_loads_the_c_library_alone(subproject):
     (library,) = subproject.glob("normkernels/csrc/libnormkernels.so.*.*.*")
-    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", library))
-    assert not [name for name in needed if not re.match(r"(libc|libpthread|ld-linux.*)\.so", name)]
+    for path in (library, WHEEL_LIBRARY):
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", path))
+        assert needed
+        others = [
+            name for name in needed if not re.match(r"(libc|libpthread|ld-linux.*)\.so", name)
+        ]
+        assert not others, path
 
 
 def test_soname_and_package_name_the_same_versions_compatible(subproject, installed, tmp_path):

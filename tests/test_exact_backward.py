@@ -1,5 +1,5 @@
-"""The gradients of layer norm and instance norm: exact at any offset and magnitude, whether the
-forward's rounded statistics are handed in or not."""
+"""The gradients of layer, RMS, instance and group norm: exact at any offset and magnitude, whether
+the forward's rounded statistics are handed in or not."""
 
 import functools
 import itertools
@@ -20,6 +20,7 @@ from conftest import (
     drawn,
     each_isa,
     each_of_few_isas,
+    in_groups,
     normal,
     ordered,
     same_bits,
@@ -30,7 +31,8 @@ F32, F64 = np.float32, np.float64
 
 
 class Gradients(NamedTuple):
-    """Rows for layer norm, which are the channels of one image for instance norm."""
+    """Rows for layer norm and RMS norm: the channels of one image for instance norm, groups of them
+    for group norm."""
 
     rows: np.ndarray
     epsilon: float
@@ -38,7 +40,9 @@ class Gradients(NamedTuple):
     gamma: np.ndarray
     scale: np.ndarray
     layer_norm: reference.LayerNormGradient
+    rms_norm: reference.LayerNormGradient
     instance_norm: reference.InstanceNormGradient
+    group_norm: reference.GroupNormGradient
 
 
 def gradients_of(rows, epsilon=1e-5, dy=None):
@@ -46,12 +50,31 @@ def gradients_of(rows, epsilon=1e-5, dy=None):
     dy = normal((m, n), dtype, seed=1) if dy is None else dy
     gamma, scale = normal((n,), dtype, seed=2), normal((m,), dtype, seed=3)
     exact = reference.layer_norm_backward(dy, rows, gamma, epsilon=epsilon)
+    rms = reference.rms_norm_backward(dy, rows, gamma, epsilon=epsilon)
     planes = reference.instance_norm_backward(dy[None], rows[None], scale, epsilon=epsilon)
-    return Gradients(rows, epsilon, dy, gamma, scale, exact, planes)
+    groups = reference.group_norm_backward(
+        in_groups(dy), in_groups(rows), m, per_channel(rows), epsilon=epsilon
+    )
+    return Gradients(rows, epsilon, dy, gamma, scale, exact, rms, planes, groups)
+
+
+def per_channel(rows):
+    return normal(in_groups(rows).shape[1:2], rows.dtype.type, seed=3)
+
+
+def each_way_of_rms_norm(case):
+    """(what, actual, exact) with rstd saved, where it is a number, and recomputed."""
+    rows, options = case.rows, {"epsilon": case.epsilon}
+    _, rstd = nk.rms_norm(rows, **options, return_stats=True)
+    if np.isfinite(rstd).all() and (rstd >= np.finfo(rows.dtype).tiny).all():
+        saved = nk.rms_norm_backward(case.dy, rows, rstd, case.gamma, **options)
+        yield "RMS norm with saved rstd", saved, case.rms_norm
+    anew = nk.rms_norm_backward(case.dy, rows, None, case.gamma, **options)
+    yield "RMS norm", anew, case.rms_norm
 
 
 def each_way(case):
-    """(what, actual, exact) for every way to the gradients: layer norm, and instance norm in both
+    """The same of every way to centred gradients: layer norm, and instance and group norm in both
     layouts, with saved statistics, without, and together with the forward."""
     rows, dy = case.rows, case.dy
     _, mean, sigma = nk.layer_norm(rows, epsilon=case.epsilon, return_stats=True)
@@ -70,9 +93,23 @@ def each_way(case):
         yield f"instance norm {order}", anew, exact
         yield f"instance norm {order} with the forward", both[1:], exact
 
+        x, above = ordered(in_groups(rows), order), ordered(in_groups(dy), order)
+        dx = reference.Exact(*(ordered(a, order) for a in case.group_norm.dx))
+        exact, groups, scale = case.group_norm._replace(dx=dx), len(rows), per_channel(rows)
+        _, *statistics = nk.group_norm(x, groups, **options, return_stats=True)
+        saved = nk.group_norm_backward(above, x, groups, scale, *statistics, **options)
+        anew = nk.group_norm_backward(above, x, groups, scale, **options)
+        yield f"group norm {order} with saved statistics", saved, exact
+        yield f"group norm {order}", anew, exact
+
+
+def every_way(case):
+    yield from each_way_of_rms_norm(case)
+    yield from each_way(case)
+
 
 def assert_exact(case, bound=BACKWARD, what=""):
-    for operator, actual, exact in each_way(case):
+    for operator, actual, exact in every_way(case):
         for name, a, e in zip(exact._fields, actual, exact, strict=True):
             assert_within(a, e, bound, f"{operator}, {name}, {what}")
 
@@ -90,7 +127,7 @@ def kinds_of_error(case):
     """The largest errors in u * scale of dx, of dgamma and dscale, and of dbeta and dbias."""
     errors = [
         [reference.error(a, e) for a, e in zip(actual, exact, strict=True)]
-        for _, actual, exact in each_way(case)
+        for _, actual, exact in every_way(case)
     ]
     return np.array(errors).max(0)
 
@@ -255,7 +292,7 @@ def cases_of_every_kind(dtype, shape):
 def test_the_worst_case(dtype, shape, isa):
     """The bounds of docs/numerics.md for whatever data."""
     for what, case in cases_of_every_kind(dtype, shape):
-        for operator, actual, exact in each_way(case):
+        for operator, actual, exact in every_way(case):
             for field, a, e in zip(exact._fields, actual, exact, strict=True):
                 bound = worst_backward(field, dtype, max(shape))
                 assert_within(a, e, bound, f"{operator}, {field}, {what}")

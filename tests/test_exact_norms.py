@@ -1,5 +1,5 @@
-"""Layer norm and instance norm, forward: exact at any offset and magnitude, also where others lose
-digits or return NaN."""
+"""Layer, RMS, instance and group norm, forward: exact at any offset and magnitude, also where
+others lose digits or return NaN."""
 
 import functools
 import itertools
@@ -19,6 +19,7 @@ from conftest import (
     drawn,
     each_isa,
     each_of_few_isas,
+    in_groups,
     normal,
     ordered,
 )
@@ -29,46 +30,68 @@ AFFINE = [(True, True), (True, False), (False, True), (False, False)]  # gamma a
 
 
 class Norms(NamedTuple):
-    """Rows for layer norm, which are the channels of one image for instance norm."""
+    """Rows for layer norm and RMS norm: the channels of one image for instance norm, groups of them
+    for group norm."""
 
     rows: np.ndarray
     epsilon: float
     parameters: list  # gamma and beta, one of each per column, or None
     per_row: list  # scale and bias, one of each per channel, or None
+    per_channel: list  # scale and bias of the channels of groups, or None
     layer_norm: reference.LayerNorm
+    rms_norm: reference.RmsNorm
     instance_norm: reference.InstanceNorm
+    group_norm: reference.GroupNorm
 
 
 def norms_of(rows, epsilon=1e-5, affine=(False, False)):
-    dtype = rows.dtype.type
-    parameters, per_row = (
+    dtype, grouped = rows.dtype.type, in_groups(rows)
+    parameters, per_row, per_channel = (
         [normal((n,), dtype, seed=i) if affine[i] else None for i in range(2)]
-        for n in reversed(rows.shape)
+        for n in (*reversed(rows.shape), grouped.shape[1])
     )
     return Norms(
         rows,
         epsilon,
         parameters,
         per_row,
+        per_channel,
         reference.layer_norm(rows, *parameters, epsilon=epsilon),
+        reference.rms_norm(rows, *parameters, epsilon=epsilon),
         reference.instance_norm(rows[None], *per_row, epsilon=epsilon),
+        reference.group_norm(grouped, len(rows), *per_channel, epsilon=epsilon),
     )
 
 
 def assert_exact(norms, what=""):
-    """Layer norm of the rows, and instance norm of the same in both layouts."""
+    """Layer norm and RMS norm of the rows, and instance and group norm of the same in both
+    layouts."""
     bounds = (FORWARD, STATISTICS, STATISTICS)
     options = {"epsilon": norms.epsilon, "return_stats": True}
     actual = nk.layer_norm(norms.rows, *norms.parameters, **options)
     for name, a, e, bound in zip(actual._fields, actual, norms.layer_norm, bounds, strict=True):
         assert_within(a, e, bound, f"layer norm, {name}, {what}")
-    for order in ORDERS:
-        x = ordered(norms.rows[None], order)
-        actual = nk.instance_norm(x, *norms.per_row, order=order, **options)
-        y = reference.Exact(*(ordered(a, order) for a in norms.instance_norm.y))
-        exact = norms.instance_norm._replace(y=y)
-        for name, a, e, bound in zip(actual._fields, actual, exact, bounds, strict=True):
-            assert_within(a, e, bound, f"instance norm {order}, {name}, {what}")
+    actual = nk.rms_norm(norms.rows, *norms.parameters, **options)
+    for name, a, e, bound in zip(actual._fields, actual, norms.rms_norm, bounds[:2], strict=True):
+        assert_within(a, e, bound, f"RMS norm, {name}, {what}")
+    for order, (operator, x, arguments, exact) in itertools.product(
+        ORDERS,
+        (
+            ("instance_norm", norms.rows[None], norms.per_row, norms.instance_norm),
+            (
+                "group_norm",
+                in_groups(norms.rows),
+                [len(norms.rows), *norms.per_channel],
+                norms.group_norm,
+            ),
+        ),
+    ):
+        actual = getattr(nk, operator)(ordered(x, order), *arguments, order=order, **options)
+        y = reference.Exact(*(ordered(a, order) for a in exact.y))
+        for name, a, e, bound in zip(
+            actual._fields, actual, exact._replace(y=y), bounds, strict=True
+        ):
+            assert_within(a, e, bound, f"{operator} {order}, {name}, {what}")
 
 
 # ---- Offsets, lengths and distributions
@@ -232,8 +255,9 @@ def test_constant_rows_are_beta(isa, dtype, epsilon):
         assert np.array_equal(y, np.broadcast_to(beta, y.shape))
         assert np.array_equal(mean[:, 0], values)
         assert np.array_equal(sigma[:, 0], np.full(len(values), np.sqrt(dtype(epsilon))))
-        scale, bias = normal(values.shape, dtype), normal(values.shape, dtype, seed=1)
+        scale = normal(values.shape, dtype)
         for order in ORDERS:
+            bias = normal(values.shape, dtype, seed=1)
             y, mean, inv_std = nk.instance_norm(
                 ordered(rows[None], order),
                 scale,
@@ -243,6 +267,22 @@ def test_constant_rows_are_beta(isa, dtype, epsilon):
                 return_stats=True,
             )
             expected = np.broadcast_to(bias[None, :, None], (1, *rows.shape))
+            assert np.array_equal(y, ordered(expected, order))
+            assert np.array_equal(mean[0], values)
+            assert np.isinf(inv_std).all() == (epsilon == 0)
+
+            groups = in_groups(rows)
+            bias = normal(groups.shape[1:2], dtype, seed=1)
+            y, mean, inv_std = nk.group_norm(
+                ordered(groups, order),
+                len(rows),
+                None,
+                bias,
+                order=order,
+                epsilon=epsilon,
+                return_stats=True,
+            )
+            expected = np.broadcast_to(bias[None, :, None], groups.shape)
             assert np.array_equal(y, ordered(expected, order))
             assert np.array_equal(mean[0], values)
             assert np.isinf(inv_std).all() == (epsilon == 0)

@@ -88,7 +88,13 @@ def test_main_shows_the_machine_and_checks_itself():
     assert all(isa.name in done.stdout for isa in nk.isas())
     assert "threads" in done.stdout
     assert "FAIL" not in done.stdout
-    for operator in ("layer norm", "instance norm", "local response norm"):
+    for operator in (
+        "layer norm",
+        "RMS norm",
+        "instance norm",
+        "group norm",
+        "local response norm",
+    ):
         for direction in ("forward", "backward"):
             lines = [n for n in done.stdout.splitlines() if operator in n and direction in n]
             assert lines

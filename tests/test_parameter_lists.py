@@ -25,6 +25,7 @@ from declarations import (
 
 WRAPPER = ROOT / "csrc/include/normkernels/normkernels.hpp"
 WRAPPER_OF_VIEWS = WRAPPER.with_name("views.hpp")
+WRAPPER_OF_STEPS = WRAPPER.with_name("steps.hpp")
 FUNCTIONS_H = ROOT / "tests/cpp/functions.h"
 each_operator = pytest.mark.parametrize("function", OPERATORS)
 
@@ -45,6 +46,7 @@ TYPES = {
     "order": "normkernels_order",
     "elements": "int64_t",
     "at_least_one": "int64_t",
+    "groups": "int64_t",
     "epsilon": "double",
     "finite": "double",
     "input": "const void*",
@@ -88,6 +90,10 @@ def test_definitions_name_the_parameters_of_the_header(function):
 @pytest.mark.parametrize("function", [name for name in API if "dtype" in DECLARED[name].types])
 def test_positions_of_the_checks(function):
     where, declared = API[function].where, DECLARED[function]
+    to_another = re.fullmatch(r"\s*return normkernels_\w+\((.*)\);\s*", API[function].body, re.S)
+    if to_another is not None:  # the workspace of another function
+        assert split(to_another[1]) == declared.names, where
+        return
     assert_none(
         f"{where}: call.{method}({position}, {name}): parameter {position} is "
         f"{'none' if actual is None else f'{actual[1]} {actual[0]}'}"
@@ -95,7 +101,8 @@ def test_positions_of_the_checks(function):
         for actual in [dict(enumerate(declared.types.items(), start=1)).get(position)]
         if actual != (name, TYPES[method])
     )
-    assert list(arguments_of("Call call", API[function].body)) == [["dtype"]], where
+    no_halves = ["Halves::kRefused"] if "_steps.cpp" in where else []
+    assert list(arguments_of("Call call", API[function].body)) == [["dtype", *no_halves]], where
     checked = Counter(name for _, _, name, _ in checks(function))
     assert_none(
         f"{where}: {name} is checked {checked[name]} times"
@@ -104,7 +111,7 @@ def test_positions_of_the_checks(function):
     )
 
 
-ASKED_WITH = {"dtype", "order", "rank", "shape", "axes", "size"} | EXTENTS
+ASKED_WITH = {"dtype", "order", "rank", "shape", "axes", "size", "groups"} | EXTENTS
 RENAMED = {"instance_norm_moments": {"inv_std": "rstd"}}  # field of the kernel -> parameter
 
 
@@ -144,17 +151,18 @@ def test_what_may_be_null_or_in_place_is_what_the_manual_says(function):
             null.add(name)
         if method == "output":
             alias |= {(name, declared[int(position) - 1]) for position in more[1:]}
-    if function.removesuffix("_view") == "normkernels_instance_norm_backward":
+    if re.fullmatch(r"normkernels_(instance|group)_norm_backward(_view)?", function):
         null |= {"mean", "inv_std"}  # together, which is for the code to say
     where, manual = API[function].where, documented(function)
     assert_none(unequal(f"{where}: may be NULL", null, manual.null))
     assert_none(unequal(f"{where}: may be the same array", alias, manual.alias))
 
 
-# ---- normkernels.hpp and views.hpp
+# ---- normkernels.hpp, views.hpp and steps.hpp
 
 IN_WRAPPER = {
     "dtype<T>": "dtype",
+    "type": "dtype",
     "scratch.data()": "workspace",
     "shape.data()": "shape",
     "mask": "axes",
@@ -168,7 +176,8 @@ def parameter_of(passed):
 
 
 def test_the_wrapper_passes_and_names_what_the_header_declares():
-    text, seen = WRAPPER.read_text() + WRAPPER_OF_VIEWS.read_text(), []
+    wrappers = (WRAPPER, WRAPPER_OF_VIEWS, WRAPPER_OF_STEPS)
+    text, seen = "".join(wrapper.read_text() for wrapper in wrappers), []
     for call, name, *names in arguments_of("detail::check", text):
         inner = re.fullmatch(r"normkernels_(\w+)\((.*)\)", call)
         if inner is None:
@@ -190,9 +199,10 @@ FOLDED = {
     "Tensor shape": {"order", "n", "c", "spatial"},
     "const Shape& shape": {"rank", "shape"},
 }
+KINDS = ("", "View", "Statistic", "Parameter")
 C_TYPES = {
-    "const void*": {"const T*", "In<T>", "View<T>", "InView<T>"},
-    "void*": {"Out<T>", "OutView<T>", "void*"},
+    "const void*": {"const T*", "View<T>"} | {f"In{kind}<T>" for kind in KINDS},
+    "void*": {"void*"} | {f"Out{kind}<T>" for kind in KINDS},
     "double": {"double"},
     "normkernels_order": {"Order"},
     "uint64_t": {"const Axes&"},
@@ -202,9 +212,13 @@ C_TYPES = {
 @each_operator
 def test_the_wrapper_takes_what_the_header_declares(function):
     name, declared = function.removeprefix("normkernels_"), DECLARED[function]
-    wrapper = WRAPPER_OF_VIEWS if name.endswith("_view") else WRAPPER
     pattern = rf"^void {name.removesuffix('_view')}\((.*?)\) {{"
-    listed = re.search(pattern, wrapper.read_text(), flags=re.S | re.M)[1]
+    wrappers = (WRAPPER_OF_VIEWS,) if name.endswith("_view") else (WRAPPER, WRAPPER_OF_STEPS)
+    (wrapper, listed), *_ = (
+        (wrapper, listed)
+        for wrapper in wrappers
+        for listed in re.findall(pattern, wrapper.read_text(), flags=re.S | re.M)
+    )
     defaults = {d for d in split(listed) if d.endswith("= nullptr")}
     given = parameters(re.sub(r" = [^,]*", "", listed))
     folded = {"dtype"}.union(*(FOLDED.get(f"{kind} {name}", ()) for name, kind in given.items()))

@@ -5,6 +5,7 @@ docstrings and the stubs."""
 
 import ast
 import inspect
+import itertools
 import re
 import types
 from pathlib import Path
@@ -67,14 +68,26 @@ def runs_of(bound):
         yield function, re.findall(r'"([^"]*)"', names), next(arguments_of(function, body))
 
 
-def python_name(argument, declared, body):
-    """The name in Python of what a binding passes, such as "scale" of `scales.data`."""
+def python_names(body):
+    """The names in Python of a binding's views and outputs, such as "scale" of `scales`."""
     made = r"\b(\w+) = call\.(\w+)\((?:call\.\w+\()?([\w.]+(?:\(\))?)"
-    views = {
+    return {
         view: view if method.startswith("create") else OUT.get(source, source)
         for view, method, source in re.findall(made, body)
     }
-    if argument in {"executor.get()", "call.dtype()", "in.order", "in.axes", "nullptr"}:
+
+
+def python_name(argument, declared, body):
+    """The name in Python of what a binding passes, such as "scale" of `scales.data`."""
+    views = python_names(body)
+    if argument in {
+        "executor.get()",
+        "call.dtype()",
+        "in.order",
+        "in.axes",
+        "in.groups",
+        "nullptr",
+    }:
         return SAID_OTHERWISE.get(declared, declared)
     view = argument.split(".")[0]
     return views.get(view, view)
@@ -135,11 +148,11 @@ def test_views_take_what_their_dense_twins_take(bound):
 @each_bound
 def test_what_out_may_be_is_what_the_manual_says(bound):
     function, names, _ = next(runs_of(bound))
-    called = re.findall(r'call\.output\((out[^,]*), in\.x(?:, "([^"]*)")?\)', bound.definition.body)
-    for out, alias in called:
-        output = DECLARED[function].names[names.index(OUT[out])]
+    pattern = r'call\.output\((out[^,]*|total), in\.x(?:, "([^"]*)")?\)'
+    for out, alias in re.findall(pattern, bound.definition.body):
+        output = DECLARED[function].names[names.index(OUT.get(out, out))]
         manual = {name for one, name in documented(function).alias if one == output}
-        where = f"{bound.definition.where}: {OUT[out]} may be"
+        where = f"{bound.definition.where}: {OUT.get(out, out)} may be"
         assert_none(unequal(where, set(alias.split(" or ")) - {""}, manual))
 
 
@@ -152,9 +165,12 @@ def test_bindings_take_what_their_signatures_say(bound):
 
 @each_bound
 def test_bindings_return_the_fields_of_their_types(bound):
-    for type_name, *outputs in arguments_of("named", bound.definition.body):
+    body = bound.definition.body
+    called = {view: name for view, name in python_names(body).items() if name not in OUT.values()}
+    for type_name, *outputs in arguments_of("named", body):
+        names = [called.get(output, output) for output in outputs]
         fields = list(getattr(_types, type_name)._fields)
-        assert_none(differences(f"{bound.definition.where}: {type_name}", outputs, fields))
+        assert_none(differences(f"{bound.definition.where}: {type_name}", names, fields))
 
 
 def test_the_bindings_run_every_operator():
@@ -192,14 +208,16 @@ def test_docstrings_list_every_parameter_once(bound):
         assert_none(differences(f"{where}: {type_name}", split(fields), declared))
 
 
-STUBS = {"__init__.pyi": _core, "helpers.pyi": _core.helpers}
+STUBS = {_core: ("__init__.pyi", "rows.pyi", "images.pyi"), _core.helpers: ("helpers.pyi",)}
+each_stub = pytest.mark.parametrize("module", STUBS, ids=lambda module: module.__name__)
 
 
-def stubs(file):
-    """The signatures in a stub, of every overload: name -> names, kinds and defaults."""
+def stubs(module):
+    """The signatures in its stubs, of every overload: name -> names, kinds and defaults."""
     overloads = {}
-    tree = ast.parse(Path(nk.__file__).with_name("_core").joinpath(file).read_text())
-    for node in tree.body:
+    directory = Path(nk.__file__).with_name("_core")
+    trees = [ast.parse((directory / file).read_text()) for file in STUBS[module]]
+    for node in itertools.chain.from_iterable(tree.body for tree in trees):
         if isinstance(node, ast.FunctionDef):
             node.returns, node.decorator_list = None, []
             for argument in (*node.args.args, *node.args.kwonlyargs):
@@ -210,12 +228,14 @@ def stubs(file):
     return overloads
 
 
-@pytest.mark.parametrize("file", STUBS)
-def test_stubs_have_the_functions_and_their_signatures(file):
-    module, stubbed = STUBS[file], stubs(file)
+@each_stub
+def test_stubs_have_the_functions_and_their_signatures(module):
+    where, stubbed = module.__name__, stubs(module)
     assert sorted(stubbed) == sorted(n for n, f in vars(module).items() if inspect.isbuiltin(f))
     for name, overloads in stubbed.items():
         signature = inspect.signature(getattr(module, name))
         for stub in overloads:
-            assert_none(differences(f"{file}: {name}", list(stub.parameters), signature.parameters))
-        assert signature in overloads, f"{file}: {name}: none is {signature}"
+            assert_none(
+                differences(f"{where}: {name}", list(stub.parameters), signature.parameters)
+            )
+        assert signature in overloads, f"{where}: {name}: none is {signature}"

@@ -116,6 +116,28 @@ def test_layer_norm(drawn, axis, affine, epsilon, process):
 
 
 @SETTINGS
+@hypothesis.given(arrays(2, 4), st.integers(-4, 3), is_there, st.sampled_from(EPSILONS), processes)
+def test_rms_norm(drawn, axis, affine, epsilon, process):
+    (x, dy), (isa, num_threads) = drawn.arrays(), process
+    axis = max(-x.ndim, min(axis, x.ndim - 1))
+    cols = x.shape[axis % x.ndim :]
+    gamma, beta = (drawn.normal(cols, 2 + i) if affine[i] else None for i in range(2))
+    forward = {"axis": axis, "epsilon": epsilon}
+
+    def check():
+        threads = {"num_threads": num_threads}
+        actual = nk.rms_norm(x, gamma, beta, return_stats=True, **forward, **threads)
+        exact = reference.rms_norm(x, gamma, beta, **forward)
+        assert_all_within(actual, exact, (FORWARD, STATISTICS))
+        exact = reference.rms_norm_backward(dy, x, gamma, **forward)
+        for saved in (actual.rstd, None):
+            gradient = nk.rms_norm_backward(dy, x, saved, gamma, **forward, **threads)
+            assert_all_within(gradient, exact, (BACKWARD,) * 3)
+
+    on(isa, check)
+
+
+@SETTINGS
 @hypothesis.given(
     arrays(2, 5), st.sampled_from(ORDERS), is_there, st.sampled_from(EPSILONS), processes
 )
@@ -133,6 +155,29 @@ def test_instance_norm(drawn, order, affine, epsilon, process):
         exact = reference.instance_norm_backward(dy, x, scale, **options)
         for saved in (actual[1:], (None, None)):
             gradient = nk.instance_norm_backward(dy, x, scale, *saved, **options, **threads)
+            assert_all_within(gradient, exact, (BACKWARD,) * 3)
+
+    on(isa, check)
+
+
+@SETTINGS
+@hypothesis.given(arrays(2, 5), is_there, st.sampled_from(EPSILONS), processes, st.data())
+def test_group_norm(drawn, affine, epsilon, process, data):
+    (x, dy), (isa, num_threads) = drawn.arrays(), process
+    order = data.draw(st.sampled_from(ORDERS))
+    c = x.shape[1 if order == "NCHW" else -1]
+    groups = data.draw(st.sampled_from([n for n in range(1, max(c, 2)) if c % n == 0]))
+    scale, bias = (drawn.normal(c, 2 + i) if affine[i] else None for i in range(2))
+    options = {"order": order, "epsilon": epsilon}
+
+    def check():
+        threads = {"num_threads": num_threads}
+        actual = nk.group_norm(x, groups, scale, bias, return_stats=True, **options, **threads)
+        exact = reference.group_norm(x, groups, scale, bias, **options)
+        assert_all_within(actual, exact, (FORWARD, STATISTICS, STATISTICS))
+        exact = reference.group_norm_backward(dy, x, groups, scale, **options)
+        for saved in (actual[1:], (None, None)):
+            gradient = nk.group_norm_backward(dy, x, groups, scale, *saved, **options, **threads)
             assert_all_within(gradient, exact, (BACKWARD,) * 3)
 
     on(isa, check)

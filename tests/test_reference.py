@@ -45,6 +45,18 @@ def test_instance_norm_is_layer_norm_of_planes():
     np.testing.assert_array_equal(a.inv_std.value, 1 / b.sigma.value[:, :, 0])
 
 
+def test_rms_norm_of_two_values():
+    """Of (a, b): mean of squares (a^2 + b^2) / 2. Of what has the mean 0 it is layer norm."""
+    x, epsilon = np.array([[3.0, 7.0]]), 0.25
+    y, rstd = reference.rms_norm(x, [2.0, 3.0], [10.0, 20.0], epsilon=epsilon)
+    s = np.sqrt(29 + epsilon)
+    np.testing.assert_allclose(rstd.value, [[1 / s]], rtol=1e-15)
+    np.testing.assert_allclose(y.value, [[10 + 6 / s, 20 + 21 / s]], rtol=1e-15)
+    x = np.array([[1.0, -2.0, 1.0]])
+    y = reference.layer_norm(x, epsilon=epsilon).y.value
+    np.testing.assert_allclose(reference.rms_norm(x, epsilon=epsilon).y.value, y, rtol=1e-15)
+
+
 def test_backward_is_orthogonal_to_constants():
     """A constant added to x changes nothing, so dx sums to 0; with epsilon 0 nor does a factor."""
     x, dy = uniform(3, 17), uniform(3, 17, seed=1)
@@ -163,6 +175,20 @@ def test_layer_norm_backward_against_differences(axis):
     assert_gradient(y, x, dy, dx)
     assert_gradient(lambda g: y(gamma=g), gamma, dy, dgamma)
     assert_gradient(lambda b: y(beta=b), beta, dy, dbeta)
+
+
+def test_rms_norm_backward_against_differences():
+    x, dy = uniform(2, 3, 4), uniform(2, 3, 4, seed=1)
+    gamma, beta = uniform(12, seed=2), uniform(12, seed=3)
+    options = {"axis": 1, "epsilon": 1e-3}
+    dx, dgamma, dbeta = reference.rms_norm_backward(dy, x, gamma, **options)
+
+    def y(x=x, gamma=gamma, beta=beta):
+        return reference.rms_norm(x, gamma, beta, **options).y.value
+
+    assert_gradient(y, x, dy, dx)
+    assert_gradient(lambda g: y(gamma=g), gamma, dy, dgamma._replace(value=dgamma.value.ravel()))
+    assert_gradient(lambda b: y(beta=b), beta, dy, dbeta._replace(value=dbeta.value.ravel()))
 
 
 def test_instance_norm_backward_against_differences(order):

@@ -1,13 +1,13 @@
 """Threads: what forks and limits do to them, and that they keep out of the way."""
 
 import multiprocessing
-import os
 import subprocess
 import threading
 
 import normkernels as nk
 import numpy as np
 import pytest
+from embedding import WHEEL_LIBRARY
 from scenes import run
 
 # ---- Fork ----------------------------------------------------------------------------------------
@@ -119,8 +119,8 @@ assert np.array_equal(y, want)
 
 def test_no_memory_is_asked_for_by_a_thread_that_has_started():
     """Variables of the thread would: without memory for them, the C library ends the process."""
-    library = os.path.join(nk.get_cmake_dir(), "../../libnormkernels.a")
-    listed = subprocess.run(["nm", library], capture_output=True, text=True, check=True).stdout
+    nm = ["nm", "-D", WHEEL_LIBRARY]
+    listed = subprocess.run(nm, capture_output=True, text=True, check=True).stdout
     assert "pthread_create" in listed
     assert "__tls_get_addr" not in listed
     scene = """
@@ -143,6 +143,7 @@ def test_many_callers_at_once():
     calls = [
         lambda n: nk.layer_norm(x, num_threads=n),
         lambda n: nk.instance_norm(x, num_threads=n),
+        lambda n: nk.group_norm(x, 3, num_threads=n),
         lambda n: nk.local_response_norm(x, 5, num_threads=n),
         lambda n: nk.instance_norm_backward(x, x, order="NHWC", num_threads=n).dx,
     ]
@@ -190,14 +191,16 @@ time.sleep(0.2)
     run(scene)
 
 
-def test_the_library_stays_loaded_once_it_has_threads(tmp_path):
-    """dlclose() of a plugin that carries the library must not take their code away."""
-    plugin = tmp_path / "plugin.so"
-    library = os.path.join(nk.get_cmake_dir(), "../../libnormkernels.a")
-    subprocess.run(
-        ["cc", "-shared", "-o", plugin, "-Wl,--whole-archive", library, "-Wl,--no-whole-archive"],
-        check=True,
-    )
+@pytest.mark.parametrize("plugin", ["carries it", "links it", "is it"])
+def test_the_library_stays_loaded_once_it_has_threads(plugin, static_library, tmp_path):
+    """dlclose() of a plugin that has the library must not take their code away."""
+    path = WHEEL_LIBRARY if plugin == "is it" else tmp_path / "plugin.so"
+    if plugin == "carries it":
+        whole = ["-Wl,--whole-archive", static_library, "-Wl,--no-whole-archive"]
+        subprocess.run(["cc", "-shared", "-o", path, *whole], check=True)
+    elif plugin == "links it":
+        linked = ["-Wl,--no-as-needed", WHEEL_LIBRARY, f"-Wl,-rpath,{WHEEL_LIBRARY.parent}"]
+        subprocess.run(["cc", "-shared", "-o", path, *linked], check=True)
     scene = """
 import ctypes, _ctypes, sys, time
 for _ in range(3):
@@ -213,4 +216,4 @@ for _ in range(3):
     _ctypes.dlclose(plugin._handle)
     time.sleep(0.05)
 """
-    run(scene, str(plugin), prelude="")
+    run(scene, str(path), prelude="")

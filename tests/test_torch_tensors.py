@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 
+import ml_dtypes
 import normkernels as nk
 import numpy as np
 import pytest
@@ -26,14 +27,13 @@ def special(torch):
         "requires grad": (plain.clone().requires_grad_(), "detach()"),
         "parameter": (torch.nn.Parameter(plain.clone()), "detach()"),
         "bfloat16": (plain.bfloat16(), "BFloat16"),
-        "half": (plain.half(), "float16"),
         "sparse": (plain.to_sparse(), "Sparse"),
         "meta": (plain.to("meta"), "meta"),
     }
 
 
 SPECIAL = [
-    *("negative", "conjugate", "fake", "zero", "requires grad", "parameter", "bfloat16", "half"),
+    *("negative", "conjugate", "fake", "zero", "requires grad", "parameter", "bfloat16"),
     *("sparse", "meta"),
 ]
 
@@ -76,6 +76,30 @@ def test_tensors_are_read_and_written_where_they_lie():
         nk.layer_norm(X, out=torch.empty(4, 1).expand(4, 5))
 
 
+def test_half_tensors_are_read_and_written_where_they_lie():
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(X).half()
+    gamma = torch.from_numpy(X[0].copy())
+    y, mean, sigma = nk.layer_norm(x, gamma, return_stats=True)
+    assert (y.dtype, mean.dtype) == (np.float16, np.float32)
+    assert same_bits(y, nk.layer_norm(x.numpy(), gamma.numpy()))
+    out = torch.empty(4, 6, dtype=torch.float16)
+    assert nk.layer_norm_backward(x, x, mean, sigma, gamma, out=out).dx is out
+    assert same_bits(out.numpy(), nk.layer_norm_backward(x, x, mean, sigma, gamma).dx)
+
+
+def test_tensors_of_bfloat16_are_read_as_the_error_says():
+    """NumPy cannot view them, and the view that it can have is the caller's to make."""
+    torch = pytest.importorskip("torch")
+    t = torch.from_numpy(X).bfloat16()
+    with pytest.raises(TypeError, match="ml_dtypes") as caught:
+        nk.layer_norm(t)
+    x = eval(str(caught.value).split("must be viewed as an array: ")[1])
+    assert same_bits(x, X.astype(ml_dtypes.bfloat16))
+    assert nk.layer_norm(x, out=x) is x
+    assert same_bits(t.float().numpy(), x.astype(np.float32))
+
+
 JAX = """
 import jax
 import normkernels as nk
@@ -87,8 +111,8 @@ given = jax.numpy.asarray(x)
 assert nk.layer_norm(given).tobytes() == nk.layer_norm(x).tobytes()
 with pytest.raises(ValueError, match="^layer_norm: out is read-only, must be writable"):
     nk.layer_norm(x, out=given)
-with pytest.raises(TypeError, match="x has dtype bfloat16, must be float32 or float64"):
-    nk.layer_norm(given.astype(jax.numpy.bfloat16))
+half = given.astype(jax.numpy.bfloat16)
+assert nk.layer_norm(half).tobytes() == nk.layer_norm(np.asarray(half)).tobytes()
 with pytest.raises(TypeError, match="x is of type .*Tracer.* and cannot be viewed"):
     jax.jit(nk.layer_norm)(given)
 """

@@ -8,7 +8,6 @@ import pytest
 from conftest import each_of_few_isas, normal, same_bits
 from scenes import run
 from views import (
-    BOTH,
     LAYER_NORMS,
     LAYOUTS,
     OPERATORS,
@@ -22,6 +21,7 @@ from views import (
     out_option,
     parameters,
     results,
+    written,
 )
 
 each_layer_norm = pytest.mark.parametrize("name", LAYER_NORMS)
@@ -61,7 +61,7 @@ def all_same(actual, expected):
 
 def check_outs(name, views, expected, i, **options):
     """Into fresh arrays, into views of larger memory, and in the place of an input."""
-    written = OPERATORS[name].outputs if name == BOTH else (0,)
+    places = written(name)
     actual = results(name, views, **options)
     assert all_same(actual, expected)
     x = views["x"]
@@ -73,17 +73,17 @@ def check_outs(name, views, expected, i, **options):
             if n > 1 and x.size > 0
         )
     for k in range(3):
-        kinds = [list(WRITABLE)[(i + k + 4 * j) % len(WRITABLE)] for j in written]
+        kinds = [list(WRITABLE)[(i + k + 4 * j) % len(WRITABLE)] for j in places]
         outs = [WRITABLE[kind](np.full(x.shape, np.nan, x.dtype)) for kind in kinds]
         memories = [memory_of(out) for out in outs]
         actual = results(name, views, **options, **out_option(name, outs))
-        assert all(actual[j] is out for j, out in zip(written, outs, strict=True))
+        assert all(actual[j] is out for j, out in zip(places, outs, strict=True))
         assert all_same(actual, expected)
         for out, memory in zip(outs, memories, strict=True):
             out[...] = np.nan
             assert np.isnan(memory).all()
-    for which in zip(*(OPERATORS[name].in_place[j] for j in written), strict=True):
-        kinds = [list(WRITABLE)[(i + 3 * j) % len(WRITABLE)] for j in written]
+    for which in zip(*(OPERATORS[name].in_place[j] for j in places), strict=True):
+        kinds = [list(WRITABLE)[(i + 3 * j) % len(WRITABLE)] for j in places]
         outs = [
             WRITABLE[kind](np.array(views[key])) for kind, key in zip(kinds, which, strict=True)
         ]
@@ -92,12 +92,12 @@ def check_outs(name, views, expected, i, **options):
         assert all_same(actual, expected)
 
 
-# ---- Layer norm over any axes
+# ---- Norms of rows over any axes
 
 
 def check_layer_norm(name, shape, dtype, i, axes):
     views = views_of(name, shape, dtype, i)
-    options = parameters(name, views["x"], axes=axes)
+    options = parameters(name, views["x"], axes=axes, saved=i % 2 == 0)
     expected = on_copies(name, views, axes=axes, **options)
     check_outs(name, views, expected, i, axes=axes, **options)
     first = len(shape) - len(axes)
@@ -152,7 +152,9 @@ def check_image(name, shape, dtype, order, i):
     if order == "NHWC":
         shape = (shape[0], *shape[2:], shape[1])
     views = views_of(name, shape, dtype, i)
-    for saved in (True, False) if name == "instance_norm_backward" else (True,):
+    for saved in (
+        (True, False) if name in {"instance_norm_backward", "group_norm_backward"} else (True,)
+    ):
         options = parameters(name, views["x"], order=order, saved=saved)
         check_outs(name, views, on_copies(name, views, **options), i, **options)
 

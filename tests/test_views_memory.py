@@ -12,7 +12,7 @@ PRELUDE = """
 import resource, sys
 import numpy as np, normkernels as nk
 
-MARGIN = int(sys.argv[1])
+MARGIN, dtype = int(sys.argv[1]), np.dtype(sys.argv[2])
 
 def end_here():
     pages = int(open("/proc/self/statm").read().split()[0])
@@ -25,8 +25,8 @@ def ends():
         return True
     return False
 
-memory = np.ones(1 << 26, np.float32)  # 256 MiB
-outs = [np.zeros(1 << 26, np.float32) for _ in range(2)]
+memory = np.ones(1 << 26, dtype)  # 256 MiB in float32
+outs = [np.zeros(1 << 26, dtype) for _ in range(2)]
 """
 
 VIEWS = {
@@ -51,6 +51,9 @@ nk.layer_norm(x, out=x, num_threads=1)
 nk.layer_norm(x, axes=0, out=y, return_stats=True, num_threads=1)
 nk.layer_norm_backward(dy, x, each[0], each[0], out=dx, num_threads=1)
 nk.layer_norm_backward(dy, x, each[1], each[1], axes=0, out=dx, num_threads=1)
+nk.rms_norm(x, axes=0, out=y, num_threads=1)
+nk.rms_norm_backward(dy, x, axes=0, out=dx, num_threads=1)
+nk.add_layer_norm(x, dy, axes=0, total=dx, out=y, num_threads=1)
 print(ends())
 """
 
@@ -68,8 +71,16 @@ print(ends())
 """
 
 
-def run_with(view, calls):
-    assert run(f"view = {view}\n{calls}", str(MARGIN), prelude=PRELUDE) == ["True"]
+# As dense arrays, and as such as are read tile by tile.
+HALF_VIEWS = {"dense": "lambda a: a.reshape(8192, 8192)", "transposed": VIEWS["transposed"]}
+HALF_IMAGES = {
+    "dense": "lambda a: a.reshape(16, 64, 256, 256)",
+    "permuted": IMAGES["permuted"],
+}
+
+
+def run_with(view, calls, dtype="float32"):
+    assert run(f"view = {view}\n{calls}", str(MARGIN), dtype, prelude=PRELUDE) == ["True"]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -81,3 +92,15 @@ def test_matrices(view):
 def test_images(view, order):
     options = {"order": order, "num_threads": 1}
     run_with(IMAGES[view], f"options = {options}\n{IMAGE_CALLS}")
+
+
+@pytest.mark.parametrize("view", HALF_VIEWS)
+def test_half_matrices(view):
+    """Nor is there one in float32."""
+    run_with(HALF_VIEWS[view], MATRIX_CALLS, "float16")
+
+
+@pytest.mark.parametrize("view", HALF_IMAGES)
+def test_half_images(view, order):
+    options = {"order": order, "num_threads": 1}
+    run_with(HALF_IMAGES[view], f"options = {options}\n{IMAGE_CALLS}", "float16")

@@ -10,7 +10,6 @@ import numpy as np
 from conftest import DTYPES, ISAS, ORDERS, same_bits
 from hypothesis import strategies as st
 from views import (
-    BOTH,
     LAYER_NORMS,
     OPERATORS,
     OTHERS,
@@ -18,6 +17,7 @@ from views import (
     out_option,
     parameters,
     results,
+    written,
 )
 
 SETTINGS = hypothesis.settings(max_examples=300, deadline=None, print_blob=True, database=None)
@@ -91,11 +91,13 @@ def calls(draw, names, ranks):
         key: draw(layouts(rank, True)).of((1 + generator.random(shape)).astype(dtype))
         for key in OPERATORS[name].large
     }
-    written = OPERATORS[name].outputs if name == BOTH else (0,)
+    places = written(name)
     if any(OPERATORS[name].in_place) and draw(st.booleans()):
-        sources = [draw(st.sampled_from(OPERATORS[name].in_place[j])) for j in written]
+        sources = draw(
+            st.sampled_from(list(zip(*(OPERATORS[name].in_place[j] for j in places), strict=True)))
+        )
     else:
-        sources = [None] * len(written)
+        sources = [None] * len(places)
     memories, outs = [], []
     for source in sources:
         memory, out = draw(layouts(rank, False)).memory(shape, dtype)
@@ -108,7 +110,7 @@ def calls(draw, names, ranks):
     if name in LAYER_NORMS:
         some = st.sets(st.integers(0, rank - 1), min_size=1).map(sorted).map(tuple)
         axes = how["axes"] = draw(some)
-        options = parameters(name, views["x"], axes=axes)
+        options = parameters(name, views["x"], axes=axes, saved=draw(st.booleans()))
     else:
         order, saved = draw(st.sampled_from(ORDERS)), draw(st.booleans())
         options = parameters(name, views["x"], order=order, saved=saved)

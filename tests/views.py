@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import normkernels as nk
 import numpy as np
-from conftest import normal
+from conftest import groups_of, is_half, normal
 
 # ---- Layouts: functions of values that return an equal view into memory of its own
 
@@ -128,40 +128,60 @@ class Operator(NamedTuple):
 OPERATORS = {
     "layer_norm": Operator(("x",), (0,), (("x",),)),
     "layer_norm_backward": Operator(("dy", "x"), (0,), (("dy", "x"),)),
+    "rms_norm": Operator(("x",), (0,), (("x",),)),
+    "rms_norm_backward": Operator(("dy", "x"), (0,), (("dy", "x"),)),
+    "add_layer_norm": Operator(("x", "residual"), (0, 1), (("x", "residual"), ("residual", "x"))),
+    "add_rms_norm": Operator(("x", "residual"), (0, 1), (("x", "residual"), ("residual", "x"))),
     "instance_norm": Operator(("x",), (0,), (("x",),)),
     "instance_norm_backward": Operator(("dy", "x"), (0,), (("dy", "x"),)),
     "instance_norm_with_gradient": Operator(("x", "dy"), (0, 1), (("x",), ("dy",))),
+    "group_norm": Operator(("x",), (0,), (("x",),)),
+    "group_norm_backward": Operator(("dy", "x"), (0,), (("dy", "x"),)),
     "local_response_norm": Operator(("x",), (0, 1), ((), ())),
     "local_response_norm_backward": Operator(("dy", "x", "y", "scale"), (0,), ((),)),
 }
 BOTH = "instance_norm_with_gradient"  # has a pair of arrays to write to
-LAYER_NORMS = [name for name in OPERATORS if name.startswith("layer")]
+ADDS = ["add_layer_norm", "add_rms_norm"]  # have two of them by name
+LAYER_NORMS = [name for name in OPERATORS if name.startswith(("layer", "rms", "add"))]  # take axes
 OTHERS = [name for name in OPERATORS if name not in LAYER_NORMS]
 
 
-def parameters(name, x, axes=None, order=None, saved=True):
-    """The arguments that do not have x's shape; of x only the shape and the dtype count."""
-    shape, dtype = x.shape, x.dtype
+def parameters_of_rows(name, shape, axes, saved, dtypes):
+    of_gamma, of_beta, dtype = dtypes
+    cols = tuple(shape[i] for i in axes)
+    each = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    gamma = normal(cols, of_gamma, 7)
+    if not name.endswith("backward"):
+        bias = {"bias": normal(cols, of_beta, 9)} if name in ADDS else {}
+        return {"gamma": gamma, "beta": normal(cols, of_beta, 8), "return_stats": True, **bias}
+    mean, sigma = normal(each, dtype, 9, std=0.1), 1 + abs(normal(each, dtype, 10))
+    if name == "rms_norm_backward":
+        return {"gamma": gamma, **({"rstd": sigma} if saved else {})}
+    return {"mean": mean, "sigma": sigma, "gamma": gamma}
+
+
+def parameters(name, x, *, axes=None, order=None, saved=True, dtypes=None):
+    """The arguments that do not have x's shape; of x only the shape and the dtype count.
+
+    `dtypes`: of gamma and beta, where they are not x's."""
+    shape, dtype = x.shape, np.dtype(np.float32) if is_half(x.dtype) else x.dtype
+    of_gamma, of_beta = dtypes or (x.dtype, x.dtype)
     if name in LAYER_NORMS:
-        cols = tuple(shape[i] for i in axes)
-        each = tuple(1 if i in axes else n for i, n in enumerate(shape))
-        gamma = normal(cols, dtype, 7)
-        if name == "layer_norm":
-            return {"gamma": gamma, "beta": normal(cols, dtype, 8), "return_stats": True}
-        mean, sigma = normal(each, dtype, 9, std=0.1), 1 + abs(normal(each, dtype, 10))
-        return {"mean": mean, "sigma": sigma, "gamma": gamma}
+        return parameters_of_rows(name, shape, axes, saved, (of_gamma, of_beta, dtype))
     if name.startswith("local"):
         statistics = {"return_scale": True} if name == "local_response_norm" else {}
         return {"size": 5, "alpha": 0.5, "order": order, **statistics}
     c = shape[1] if order == "NCHW" else shape[-1]
-    scale, bias = normal((c,), dtype, 7), normal((c,), dtype, 8)
-    if name == "instance_norm":
-        return {"scale": scale, "bias": bias, "order": order, "return_stats": True}
+    scale, bias = normal((c,), of_gamma, 7), normal((c,), of_beta, 8)
+    groups = {"groups": groups_of(c)} if name.startswith("group") else {}
+    if name in {"instance_norm", "group_norm"}:
+        return {**groups, "scale": scale, "bias": bias, "order": order, "return_stats": True}
     if name == BOTH:
         return {"scale": scale, "bias": bias, "order": order}
-    planes = (shape[0], c)
-    mean, inv_std = normal(planes, dtype, 9, std=0.1), 1 + abs(normal(planes, dtype, 10))
-    return {"scale": scale, "order": order, **({"mean": mean, "inv_std": inv_std} if saved else {})}
+    each = (shape[0], groups.get("groups", c))
+    mean, inv_std = normal(each, dtype, 9, std=0.1), 1 + abs(normal(each, dtype, 10))
+    statistics = {"mean": mean, "inv_std": inv_std} if saved else {}
+    return {**groups, "scale": scale, "order": order, **statistics}
 
 
 def results(name, arrays, **options):
@@ -178,13 +198,20 @@ def on_copies(name, arrays, axes=None, **options):
     order = [i for i in range(len(shape)) if i not in axes] + list(axes)
     copies = {key: np.ascontiguousarray(a.transpose(order)) for key, a in copies.items()}
     first = len(shape) - len(axes)
-    result, *rest = results(name, copies, axis=first, **options)
-    result = result.transpose(np.argsort(order))
+    computed = results(name, copies, axis=first, **options)
+    n = len(OPERATORS[name].outputs)
+    large = [a.transpose(np.argsort(order)) for a in computed[:n]]
     each = [1 if i in axes else n for i, n in enumerate(shape)]
-    if name == "layer_norm":
-        rest = [a.reshape(each) for a in rest]
-    return [result, *rest]
+    rest = computed[n:] if name.endswith("backward") else [a.reshape(each) for a in computed[n:]]
+    return [*large, *rest]
+
+
+def written(name):
+    """The results, by index, that a caller may have in arrays of his own."""
+    return OPERATORS[name].outputs if name == BOTH or name in ADDS else (0,)
 
 
 def out_option(name, outs):
+    if name in ADDS:
+        return {"out": outs[0], "total": outs[1]}
     return {"out": tuple(outs) if name == BOTH else outs[0]}

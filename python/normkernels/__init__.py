@@ -1,4 +1,4 @@
-"""Layer norm, instance norm and local response norm for the CPU, forward and backward.
+"""Layer, RMS, instance, group and local response norm for the CPU, forward and backward.
 
     import normkernels as nk
 
@@ -8,7 +8,9 @@
 
 What holds for every function:
 
-Inputs    are float32 or float64, all of one call the same: NumPy arrays, what NumPy can view
+Inputs    are float32, float64, float16 or ml_dtypes.bfloat16, all of one call the same, save that
+          with half types statistics are float32, and gamma, beta, scale and bias may be. Caffe2's
+          steps have float32 and float64 only. They are NumPy arrays, what NumPy can view
           (`__array__`, the buffer protocol, `__array_interface__`), and CPU arrays that speak
           DLPack and nothing else. What has the shape of x is read where it lies, whatever its
           strides; what is not aligned or not in the machine's byte order is copied first, and so
@@ -51,11 +53,15 @@ from . import _threadpoolctl, helpers
 from ._core import (
     __version__,
     active_isa,
+    add_layer_norm,
+    add_rms_norm,
     compute_fused_params,
     compute_internal_gradients,
     compute_sigma_and_fused_params,
     force_isa,
     gamma_beta_backward,
+    group_norm,
+    group_norm_backward,
     instance_norm,
     instance_norm_backward,
     instance_norm_with_gradient,
@@ -65,11 +71,18 @@ from ._core import (
     local_response_norm,
     local_response_norm_backward,
     num_threads,
+    rms_norm,
+    rms_norm_backward,
     set_num_threads,
 )
 from ._types import (
+    AddLayerNorm,
+    AddNorm,
+    AddRmsNorm,
     FusedParams,
     GammaBetaGradient,
+    GroupNorm,
+    GroupNormGradient,
     InstanceNorm,
     InstanceNormGradient,
     InstanceNormWithGradient,
@@ -78,12 +91,19 @@ from ._types import (
     LayerNorm,
     LayerNormGradient,
     LocalResponseNorm,
+    RmsNorm,
+    RmsNormGradient,
     SigmaAndFusedParams,
 )
 
 __all__ = [
+    "AddLayerNorm",
+    "AddNorm",
+    "AddRmsNorm",
     "FusedParams",
     "GammaBetaGradient",
+    "GroupNorm",
+    "GroupNormGradient",
     "InstanceNorm",
     "InstanceNormGradient",
     "InstanceNormWithGradient",
@@ -92,9 +112,13 @@ __all__ = [
     "LayerNorm",
     "LayerNormGradient",
     "LocalResponseNorm",
+    "RmsNorm",
+    "RmsNormGradient",
     "SigmaAndFusedParams",
     "__version__",
     "active_isa",
+    "add_layer_norm",
+    "add_rms_norm",
     "compute_fused_params",
     "compute_internal_gradients",
     "compute_sigma_and_fused_params",
@@ -102,6 +126,8 @@ __all__ = [
     "gamma_beta_backward",
     "get_cmake_dir",
     "get_include",
+    "group_norm",
+    "group_norm_backward",
     "helpers",
     "instance_norm",
     "instance_norm_backward",
@@ -112,6 +138,8 @@ __all__ = [
     "local_response_norm",
     "local_response_norm_backward",
     "num_threads",
+    "rms_norm",
+    "rms_norm_backward",
     "set_num_threads",
 ]
 

@@ -28,6 +28,7 @@ LIMIT = 8.0
 EPS = float(np.finfo(np.float32).eps)
 EPSILON = 1e-5
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_BIAS = 5, 0.5, 0.75, 1.0
+ORDERS: tuple[Order, ...] = ("NCHW", "NHWC")
 SECONDS = 0.1  # for each time; on a busy machine the best of few runs says little
 
 
@@ -40,20 +41,28 @@ class Case(NamedTuple):
     inputs: tuple[Array, ...]
 
 
-def standardise(x: Array, axes: tuple[int, ...], magnitude: bool) -> tuple[Array, Array]:
+def standardise(
+    x: Array, axes: tuple[int, ...], magnitude: bool, centred: bool
+) -> tuple[Array, Array]:
     """Return xhat, or the magnitude of its terms, and 1 / sigma; all over `axes`."""
-    centred = x - x.mean(axes, keepdims=True)
-    rstd = 1 / np.sqrt(np.square(centred).mean(axes, keepdims=True) + EPSILON)
+    deviation = x - x.mean(axes, keepdims=True) if centred else x
+    rstd = 1 / np.sqrt(np.square(deviation).mean(axes, keepdims=True) + EPSILON)
     if magnitude:
-        centred = abs(x) + abs(x).mean(axes, keepdims=True)
-    return centred * rstd, rstd
+        deviation = abs(x) + abs(x).mean(axes, keepdims=True) if centred else abs(x)
+    return deviation * rstd, rstd
 
 
 def norm_forward(
-    x: Array, weight: Array, bias: Array, *, axes: tuple[int, ...], magnitude: bool = False
+    x: Array,
+    weight: Array,
+    bias: Array,
+    *,
+    axes: tuple[int, ...],
+    centred: bool = True,
+    magnitude: bool = False,
 ) -> Sequence[Array]:
-    """y of layer norm and instance norm, or the magnitude of its terms."""
-    xhat, _ = standardise(x, axes, magnitude)
+    """y of the norms, not centred of RMS norm, or the magnitude of its terms."""
+    xhat, _ = standardise(x, axes, magnitude, centred)
     if magnitude:
         weight, bias = abs(weight), abs(bias)
     return (xhat * weight + bias,)
@@ -66,17 +75,26 @@ def norm_backward(
     *,
     axes: tuple[int, ...],
     over: tuple[int, ...],
+    centred: bool = True,
     magnitude: bool = False,
 ) -> Sequence[Array]:
     """dx, and the gradients of weight and bias: sums `over` those dimensions."""
-    xhat, rstd = standardise(x, axes, magnitude)
+    xhat, rstd = standardise(x, axes, magnitude, centred)
     minus: np.ufunc = np.subtract
     if magnitude:
         dy, weight, minus = abs(dy), abs(weight), np.add
     g = dy * weight
-    centred = minus(g, g.mean(axes, keepdims=True))
-    dx = rstd * minus(centred, xhat * (g * xhat).mean(axes, keepdims=True))
+    deviation = minus(g, g.mean(axes, keepdims=True)) if centred else g
+    dx = rstd * minus(deviation, xhat * (g * xhat).mean(axes, keepdims=True))
     return dx, (dy * xhat).sum(over), dy.sum(over)
+
+
+def sum_forward(
+    x: Array, residual: Array, weight: Array, bias: Array, *, magnitude: bool = False, **how: Any
+) -> Sequence[Array]:
+    """y of the norm of a sum, and the sum."""
+    total = abs(x) + abs(residual) if magnitude else x + residual
+    return (*norm_forward(total, weight, bias, magnitude=magnitude, **how), total)
 
 
 def window_sum(x: Array, axis: int) -> Array:
@@ -111,7 +129,7 @@ def normal(rng: np.random.Generator, *shape: int) -> Array:
     return rng.standard_normal(shape, dtype=np.float32)
 
 
-def layer_norm_cases(rng: np.random.Generator) -> Iterator[Case]:
+def row_cases(rng: np.random.Generator) -> Iterator[Case]:
     """Rows of 1024, with gamma and beta."""
     x, dy = normal(rng, 512, 1024), normal(rng, 512, 1024)
     gamma, beta = normal(rng, 1024), normal(rng, 1024)
@@ -127,6 +145,59 @@ def layer_norm_cases(rng: np.random.Generator) -> Iterator[Case]:
         lambda: nk.layer_norm_backward(dy, x, mean, sigma, gamma),
         partial(norm_backward, axes=(1,), over=(0,)),
         (dy, x, gamma),
+    )
+    yield Case(
+        "RMS norm, forward",
+        lambda: (nk.rms_norm(x, gamma, beta),),
+        partial(norm_forward, axes=(1,), centred=False),
+        (x, gamma, beta),
+    )
+    yield Case(
+        "RMS norm, backward",
+        lambda: nk.rms_norm_backward(dy, x, gamma=gamma),
+        partial(norm_backward, axes=(1,), over=(0,), centred=False),
+        (dy, x, gamma),
+    )
+    for name, add, centred in (
+        ("layer norm", nk.add_layer_norm, True),
+        ("RMS norm", nk.add_rms_norm, False),
+    ):
+        yield Case(
+            f"{name} of a sum, forward",
+            partial(add, x, dy, gamma, beta),
+            partial(sum_forward, axes=(1,), centred=centred),
+            (x, dy, gamma, beta),
+        )
+
+
+def group_norm_cases(rng: np.random.Generator, order: Order) -> Iterator[Case]:
+    """Images of 48 x 48 of 8 groups of 4 channels, which have a dimension each in the formula."""
+    nchw = order == "NCHW"
+    shape = (4, 8, 4, 48, 48) if nchw else (4, 48, 48, 8, 4)
+    axes, over = ((2, 3, 4), (0, 3, 4)) if nchw else ((1, 2, 4), (0, 1, 2))
+    x, dy = normal(rng, *shape), normal(rng, *shape)
+    scale, bias = normal(rng, 8, 4), normal(rng, 8, 4)
+    column = (8, 4, 1, 1) if nchw else (8, 4)
+    images = (4, 32, 48, 48) if nchw else (4, 48, 48, 32)
+    above, below = dy.reshape(images), x.reshape(images)
+    _, mean, inv_std = nk.group_norm(below, 8, order=order, return_stats=True)
+
+    def backward() -> Sequence[Array]:
+        saved = (scale, mean, inv_std)
+        dx, dscale, dbias = nk.group_norm_backward(above, below, 8, *saved, order=order)
+        return dx.reshape(shape), dscale.reshape(8, 4), dbias.reshape(8, 4)
+
+    yield Case(
+        f"group norm {order}, forward",
+        lambda: (nk.group_norm(below, 8, scale, bias, order=order).reshape(shape),),
+        partial(norm_forward, axes=axes),
+        (x, scale.reshape(column), bias.reshape(column)),
+    )
+    yield Case(
+        f"group norm {order}, backward",
+        backward,
+        partial(norm_backward, axes=axes, over=over),
+        (dy, x, scale.reshape(column)),
     )
 
 
@@ -209,7 +280,9 @@ def print_machine() -> None:
 def self_check() -> bool:
     """Print a line for every operator and direction; tell whether all of them passed."""
     rng = np.random.default_rng(0)
-    cases = [*layer_norm_cases(rng), *image_cases(rng, "NCHW"), *image_cases(rng, "NHWC")]
+    cases = [*row_cases(rng)]
+    for order in ORDERS:
+        cases += [*image_cases(rng, order), *group_norm_cases(rng, order)]
     row = "{:36}{:>12}{:>9}{:>10}{:>10}  {}"
     print(row.format("float32", "error/eps", "ms", "NumPy ms", "speed-up", ""))
     passed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, Union
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ class SupportsDLPack(Protocol):
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
+# Of bfloat16, which is no type of NumPy's own, type checkers know Any.
 Array: TypeAlias = NDArray[np.floating[Any]]
+Floating = TypeVar("Floating", bound=np.floating[Any])
 ArrayLike: TypeAlias = Union[SupportsArray, SupportsDLPack, "memoryview[Any]"]
 Order: TypeAlias = Literal["NCHW", "nchw"] | Literal["NHWC", "nhwc"]
 
@@ -48,6 +50,45 @@ class LayerNormGradient(NamedTuple):
     dbeta: Array
 
 
+class RmsNorm(NamedTuple):
+    """y, and the statistic of its rows: rstd = 1 / sqrt(mean(x**2) + epsilon)."""
+
+    y: Array
+    rstd: Array
+
+
+class RmsNormGradient(NamedTuple):
+    """The gradients of RMS norm's inputs."""
+
+    dx: Array
+    dgamma: Array
+    dbeta: Array
+
+
+class AddNorm(NamedTuple):
+    """A norm of a sum, and the sum."""
+
+    y: Array
+    total: Array
+
+
+class AddLayerNorm(NamedTuple):
+    """Layer norm of a sum, the sum, and the statistics of its rows."""
+
+    y: Array
+    total: Array
+    mean: Array
+    sigma: Array
+
+
+class AddRmsNorm(NamedTuple):
+    """RMS norm of a sum, the sum, and the statistic of its rows."""
+
+    y: Array
+    total: Array
+    rstd: Array
+
+
 class InstanceNorm(NamedTuple):
     """y, and the statistics (N, C) of its planes: inv_std = 1 / sqrt(var + epsilon)."""
 
@@ -68,6 +109,22 @@ class InstanceNormWithGradient(NamedTuple):
     """Instance norm's output and the gradients of its inputs."""
 
     y: Array
+    dx: Array
+    dscale: Array
+    dbias: Array
+
+
+class GroupNorm(NamedTuple):
+    """y, and the statistics (N, groups) of its groups: inv_std = 1 / sqrt(var + epsilon)."""
+
+    y: Array
+    mean: Array
+    inv_std: Array
+
+
+class GroupNormGradient(NamedTuple):
+    """The gradients of group norm's inputs."""
+
     dx: Array
     dscale: Array
     dbias: Array
