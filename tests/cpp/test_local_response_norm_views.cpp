@@ -207,9 +207,9 @@ constexpr Window windows[] = {{5, 1e-4, 0.75, 2.0}, {4, 0.5, 0.6, 1.0}, {9, -0.7
 
 // Few and many channels, images of one element, tiles that end within an image and across images,
 // and enough for more than one share.
-const std::vector<Extents> all_shapes = {{2, 3, 5, 7},    {3, 20, 6, 9},    {1, 1, 4, 4},
-                                         {5, 6, 1, 1},    {2, 17, 1, 65},   {1, 300, 3, 3},
-                                         {2, 48, 20, 23}, {40, 24, 14, 15}, {1, 2, 90, 100}};
+const std::vector<Extents> all_shapes = {{2, 3, 5, 7},     {2, 48, 20, 23}, {1, 1, 4, 4},
+                                         {5, 6, 1, 1},     {2, 17, 1, 65},  {1, 300, 3, 3},
+                                         {40, 24, 14, 15}, {3, 20, 6, 9},   {1, 2, 90, 100}};
 
 // Half types share their tiles with float, and their code with each other.
 template <class T>
@@ -251,7 +251,7 @@ TEST_CASE_TEMPLATE("LRN of views has the bits of LRN of dense copies", T, float,
 }
 
 TEST_CASE_TEMPLATE("LRN of inputs that overlap themselves", T, float, double, nk::bfloat16) {
-  for (std::size_t k = 0; k < all_shapes.size(); k += kStep<T>) {
+  for (std::size_t k = 0; k < all_shapes.size(); k += kStep<T> * kEvery) {
     const Extents& shape = all_shapes[k];
     CAPTURE(shape[1]);
     CAPTURE(shape[3]);
