@@ -4,7 +4,7 @@
 //
 // Longer rows than those columns are written after their sums, and their parameters, if of the half
 // type, converted once for each of them: on a grid, with a workspace, it is up to 1.4 times as
-// fast.
+// fast (AVX2, Zen 3, 4096 columns).
 #ifndef NORMKERNELS_NORM_HALF_ROWS_H_
 #define NORMKERNELS_NORM_HALF_ROWS_H_
 

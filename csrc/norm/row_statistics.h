@@ -1,6 +1,6 @@
 // The statistics of rows, and the numbers that the loops over their elements need. Shared by layer
 // norm, whose rows are the last dimensions, RMS norm, whose rows are those but not centred, and
-// instance norm in NCHW, whose rows are the planes of a channel.
+// group norm in NCHW, whose rows are groups of planes: in instance norm single ones.
 #ifndef NORMKERNELS_NORM_ROW_STATISTICS_H_
 #define NORMKERNELS_NORM_ROW_STATISTICS_H_
 

@@ -1,5 +1,5 @@
 // What several kernels share of rows, compiled once: the forward of layer norm, of RMS norm and of
-// instance norm in NCHW, and the sums of their backwards.
+// group norm in NCHW, and the sums of their backwards.
 #include "norm/row_grid.h"
 
 namespace normkernels::NORMKERNELS_ISA {

@@ -1,4 +1,4 @@
-// The backward of instance norm in NCHW on planes that lie anywhere, a tile at a time: what
+// The backward of group norm in NCHW on planes that lie anywhere, a tile at a time: what
 // planes.h does with planes in one piece, in the same order.
 #ifndef NORMKERNELS_NORM_TILED_PLANES_H_
 #define NORMKERNELS_NORM_TILED_PLANES_H_
