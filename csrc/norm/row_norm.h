@@ -18,6 +18,7 @@ struct Forward {
   Standardise<T> xhat;
   Parameter<T> gamma, beta;
   T* y;
+  const T* coming;  // x of what is read beside: it is asked for, where y is not
 
   template <class Lanes>
   NORMKERNELS_INLINE Vec<T> values(int64_t i, int k, Lanes lanes) const {
@@ -30,7 +31,11 @@ struct Forward {
   }
   template <class Store>
   NORMKERNELS_INLINE void ahead(Store, int64_t i) const {
-    if constexpr (!Store::kMustBeAligned) prefetch_to_write(y + i + kLead<T>);
+    if constexpr (Store::kMustBeAligned) {
+      prefetch(coming + i + kLead<T>);
+    } else {
+      prefetch_to_write(y + i + kLead<T>);
+    }
   }
 };
 
@@ -78,10 +83,7 @@ struct RowNorm {
   // Of `count` rows, which are at `some`.
   NORMKERNELS_INLINE void sum(const Rows<const T>& some, int64_t count, const Executor& executor,
                               SumTable moments) const {
-    const int64_t n = cols;
-    sum_rows(
-        some, count, n, executor, [=](int64_t i) { return Ahead<T>(some, i, n); }, moments,
-        centred);
+    sum_rows(some, count, cols, executor, ahead_of(some, cols), moments, centred);
   }
   // The first of which is row `row`.
   NORMKERNELS_INLINE void set_statistics(const Rows<const T>& some, int64_t row, int64_t count,
@@ -99,11 +101,12 @@ struct RowNorm {
     return (first + row) * pieces % channels;
   }
 
-  // Of columns [begin, end), which are at `from` and `to`. Where gamma and beta are one value per
-  // row, `copies` holds them.
+  // Of columns [begin, end), which are at `from` and `to`, beside the sums of those at `coming`.
+  // Where gamma and beta are one value per row, `copies` holds them.
+  template <class Beside>
   NORMKERNELS_INLINE auto writer(int64_t row, const Standard<T>& s, int64_t begin, int64_t end,
-                                 const T* from, T* to, Copies<T> (&copies)[2]) const {
-    Parameter<T> g = gamma_of<T>(gamma), b = beta_of<T>(beta);
+                                 const T* from, T* to, const T* coming, Parameter<T> g,
+                                 Parameter<T> b, Copies<T> (&copies)[2]) const {
     if (channels != 0) {
       const int64_t channel = channel_of(row);
       if (pieces > 1) {
@@ -114,8 +117,8 @@ struct RowNorm {
         g = Parameter<T>::for_all(copies[0]), b = Parameter<T>::for_all(copies[1]);
       }
     }
-    const Forward<T> forward = {from, Standardise<T>(s), g.from(begin), b.from(begin), to};
-    return RowWriter<T, Forward<T>>(forward, to, end - begin);
+    const Forward<T> forward = {from, Standardise<T>(s), g.from(begin), b.from(begin), to, coming};
+    return RowWriter<T, Forward<T>, Beside>(forward, to, end - begin);
   }
   __attribute__((noinline)) void write_pieces(int64_t row, const Standard<T>& s, int64_t begin,
                                               int64_t end, const T* from, T* to,
@@ -125,8 +128,13 @@ struct RowNorm {
       stop = smaller((piece + 1) * length, end);
       const Copies<T> g(value_or(gamma, channel + piece, T{1}));
       const Copies<T> b(value_or(beta, channel + piece, T{-0.0}));
-      const Forward<T> forward = {from + (i - begin), Standardise<T>(s), Parameter<T>::for_all(g),
-                                  Parameter<T>::for_all(b), to + (i - begin)};
+      const T* const x_piece = from + (i - begin);
+      const Forward<T> forward = {x_piece,
+                                  Standardise<T>(s),
+                                  Parameter<T>::for_all(g),
+                                  Parameter<T>::for_all(b),
+                                  to + (i - begin),
+                                  x_piece};
       RowWriter<T, Forward<T>>(forward, forward.y, stop - i).write(past_caches);
     }
   }
@@ -134,7 +142,8 @@ struct RowNorm {
                                 const T* from, T* to, bool past_caches,
                                 Copies<T> (&copies)[2]) const {
     if (in_pieces()) return write_pieces(row, s, begin, end, from, to, past_caches);
-    writer(row, s, begin, end, from, to, copies).write(past_caches);
+    writer<Cached>(row, s, begin, end, from, to, from, gamma_of<T>(gamma), beta_of<T>(beta), copies)
+        .write(past_caches);
   }
   // Rows [row, row + count), which are at `from` and `to`; a total is made already.
   NORMKERNELS_INLINE RowNorm part(int64_t row, int64_t count, const Rows<const T>& from,

@@ -40,24 +40,38 @@ NORMKERNELS_INLINE unsigned lanes_out_of_range(const Moments<double, Vec<double>
 }
 
 // Moments of scale * x[0..n) as every path computes them: chunks within spans, spans in order.
-template <class T>
+// beside_chunk(begin, end) goes on beside a chunk.
+template <class T, class BesideChunk>
 __attribute__((noinline)) Moments<T, double> row_moments(const T* x, int64_t n, double scale,
-                                                         bool centred, const Executor& executor) {
+                                                         bool centred, const Executor& executor,
+                                                         const BesideChunk& beside_chunk) {
   const int64_t span = span_of(n), spans = spans_in(n);
-  if (spans <= 1) return range_moments(x, 0, n, scale, centred);
+  const auto span_moments = [&](int64_t begin) {
+    return range_moments(x, begin, part_end(begin, span, n), scale, centred, beside_chunk);
+  };
+  if (spans <= 1) return span_moments(0);
   Moments<T, double> of_span[kMaxSpans];
-  for_each_task(executor, spans, [&](int64_t i) {
-    of_span[i] = range_moments(x, i * span, part_end(i * span, span, n), scale, centred);
-  });
+  for_each_task(executor, spans, [&](int64_t i) { of_span[i] = span_moments(i * span); });
   Moments<T, double> all = of_span[0];
   for (int64_t i = 1; i < spans; ++i) all = merge(all, of_span[i]);
   return all;
 }
+template <class T>
+NORMKERNELS_INLINE Moments<T, double> row_moments(const T* x, int64_t n, double scale, bool centred,
+                                                  const Executor& executor) {
+  return row_moments(x, n, scale, centred, executor,
+                     [=](int64_t i, int64_t) { return Ahead<T>(x + i); });
+}
+
+// Whether the sums of a row are no function of their own: a call and its arguments are a tenth of a
+// row of 300 elements. Those of float64 are long.
+template <class T>
+constexpr bool kInline = sizeof(T) == sizeof(float);
 
 // Moments of `rows` rows of n <= kChunk elements, a row per lane.
-template <class T, class BesideRow>
+template <class T, class Beside>
 NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, int64_t n,
-                                         const BesideRow& beside_row, SumTable out, bool centred) {
+                                         const Beside& beside, SumTable out, bool centred) {
   using V = Vec<double>;
   constexpr int W = V::kLanes;
   for (int64_t begin = 0; begin < rows; begin += W) {
@@ -71,7 +85,9 @@ NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, i
       }
       const T* row = x[begin + i];
       first[i] = centred ? static_cast<double>(row[0]) : 0;
-      const CentredSums<T, V> sums = chunk_sums(row, n, 1, first[i], beside_row(begin + i));
+      const auto own = beside(begin + i, 0, n);
+      const CentredSums<T, V> sums = kInline<T> ? inline_chunk_sums(row, n, 1, first[i], own)
+                                                : chunk_sums(row, n, 1, first[i], own);
       d[i] = sums.d;
       squares[i] = sums.squares;
     }
@@ -145,15 +161,28 @@ NORMKERNELS_INLINE const T* rescale_extreme(SumTable moments, int64_t rows, int6
   return nullptr;
 }
 
-// The sums of `rows` rows, no more than rows_together(n). Reads x once. `executor` shares a single
-// long row. beside_row(i) goes on beside row i, of no more than a chunk.
-template <class T, class BesideRow>
+// The sums of `rows` rows, no more than kRowsTogether. Reads x once. `executor` shares a single
+// long row. beside(i, begin, end) goes on beside columns [begin, end) of row i, no more than a
+// chunk.
+template <class T, class Beside>
 NORMKERNELS_INLINE void sum_rows(const Rows<const T>& x, int64_t rows, int64_t n,
-                                 const Executor& executor, const BesideRow& beside_row,
-                                 SumTable moments, bool centred) {
-  if (n <= kChunk) return moments_in_lanes<T>(x, rows, n, beside_row, moments, centred);
-  for (int64_t i = 0; i < rows; ++i)
-    store_moments(row_moments(x[i], n, 1, centred, executor), moments, i);
+                                 const Executor& executor, const Beside& beside, SumTable moments,
+                                 bool centred) {
+  if (n <= kChunk) return moments_in_lanes<T>(x, rows, n, beside, moments, centred);
+  for (int64_t i = 0; i < rows; ++i) {
+    store_moments(row_moments(
+                      x[i], n, 1, centred, executor,
+                      [&](int64_t begin, int64_t end)
+                          __attribute__((always_inline)) { return beside(i, begin, end); }),
+                  moments, i);
+  }
+}
+// What such sums ask for, where nothing else goes on.
+template <class T>
+NORMKERNELS_INLINE auto ahead_of(const Rows<const T>& x, int64_t n) {
+  return [=](int64_t i, int64_t begin, int64_t) __attribute__((always_inline)) {
+    return begin == 0 ? Ahead<T>(x, i, n) : Ahead<T>(x[i] + begin);
+  };
 }
 
 // The scales of such rows, where they need any.
@@ -174,9 +203,7 @@ __attribute__((noinline)) void row_statistics(const Rows<const T>& x, int64_t ro
   double storage[kSumFields * kRowsTogether];
   const SumTable moments = {storage, kRowsTogether};
   const Rows<const T> from = x;
-  sum_rows(
-      from, rows, n, executor, [=](int64_t i) { return Ahead<T>(from, i, n); }, moments,
-      wanted.centred);
+  sum_rows(from, rows, n, executor, ahead_of(from, n), moments, wanted.centred);
   const T* const scale =
       rescale_rows(moments, from, rows, n, wanted.epsilon, executor, factors, wanted.centred);
   set_all_statistics(moments, static_cast<double>(n), rows, scale, wanted.epsilon, factors,

@@ -1,5 +1,4 @@
-// Writes a row, element by element, by a formula: whole vectors that begin at the output's own
-// borders, past the caches or into them.
+// Writes a row, element by element, by a formula: whole lines, past the caches or into them.
 #ifndef NORMKERNELS_NORM_ROW_WRITER_H_
 #define NORMKERNELS_NORM_ROW_WRITER_H_
 
@@ -20,69 +19,76 @@ namespace normkernels::NORMKERNELS_ISA {
 //
 // It can run beside the sums of another row as long (moments.h), and finish() does what is left; or
 // write() all of it.
-template <class T, class Formula>
+template <class T, class Formula, class Store = Cached>
 class RowWriter {
  public:
-  // `out` is what is aligned, of n elements.
+  // `out` is what is written, n elements.
   NORMKERNELS_INLINE RowWriter(const Formula& formula, const T* out, int64_t n)
       : formula_(formula), out_(out), n_(n) {
     if (n < W) {
-      first_ = last_ = formula.values(0, 0, static_cast<int>(n));
-      begin_ = n;
+      last_ = formula.values(0, 0, static_cast<int>(n));
     } else {
-      first_ = formula.values(0, 0, Full{});
-      last_ = n == W ? first_ : formula.values(n - W, 0, Full{});
-      begin_ = n <= 2 * W ? n : elements_to_border<sizeof(Vec<T>)>(out);
+      if constexpr (Store::kMustBeAligned) begin_ = elements_to_border<sizeof(Vec<T>)>(out);
+      if (has_first()) first_ = formula.values(0, 0, Full{});
+      if (has_last()) last_ = formula.values(n - W, 0, Full{});
+      if constexpr (Store::kMustBeAligned) {
+        for (; begin_ + W <= n && elements_to_border<kLineBytes>(out + begin_) != 0; begin_ += W)
+          put(begin_);
+      }
     }
   }
 
   NORMKERNELS_INLINE void operator()(int64_t i) const {
-    if (begin_ + i + kMomentLanes <= n_) lines(Cached{}, begin_ + i, begin_ + i + kMomentLanes);
+#pragma GCC unroll 2
+    for (int k = 0; k < kMomentLanes; k += kLine) line(begin_ + i + k);
   }
-  NORMKERNELS_INLINE void finish() const {
-    finish_from(begin_ + (n_ - begin_) / kMomentLanes * kMomentLanes);
+  NORMKERNELS_INLINE int64_t end(int64_t) const {
+    return (n_ - begin_) / kMomentLanes * kMomentLanes;
   }
+  NORMKERNELS_INLINE void finish() const { finish_from(begin_ + end(n_)); }
 
   NORMKERNELS_INLINE void write(bool stream) const {
+    if constexpr (!Store::kMustBeAligned) {
+      if (stream) return RowWriter<T, Formula, Streamed>(formula_, out_, n_).write(true);
+    }
     const RowWriter w = *this;  // in registers, which a store cannot have changed
-    if (!stream) return w.finish_from(w.lines(Cached{}, w.begin_, w.n_));
-    int64_t i = w.begin_;
-    for (; i + W <= w.n_ && elements_to_border<kLineBytes>(w.out_ + i) != 0; i += W) w.put(i);
-    w.finish_from(w.lines(Streamed{}, i, w.n_));
+    w.finish_from(w.lines(w.begin_, w.n_));
   }
 
  private:
-  static constexpr int W = Vec<T>::kLanes;
+  static constexpr int W = Vec<T>::kLanes, kLine = kLineBytes / sizeof(T);
 
+  // Whether some elements at an end are no whole vector. A line that was streamed must not be
+  // written again: it would be read from memory.
+  NORMKERNELS_INLINE bool has_first() const { return begin_ % W != 0; }
+  NORMKERNELS_INLINE bool has_last() const { return (n_ - begin_) % W != 0; }
   NORMKERNELS_INLINE void put(int64_t i) const {
     formula_.put(Cached{}, i, formula_.values(i, 0, Full{}), Full{});
   }
 
-  // Whole lines of [begin, end); returns where the rest begins.
-  template <class Store>
-  NORMKERNELS_INLINE int64_t lines(Store how, int64_t begin, int64_t end) const {
-    constexpr int kLine = kLineBytes / sizeof(T);
-    int64_t i = begin;
-    for (; i + kLine <= end; i += kLine) {
-      formula_.ahead(how, i);
+  NORMKERNELS_INLINE void line(int64_t i) const {
+    formula_.ahead(Store{}, i);
 #pragma GCC unroll 8
-      for (int k = 0; k < kLine; k += W) {
-        formula_.put(how, i + k, formula_.values(i, k, Full{}), Full{});
-      }
-    }
+    for (int k = 0; k < kLine; k += W)
+      formula_.put(Store{}, i + k, formula_.values(i, k, Full{}), Full{});
+  }
+  // Whole lines of [begin, end); returns where the rest begins.
+  NORMKERNELS_INLINE int64_t lines(int64_t begin, int64_t end) const {
+    int64_t i = begin;
+    for (; i + kLine <= end; i += kLine) line(i);
     return i;
   }
 
   NORMKERNELS_INLINE void finish_from(int64_t i) const {
     for (; i + W <= n_; i += W) put(i);
-    if (n_ < W) return formula_.put(Cached{}, 0, first_, static_cast<int>(n_));
-    formula_.put(Cached{}, 0, first_, Full{});
-    if (n_ > W) formula_.put(Cached{}, n_ - W, last_, Full{});
+    if (n_ < W) return formula_.put(Cached{}, 0, last_, static_cast<int>(n_));
+    if (has_last()) formula_.put(Cached{}, n_ - W, last_, Full{});
+    if (has_first()) formula_.put(Cached{}, 0, first_, Full{});
   }
 
   Formula formula_;
   const T* out_;
-  int64_t n_, begin_;  // where whole vectors begin at the output's own vector borders
+  int64_t n_, begin_ = 0;  // where whole lines begin: streamed ones at the output's own borders
   decltype(formula_.values(0, 0, Full{})) first_, last_;
 };
 

@@ -19,7 +19,8 @@ __attribute__((noinline)) void tiled_moments(TiledInput<T>& x, int64_t first, in
     for_each_chunk(first, rows, begin, part_end(begin, span, n), [&](const Part& part) {
       const Rows<const T> chunk = x.read(part);
       for (int64_t i = 0; i < rows; ++i)
-        of_span[i] = merge(of_span[i], chunk_moments(chunk[i], part.cols, scale, centred));
+        of_span[i] = merge(of_span[i],
+                           chunk_moments(chunk[i], part.cols, scale, centred, Ahead<T>(chunk[i])));
     });
     for (int64_t i = 0; i < rows; ++i) all[i] = begin == 0 ? of_span[i] : merge(all[i], of_span[i]);
   }

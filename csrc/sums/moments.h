@@ -86,9 +86,8 @@ NORMKERNELS_INLINE Vec<double> load_scaled(const T* p, Vec<double> scale, Lanes 
 }
 
 // What a sweep of sums does beside it: operator()(i) once for the kMomentLanes elements from i on,
-// where there are so many left, and at its end finish(). Sums are bound by
-// arithmetic, what comes before and after them by memory, so one goes on in the shadow of the
-// other.
+// up to end(n) of n elements, and at its end finish(). Sums are bound by arithmetic, what comes
+// before and after them by memory, so one goes on in the shadow of the other.
 
 // Asks for what it will read itself, so many elements on: the processor's own prefetcher stops at
 // the end of a page. Of rows with gaps between them, that may be in one of the next.
@@ -111,13 +110,14 @@ struct Ahead {
   NORMKERNELS_INLINE void operator()(int64_t i) const {
     prefetch_lines<kMomentLanes>(p + i + (i < left ? 0 : beyond));
   }
+  NORMKERNELS_INLINE int64_t end(int64_t n) const { return n / kMomentLanes * kMomentLanes; }
   NORMKERNELS_INLINE void finish() const {}
 };
 
 // Sums about a pivot over scale * x[0..n), n <= kChunk, but for the fold of the last lanes, which
 // serves several rows at a time.
 template <class T, class Beside>
-__attribute__((noinline)) CentredSums<T, Vec<double>> chunk_sums(const T* x, int64_t n,
+NORMKERNELS_INLINE CentredSums<T, Vec<double>> inline_chunk_sums(const T* x, int64_t n,
                                                                  double scale_value,
                                                                  double pivot_value,
                                                                  const Beside& beside_in) {
@@ -126,20 +126,26 @@ __attribute__((noinline)) CentredSums<T, Vec<double>> chunk_sums(const T* x, int
   const V pivot = V::all(pivot_value), scale = V::all(scale_value);
   const Beside beside = beside_in;  // in registers, which a store cannot have changed
   CentredSums<T, V> sums[kVectors] = {};
-  int64_t i = 0;
-  for (; i + kMomentLanes <= n; i += kMomentLanes) {
-    beside(i);
+  const auto add = [&](int64_t from) __attribute__((always_inline)) {
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j)
-      sums[j].add(load_scaled(x + i + j * W, scale, Full{}), pivot);
+      sums[j].add(load_scaled(x + from + j * W, scale, Full{}), pivot);
+  };
+  int64_t i = 0;
+  for (const int64_t both = beside.end(n); i < both; i += kMomentLanes) {
+    beside(i);
+    add(i);
   }
+  for (; i + kMomentLanes <= n; i += kMomentLanes) add(i);
+  if (i < n) {
 #pragma GCC unroll 16
-  for (int j = 0; j < kVectors; ++j, i += W) {
-    if (n - i >= W) {
-      sums[j].add(load_scaled(x + i, scale, Full{}), pivot);
-    } else if (n - i > 0) {
-      const int left = static_cast<int>(n - i);
-      sums[j].add(load_scaled(x + i, scale, left), first(pivot, left));
+    for (int j = 0; j < kVectors; ++j, i += W) {
+      if (n - i >= W) {
+        sums[j].add(load_scaled(x + i, scale, Full{}), pivot);
+      } else if (n - i > 0) {
+        const int left = static_cast<int>(n - i);
+        sums[j].add(load_scaled(x + i, scale, left), first(pivot, left));
+      }
     }
   }
   beside.finish();
@@ -151,28 +157,39 @@ __attribute__((noinline)) CentredSums<T, Vec<double>> chunk_sums(const T* x, int
   return {sum_by_halves(d), sum_by_halves(squares)};
 }
 
+// The same as a function of its own.
+template <class T, class Beside>
+__attribute__((noinline)) CentredSums<T, Vec<double>> chunk_sums(const T* x, int64_t n,
+                                                                 double scale, double pivot,
+                                                                 const Beside& beside) {
+  return inline_chunk_sums(x, n, scale, pivot, beside);
+}
+
 template <class T>
 NORMKERNELS_INLINE double scaled(T x, double scale) {
   return kNeedsScale<T> ? static_cast<double>(x) * scale : static_cast<double>(x);
 }
 
 // The moments of scale * x[0..n), n <= kChunk.
-template <class T>
+template <class T, class Beside>
 NORMKERNELS_INLINE Moments<T, double> chunk_moments(const T* x, int64_t n, double scale,
-                                                    bool centred) {
+                                                    bool centred, const Beside& beside) {
   const double pivot = centred ? scaled(x[0], scale) : 0;
-  const CentredSums<T, Vec<double>> sums = chunk_sums(x, n, scale, pivot, Ahead<T>(x));
+  const CentredSums<T, Vec<double>> sums = chunk_sums(x, n, scale, pivot, beside);
   const CentredSums<T, double> all = {fold(sums.d), fold(sums.squares)};
   return all.about(pivot, static_cast<double>(n), centred);
 }
 
-// Moments of the chunks that begin in [begin, end), merged in index order.
-template <class T>
+// Moments of the chunks that begin in [begin, end), merged in index order. beside_chunk(begin, end)
+// goes on beside one.
+template <class T, class BesideChunk>
 NORMKERNELS_INLINE Moments<T, double> range_moments(const T* x, int64_t begin, int64_t end,
-                                                    double scale, bool centred) {
+                                                    double scale, bool centred,
+                                                    const BesideChunk& beside_chunk) {
   Moments<T, double> all = {};
-  for (int64_t i = begin; i < end; i += kChunk) {
-    all = merge(all, chunk_moments(x + i, smaller(kChunk, end - i), scale, centred));
+  for (int64_t i = begin, stop; i < end; i = stop) {
+    stop = part_end(i, kChunk, end);
+    all = merge(all, chunk_moments(x + i, stop - i, scale, centred, beside_chunk(i, stop)));
   }
   return all;
 }
