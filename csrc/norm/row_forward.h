@@ -15,13 +15,12 @@
 namespace normkernels::NORMKERNELS_ISA {
 
 // Whether a row is written beside the sums of another: float64's, in pairs, take so many
-// instructions that nothing is gained, and short rows are all ends.
+// instructions that nothing is gained.
 template <class T>
 constexpr bool kOverlaps = sizeof(T) == sizeof(float);
 template <class T>
 NORMKERNELS_INLINE bool overlaps(const RowNorm<T>& a) {
-  constexpr int64_t kLeast = 64;
-  return kOverlaps<T> && a.y.p != nullptr && !a.in_pieces() && a.cols >= kLeast;
+  return kOverlaps<T> && a.y.p != nullptr && !a.in_pieces();
 }
 
 // Group `group` of a few rows, made and read.
@@ -49,14 +48,15 @@ void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int6
   const SumTable moments = {sums, kRowsTogether};
   const bool beside = overlaps(a);
   // The sums of a group's rows, and beside them what writes those of the one before.
-  const auto sum_beside = [&](const Rows<const T>& x, int64_t group, int64_t rows, auto how) {
+  const auto sum_beside = [&](Rows<const T> x, int64_t group, int64_t rows, auto how) {
     const RowsInOut<T> before = at[(group - 1) % 2];
     const Parameter<T> g = gamma_of<T>(a.gamma), b = beta_of<T>(a.beta);
     const Factors<T> factors = storage[(group - 1) % 2].table();
+    const int64_t channel = a.channel_of((group - 1) * together);
     sum_rows(
         x, rows, a.cols, kSerial,
-        [&](int64_t i, int64_t begin, int64_t end) __attribute__((always_inline)) {
-          return a.template writer<decltype(how)>((group - 1) * together + i, factors.standard(i),
+        [ =, &a, &copies ](int64_t i, int64_t begin, int64_t end) __attribute__((always_inline)) {
+          return a.template writer<decltype(how)>(a.channel_after(channel, i), factors.standard(i),
                                                   begin, end, before.x[i] + begin,
                                                   before.y[i] + begin, x[i] + begin, g, b, copies);
         },
@@ -129,7 +129,7 @@ void normalise_singles(const RowNorm<T>& a) {
 // beside anything.
 template <class T>
 NORMKERNELS_INLINE int64_t rows_in_group(int64_t cols, int64_t rows) {
-  constexpr int64_t kElements = 4096, W = Vec<double>::kLanes;
+  constexpr int64_t kElements = 8192, W = Vec<double>::kLanes;
   if (cols > kChunk) return 1;
   const int64_t most = smaller(larger(kElements / cols / W, 1) * W, kRowsTogether);
   return larger(smaller(most, rows / 8), 1);

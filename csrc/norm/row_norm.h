@@ -97,18 +97,22 @@ struct RowNorm {
   }
   // Whether a row is written in several pieces. Pieces of one element are columns.
   NORMKERNELS_INLINE bool in_pieces() const { return pieces > 1 && pieces < cols; }
+  // The first channel of a row, and that of i rows further on.
   NORMKERNELS_INLINE int64_t channel_of(int64_t row) const {
-    return (first + row) * pieces % channels;
+    return channels == 0 ? 0 : (first + row) * pieces % channels;
+  }
+  NORMKERNELS_INLINE int64_t channel_after(int64_t channel, int64_t i) const {
+    const int64_t next = channel + i * pieces;
+    return next < channels || channels == 0 ? next : next % channels;
   }
 
   // Of columns [begin, end), which are at `from` and `to`, beside the sums of those at `coming`.
   // Where gamma and beta are one value per row, `copies` holds them.
   template <class Beside>
-  NORMKERNELS_INLINE auto writer(int64_t row, const Standard<T>& s, int64_t begin, int64_t end,
+  NORMKERNELS_INLINE auto writer(int64_t channel, const Standard<T>& s, int64_t begin, int64_t end,
                                  const T* from, T* to, const T* coming, Parameter<T> g,
                                  Parameter<T> b, Copies<T> (&copies)[2]) const {
     if (channels != 0) {
-      const int64_t channel = channel_of(row);
       if (pieces > 1) {
         g = g.from(channel), b = b.from(channel);
       } else {
@@ -142,7 +146,8 @@ struct RowNorm {
                                 const T* from, T* to, bool past_caches,
                                 Copies<T> (&copies)[2]) const {
     if (in_pieces()) return write_pieces(row, s, begin, end, from, to, past_caches);
-    writer<Cached>(row, s, begin, end, from, to, from, gamma_of<T>(gamma), beta_of<T>(beta), copies)
+    writer<Cached>(channel_of(row), s, begin, end, from, to, from, gamma_of<T>(gamma),
+                   beta_of<T>(beta), copies)
         .write(past_caches);
   }
   // Rows [row, row + count), which are at `from` and `to`; a total is made already.

@@ -68,32 +68,33 @@ NORMKERNELS_INLINE Moments<T, double> row_moments(const T* x, int64_t n, double 
 template <class T>
 constexpr bool kInline = sizeof(T) == sizeof(float);
 
-// Moments of `rows` rows of n <= kChunk elements, a row per lane.
+// Moments of `rows` rows of n <= kChunk elements, no more than kRowsTogether, a row per lane: row
+// by row the sums, and when all are there what is made of them, so that none waits for its own.
 template <class T, class Beside>
-NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x, int64_t rows, int64_t n,
-                                         const Beside& beside, SumTable out, bool centred) {
+NORMKERNELS_INLINE void moments_in_lanes(const Rows<const T>& x_in, int64_t rows, int64_t n,
+                                         const Beside& beside_in, SumTable out, bool centred) {
   using V = Vec<double>;
-  constexpr int W = V::kLanes;
-  for (int64_t begin = 0; begin < rows; begin += W) {
-    Wide<T, V> d[W], squares[W];
-    double first[W];
-    for (int i = 0; i < W; ++i) {
-      if (begin + i >= rows) {
-        d[i] = squares[i] = Wide<T, V>{};
-        first[i] = 0;
-        continue;
-      }
-      const T* row = x[begin + i];
-      first[i] = centred ? static_cast<double>(row[0]) : 0;
-      const auto own = beside(begin + i, 0, n);
-      const CentredSums<T, V> sums = kInline<T> ? inline_chunk_sums(row, n, 1, first[i], own)
-                                                : chunk_sums(row, n, 1, first[i], own);
-      d[i] = sums.d;
-      squares[i] = sums.squares;
-    }
-    const V pivot = load(first);
-    const CentredSums<T, V> all = {fold_rows(d), fold_rows(squares)};
-    store_moments(all.about(pivot, static_cast<double>(n), centred), out, begin, Full{});
+  constexpr int64_t W = V::kLanes;
+  const Rows<const T> x = x_in;     // in registers, which a store
+  const Beside beside = beside_in;  // cannot have changed
+  Wide<T, V> d[kRowsTogether], squares[kRowsTogether];
+  double pivots[kRowsTogether];
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* const row = x[i];
+    pivots[i] = centred ? static_cast<double>(row[0]) : 0;
+    const auto own = beside(i, 0, n);
+    const CentredSums<T, V> sums = kInline<T> ? inline_chunk_sums(row, n, 1, pivots[i], own)
+                                              : chunk_sums(row, n, 1, pivots[i], own);
+    d[i] = sums.d;
+    squares[i] = sums.squares;
+  }
+  for (int64_t i = rows; i % W != 0; ++i) {
+    d[i] = squares[i] = Wide<T, V>{};
+    pivots[i] = 0;
+  }
+  for (int64_t i = 0; i < rows; i += W) {
+    const CentredSums<T, V> all = {fold_rows(d + i), fold_rows(squares + i)};
+    store_moments(all.about(load(pivots + i), static_cast<double>(n), centred), out, i, Full{});
   }
 }
 
