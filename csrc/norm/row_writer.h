@@ -22,6 +22,8 @@ namespace normkernels::NORMKERNELS_ISA {
 template <class T, class Formula, class Store = Cached>
 class RowWriter {
  public:
+  static constexpr bool kMultiplies = true;
+
   // `out` is what is written, n elements.
   NORMKERNELS_INLINE RowWriter(const Formula& formula, const T* out, int64_t n)
       : formula_(formula), out_(out), n_(n) {

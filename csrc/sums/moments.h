@@ -38,9 +38,11 @@ template <class T, class V>
 struct CentredSums {
   Wide<T, V> d, squares;
 
+  // kByFma: x - pivot as x * 1 - pivot.
+  template <bool kByFma = false>
   NORMKERNELS_INLINE void add(V x, V pivot) {
     if constexpr (sizeof(T) == sizeof(float)) {
-      const V difference = x - pivot;
+      const V difference = kByFma ? multiply_add(x, splat<V>(1), -pivot) : x - pivot;
       d = d + difference;
       squares = multiply_add(difference, difference, squares);
     } else {
@@ -93,6 +95,7 @@ NORMKERNELS_INLINE Vec<double> load_scaled(const T* p, Vec<double> scale, Lanes 
 // the end of a page. Of rows with gaps between them, that may be in one of the next.
 template <class T>
 struct Ahead {
+  static constexpr bool kMultiplies = false;
   const T* p;      // from here on
   int64_t left;    // elements of that row,
   int64_t beyond;  // and after them so much further on
@@ -126,10 +129,13 @@ NORMKERNELS_INLINE CentredSums<T, Vec<double>> inline_chunk_sums(const T* x, int
   const V pivot = V::all(pivot_value), scale = V::all(scale_value);
   const Beside beside = beside_in;  // in registers, which a store cannot have changed
   CentredSums<T, V> sums[kVectors] = {};
+  // AMD's processors add and convert on two ports and multiply on two others, which are idle where
+  // nothing is written beside: 1.3 times as fast in L1 (Zen 3).
+  constexpr bool kByFma = NORMKERNELS_HAS_FMA && !Beside::kMultiplies;
   const auto add = [&](int64_t from) __attribute__((always_inline)) {
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j)
-      sums[j].add(load_scaled(x + from + j * W, scale, Full{}), pivot);
+      sums[j].template add<kByFma>(load_scaled(x + from + j * W, scale, Full{}), pivot);
   };
   int64_t i = 0;
   for (const int64_t both = beside.end(n); i < both; i += kMomentLanes) {
