@@ -15,6 +15,11 @@ struct Copies {
   constexpr explicit Copies(T value) {
     for (T& copy : v) copy = value;
   }
+  // By vectors, as they are read: of single elements that were just stored none can be made.
+  NORMKERNELS_INLINE void fill(T value) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kElements; k += Vec<T>::kLanes) store(v + k, Vec<T>::all(value));
+  }
 };
 
 // gamma or beta along a row: a value per column, or one for all columns, which is read again and

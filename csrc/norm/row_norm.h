@@ -116,8 +116,8 @@ struct RowNorm {
       if (pieces > 1) {
         g = g.from(channel), b = b.from(channel);
       } else {
-        copies[0] = Copies<T>(value_or(gamma, channel, T{1}));
-        copies[1] = Copies<T>(value_or(beta, channel, T{-0.0}));
+        copies[0].fill(value_or(gamma, channel, T{1}));
+        copies[1].fill(value_or(beta, channel, T{-0.0}));
         g = Parameter<T>::for_all(copies[0]), b = Parameter<T>::for_all(copies[1]);
       }
     }
@@ -128,10 +128,11 @@ struct RowNorm {
                                               int64_t end, const T* from, T* to,
                                               bool past_caches) const {
     const int64_t channel = channel_of(row), length = cols / pieces;
+    Copies<T> g(0), b(0);
     for (int64_t i = begin, piece = begin / length, stop; i < end; i = stop, ++piece) {
       stop = smaller((piece + 1) * length, end);
-      const Copies<T> g(value_or(gamma, channel + piece, T{1}));
-      const Copies<T> b(value_or(beta, channel + piece, T{-0.0}));
+      g.fill(value_or(gamma, channel + piece, T{1}));
+      b.fill(value_or(beta, channel + piece, T{-0.0}));
       const T* const x_piece = from + (i - begin);
       const Forward<T> forward = {x_piece,
                                   Standardise<T>(s),
