@@ -125,14 +125,15 @@ void normalise_singles(const RowNorm<T>& a) {
 }
 
 // Rows of a group. One vector of them is the least: until their statistics are there, 130 cycles
-// after the sums, nothing can be written. Of few rows an eighth, since the first group is not
-// beside anything.
+// after the sums, nothing can be written. But a thread has some groups, since the first is not
+// beside anything, and the last beside nothing.
+constexpr int64_t kGroupsOfThread = 8;
 template <class T>
-NORMKERNELS_INLINE int64_t rows_in_group(int64_t cols, int64_t rows) {
+NORMKERNELS_INLINE int64_t rows_in_group(int64_t cols, int64_t rows, int64_t threads) {
   constexpr int64_t kElements = 8192, W = Vec<double>::kLanes;
   if (cols > kChunk) return 1;
   const int64_t most = smaller(larger(kElements / cols / W, 1) * W, kRowsTogether);
-  return larger(smaller(most, rows / 8), 1);
+  return larger(smaller(most, rows / (kGroupsOfThread * threads)), 1);
 }
 
 // One row after the other, each shared by the threads.
@@ -163,9 +164,11 @@ __attribute__((noinline)) void normalise_rows(RowNorm<T>& a, const Executor& exe
   if (a.cols == 1 && a.centred) return normalise_singles(a);
   a.stream = a.stream && a.cols >= kLeastStreamed<T>;
   if (split_rows(a.rows, a.cols, executor)) return normalise_long_rows(a, executor);
-  const int64_t together = rows_in_group<T>(a.cols, a.rows);
-  for_each_share(parts_of(a.rows, together), executor,
-                 [&](int64_t begin, int64_t end) { normalise_groups(a, together, begin, end); });
+  const int64_t together = rows_in_group<T>(a.cols, a.rows, larger(executor.threads, 1));
+  for_each_share(
+      parts_of(a.rows, together), executor,
+      [&](int64_t begin, int64_t end) { normalise_groups(a, together, begin, end); },
+      kGroupsOfThread / 2);
 }
 
 // In rows.cpp.

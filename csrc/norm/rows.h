@@ -16,11 +16,14 @@ NORMKERNELS_INLINE T* optional_at(Void* p, int64_t i) {
 
 constexpr Executor kSerial = {1, nullptr, nullptr};
 
-// f(begin, end) over [0, n): all of it for one thread, a few tasks each for several.
+// f(begin, end) over [0, n): all of it for one thread, a few tasks each for several, of no less
+// than `least` unless a thread would have nothing to do.
 template <class F>
-NORMKERNELS_INLINE void for_each_share(int64_t n, const Executor& executor, F&& f) {
+NORMKERNELS_INLINE void for_each_share(int64_t n, const Executor& executor, F&& f,
+                                       int64_t least = 1) {
   if (n == 0) return;
-  const int64_t each = parts_of(n, executor.threads <= 1 ? 1 : 4 * int64_t{executor.threads});
+  const int64_t threads = larger(executor.threads, 1), most = parts_of(n, threads);
+  const int64_t each = threads == 1 ? n : smaller(larger(parts_of(n, 4 * threads), least), most);
   for_each_task(executor, parts_of(n, each),
                 [&](int64_t task) { f(task * each, part_end(task * each, each, n)); });
 }
