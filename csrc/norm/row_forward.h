@@ -128,14 +128,15 @@ void normalise_singles(const RowNorm<T>& a) {
 
 // Rows of a group. One vector of them is the least: until their statistics are there, 130 cycles
 // after the sums, nothing can be written. But a thread has some groups, since the first is not
-// beside anything, and the last beside nothing.
+// beside anything, and the last beside nothing; of short rows that is cheaper than to wait.
 constexpr int64_t kGroupsOfThread = 8;
 template <class T>
 NORMKERNELS_INLINE int64_t rows_in_group(int64_t cols, int64_t rows, int64_t threads) {
-  constexpr int64_t kElements = 8192, W = Vec<double>::kLanes;
+  constexpr int64_t kElements = 8192, kShort = 1024, W = Vec<double>::kLanes;
   if (cols > kChunk) return 1;
   const int64_t most = smaller(larger(kElements / cols / W, 1) * W, kRowsTogether);
-  return larger(smaller(most, rows / (kGroupsOfThread * threads)), 1);
+  const int64_t least = cols <= kShort ? W : 1;
+  return smaller(larger(rows / (kGroupsOfThread * threads), least), most);
 }
 
 // One row after the other, each shared by the threads.
