@@ -197,12 +197,14 @@ void internal_gradients(const InternalGradients& a, const Executor& executor) {
     for (int64_t begin = 0; begin < cols; begin += kChunk) {
       const int64_t n = smaller(kChunk, cols - begin);
       const LaneSums<2> sums = sum_chunk<T, 2, kSumLanes>(
-          n, [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
+          n,
+          [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
             const int64_t at = begin + i;
             const Vec<T> g = load(dy + at, lanes) * load(gamma.at(at), lanes);
             acc[0] = multiply_add(g, load(x + at, lanes), acc[0]);
             acc[1] = acc[1] + g;
-          });
+          },
+          AheadOfTwo<T>{dy + begin, x + begin});
       ds += fold(sums.v[0]);
       db += fold(sums.v[1]);
     }

@@ -146,7 +146,8 @@ NORMKERNELS_INLINE void for_each_group_of(const RowsBackward<T>& a, int64_t bloc
 template <class T>
 void block_backward(const RowsBackward<T>& a, int64_t block, const Blocks& blocks,
                     const Executor& executor) {
-  const int64_t together = executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols);
+  const int64_t together =
+      executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols, a.dx.stride, a.stream);
   for_each_group_of(a, block, blocks,
                     [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
                       for (int64_t i = begin; i < end; i += together)

@@ -45,13 +45,15 @@ __attribute__((noinline)) void short_row_sums(const GradientRows<T>& r, int64_t 
       const Parameter<T> gamma = r.gamma;
       const Standardise<T> standardise(factors.standard(i));
       const LaneSums<3> row = sum_chunk<T, 3, kLanes>(
-          n, [=](Vec<T>(&acc)[3], int64_t at, auto lanes) __attribute__((always_inline)) {
+          n,
+          [=](Vec<T>(&acc)[3], int64_t at, auto lanes) __attribute__((always_inline)) {
             const Vec<T> g = load(dy + at, lanes) * load(gamma.at(at), lanes);
             const Vec<T> xhat = first(standardise(load(x + at, lanes)), lanes);
             acc[0] = multiply_add(g, xhat, acc[0]);
             acc[1] = acc[1] + g;
             acc[2] = acc[2] + xhat;
-          });
+          },
+          AheadOfTwo<T>{dy, x});
       for (int k = 0; k < 3; ++k) of_row[k][i - begin] = row.v[k];
     }
     for (int k = 0; k < 3; ++k) store(sums[k] + begin, fold_rows(of_row[k]));

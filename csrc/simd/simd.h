@@ -240,6 +240,13 @@ NORMKERNELS_INLINE void prefetch_to_l2(const void* p) { __builtin_prefetch(p, 0,
 // The same for a line that will be written.
 NORMKERNELS_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1); }
 
+template <int kElements, class T>
+NORMKERNELS_INLINE void prefetch_lines_to_write(const T* p) {
+  constexpr int kLine = kLineBytes / sizeof(T);
+#pragma GCC unroll 8
+  for (int k = 0; k < kElements; k += kLine) prefetch_to_write(p + k);
+}
+
 // One value at a time, for what is computed once per row.
 NORMKERNELS_INLINE double sqrt(double a) { return __builtin_sqrt(a); }
 

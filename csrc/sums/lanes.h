@@ -60,16 +60,31 @@ struct LaneSums {
   Vec<double> v[K];
 };
 
+// Two arrays that are read together, to be asked for.
+template <class T>
+struct AheadOfTwo {
+  const T *a, *b;
+
+  template <int N>
+  NORMKERNELS_INLINE void operator()(int64_t i, Index<N>) const {
+    prefetch_lines<N>(a + i);
+    prefetch_lines<N>(b + i);
+  }
+};
+
 // The K sums of n elements, no more than kChunk, or than kLanes, which is then kSumLanes or, for
 // short rows, less; but for the fold of the last lanes, which serves several rows at a time.
 // term(acc, i, lanes) adds the terms of the vector from element i on to acc[0..K); lanes is Full,
-// or how many of its lanes exist (the others must add zero).
+// or how many of its lanes exist (the others must add zero). ahead(i, Index<N>) asks for elements
+// [i, i + N) of the next block, or row.
 //
 // 64 lanes of three sums need 24 registers on AVX2, which has 16: a block, which sits in L1, is
-// swept twice, over half the lanes each time.
-template <class T, int K, int kLanes, class Term>
-NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term) {
-  constexpr int W = Vec<T>::kLanes, kVectors = kLanes / W, kMostLive = 4;
+// swept several times, over some of the lanes each time. The processor's own prefetcher does not
+// see through that order, so the next block is asked for in the order of memory.
+template <class T, int K, int kLanes, class Term, class Ahead>
+NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term, const Ahead& ahead) {
+  constexpr int W = Vec<T>::kLanes, kVectors = kLanes / W;
+  constexpr int kMostLive = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
   constexpr int kLive = kVectors < kMostLive ? kVectors : kMostLive;
   constexpr int kFoldedVectors = kFoldedLanes / W, kDoubles = kFoldedLanes / Vec<double>::kLanes;
   Vec<double> folded[K][kDoubles];  // an initialiser would be a string instruction
@@ -77,11 +92,14 @@ NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term) {
   for (int k = 0; k < K * kDoubles; ++k) folded[k / kDoubles][k % kDoubles] = Vec<double>::zero();
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = part_end(begin, kBlock, n);
+    int64_t next = end;
     Vec<T> lanes[K][kVectors];
     for (int first = 0; first < kVectors; first += kLive) {
       Vec<T> acc[kLive][K] = {};
       int64_t i = begin + first * W;
       for (; i - first * W + kLanes <= end; i += kLanes) {
+        ahead(next, Index<kLive * W>{});
+        next += kLive * W;
 #pragma GCC unroll 16
         for (int j = 0; j < kLive; ++j) term(acc[j], i + j * W, Full{});
       }
