@@ -196,7 +196,7 @@ void internal_gradients(const InternalGradients& a, const Executor& executor) {
     double ds = 0, db = 0;
     for (int64_t begin = 0; begin < cols; begin += kChunk) {
       const int64_t n = smaller(kChunk, cols - begin);
-      const LaneSums<2> sums = sum_chunk<T, 2, kSumLanes>(
+      const LaneSums<2> sums = sum_chunk<T, 2>(
           n,
           [&](Vec<T>(&acc)[2], int64_t i, auto lanes) __attribute__((always_inline)) {
             const int64_t at = begin + i;

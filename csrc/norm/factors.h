@@ -41,7 +41,8 @@ struct Factors {
     kMeanGx,
     kFactor,
     kGradientShift,
-    kFields
+    kFields,
+    kMinusCentre = kBeta  // of rows whose beta is one per column
   };
   T* p;
   int64_t width;
@@ -221,6 +222,9 @@ struct Standardise {
         rstd(Vec<T>::all(s.rstd)),
         shift(Vec<T>::all(s.shift)) {}
 
+  NORMKERNELS_INLINE Standardise(Vec<T> scale, Vec<T> minus_centre, Vec<T> rstd, Vec<T> shift)
+      : scale(scale), minus_centre(minus_centre), rstd(rstd), shift(shift) {}
+
   // Of a row of one element per lane; the shift is one of the two that the table has.
   template <class Lanes>
   NORMKERNELS_INLINE Standardise(const Factors<T>& f, typename Factors<T>::Field shift_field,
@@ -249,6 +253,9 @@ struct Gradient {
       : mean_g(Vec<T>::all(row.mean_g)),
         mean_gx(Vec<T>::all(row.mean_gx)),
         factor(Vec<T>::all(row.factor)) {}
+
+  NORMKERNELS_INLINE Gradient(Vec<T> mean_g, Vec<T> mean_gx, Vec<T> factor)
+      : mean_g(mean_g), mean_gx(mean_gx), factor(factor) {}
 
   // Of a row of one element per lane.
   template <class Lanes>

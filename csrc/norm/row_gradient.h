@@ -28,9 +28,9 @@ struct GradientRows {
   }
 };
 
-// The sums of g xhat, g and xhat of `rows` rows of n elements, no more than a chunk, or than
-// kLanes; into sums[0..3][row], a vector of rows at a time.
-template <class T, int kLanes>
+// The sums of g xhat, g and xhat of `rows` rows of n elements, no more than kMost; into
+// sums[0..3][row], a vector of rows at a time.
+template <class T, int64_t kMost>
 __attribute__((noinline)) void short_row_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
                                               const Factors<T>& factors, SumTable sums) {
   constexpr int W = Vec<double>::kLanes;
@@ -44,16 +44,20 @@ __attribute__((noinline)) void short_row_sums(const GradientRows<T>& r, int64_t 
       const T *dy = r.dy[i], *x = r.x[i];
       const Parameter<T> gamma = r.gamma;
       const Standardise<T> standardise(factors.standard(i));
-      const LaneSums<3> row = sum_chunk<T, 3, kLanes>(
-          n,
-          [=](Vec<T>(&acc)[3], int64_t at, auto lanes) __attribute__((always_inline)) {
-            const Vec<T> g = load(dy + at, lanes) * load(gamma.at(at), lanes);
-            const Vec<T> xhat = first(standardise(load(x + at, lanes)), lanes);
-            acc[0] = multiply_add(g, xhat, acc[0]);
-            acc[1] = acc[1] + g;
-            acc[2] = acc[2] + xhat;
-          },
-          AheadOfTwo<T>{dy, x});
+      const auto term = [=](Vec<T>(&acc)[3], int64_t at, auto lanes)
+          __attribute__((always_inline)) {
+        const Vec<T> g = load(dy + at, lanes) * load(gamma.at(at), lanes);
+        const Vec<T> xhat = first(standardise(load(x + at, lanes)), lanes);
+        acc[0] = multiply_add(g, xhat, acc[0]);
+        acc[1] = acc[1] + g;
+        acc[2] = acc[2] + xhat;
+      };
+      LaneSums<3> row;
+      if constexpr (kMost > kSumLanes) {
+        row = sum_chunk<T, 3>(n, term, AheadOfTwo<T>{dy, x});
+      } else {
+        row = sum_few<T, 3, kMost>(n, term);
+      }
       for (int k = 0; k < 3; ++k) of_row[k][i - begin] = row.v[k];
     }
     for (int k = 0; k < 3; ++k) store(sums[k] + begin, fold_rows(of_row[k]));
@@ -72,8 +76,8 @@ __attribute__((noinline)) void long_row_sums(const GradientRows<T>& row, int64_t
     for (int64_t begin = first; begin < stop; begin += kChunk) {
       const int64_t count = smaller(kChunk, stop - begin);
       double chunk[3][Vec<double>::kLanes];
-      short_row_sums<T, kSumLanes>(row.at(0, begin), 1, count, factors,
-                                   {chunk[0], Vec<double>::kLanes});
+      short_row_sums<T, kChunk>(row.at(0, begin), 1, count, factors,
+                                {chunk[0], Vec<double>::kLanes});
       for (int k = 0; k < 3; ++k) sums[k] += chunk[k][0];
     }
     memcpy(of_span[first / span], sums, sizeof(sums));
@@ -92,7 +96,8 @@ __attribute__((noinline)) void gradient_sums(const GradientRows<T>& r, int64_t r
                                              SumTable sums) {
   if (n <= kFoldedLanes) return short_row_sums<T, kFoldedLanes>(r, rows, n, factors, sums);
   if (n <= kSumLanes / 2) return short_row_sums<T, kSumLanes / 2>(r, rows, n, factors, sums);
-  if (n <= kChunk) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
+  if (n <= kSumLanes) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
+  if (n <= kChunk) return short_row_sums<T, kChunk>(r, rows, n, factors, sums);
   for (int64_t i = 0; i < rows; ++i) {
     double all[3];
     long_row_sums(r.at(i, 0), n, factors.from(i), executor, all);

@@ -55,31 +55,21 @@ struct GroupRows {
   bool begins;
 };
 
-// What the sweep needs of a row, side by side: constant offsets from one address.
+// What the sweep needs of each row, at constant offsets from one address: that of a RowFactors.
 template <class T>
 struct RowConstants {
-  Standard<T> standard;  // its centre negated
-  T mean_g, mean_gx, factor, unused;
+  using F = Factors<T>;
+  const T* factors;
 
-  RowConstants() = default;
-  explicit NORMKERNELS_INLINE RowConstants(const RowGradient<T>& row)
-      : standard(row.standard), mean_g(row.mean_g), mean_gx(row.mean_gx), factor(row.factor) {
-    standard.centre = -standard.centre;
+  NORMKERNELS_INLINE Vec<T> value(int field, int64_t i) const {
+    return Vec<T>::all(factors[field * kRowsTogether + i]);
   }
-  NORMKERNELS_INLINE Standardise<T> standardise() const {
-    Standardise<T> s;
-    s.scale = Vec<T>::all(standard.scale);
-    s.minus_centre = Vec<T>::all(standard.centre);
-    s.rstd = Vec<T>::all(standard.rstd);
-    s.shift = Vec<T>::all(standard.shift);
-    return s;
+  NORMKERNELS_INLINE Standardise<T> standardise(int64_t i) const {
+    return {value(F::kScale, i), value(F::kMinusCentre, i), value(F::kRstd, i),
+            value(F::kGradientShift, i)};
   }
-  NORMKERNELS_INLINE Gradient<T> gradient() const {
-    Gradient<T> g;
-    g.mean_g = Vec<T>::all(mean_g);
-    g.mean_gx = Vec<T>::all(mean_gx);
-    g.factor = Vec<T>::all(factor);
-    return g;
+  NORMKERNELS_INLINE Gradient<T> gradient(int64_t i) const {
+    return {value(F::kMeanG, i), value(F::kMeanGx, i), value(F::kFactor, i)};
   }
 };
 
@@ -89,7 +79,7 @@ struct RowConstants {
 // processor does not follow as many streams. Measured (Zen 3, AVX2, in L3): 1000 x 1000 takes 5.5
 // ns for 16 elements instead of 6.2.
 template <int kVectors, class Store, class T, class Lanes>
-NORMKERNELS_INLINE void write_columns(Store how, const GroupRows<T>& g, const RowConstants<T>* rows,
+NORMKERNELS_INLINE void write_columns(Store how, const GroupRows<T>& g, const RowConstants<T>& rows,
                                       int64_t j, Lanes lanes) {
   constexpr int W = Vec<T>::kLanes, kColumns = kVectors * W;
   constexpr int kAhead = kColumns + kLineBytes / static_cast<int>(sizeof(T));
@@ -103,9 +93,9 @@ NORMKERNELS_INLINE void write_columns(Store how, const GroupRows<T>& g, const Ro
   }
   const T *dy = g.dy.p + j, *x = g.x.p + j;
   T* dx = g.dx.p + j;
-  for (const RowConstants<T>*row = rows, *const last = rows + g.rows; row != last; ++row) {
-    const Standardise<T> standardise = row->standardise();
-    const Gradient<T> gradient = row->gradient();
+  for (int64_t i = 0; i < g.rows; ++i) {
+    const Standardise<T> standardise = rows.standardise(i);
+    const Gradient<T> gradient = rows.gradient(i);
     if constexpr (Store::kMustBeAligned) {  // the next rows, from beyond the caches
       prefetch_to_l2(dy + g.rows * g.dy.stride);
       prefetch_to_l2(x + g.rows * g.x.stride);
@@ -132,18 +122,58 @@ NORMKERNELS_INLINE void write_columns(Store how, const GroupRows<T>& g, const Ro
   }
 }
 
+// Columns [begin, end) of all rows, more than one vector of them and less than two: two vectors
+// that overlap, since masked stores take AMD's processors as long as five others. Both are read
+// before either is written, which may be in place.
+template <class T>
+__attribute__((noinline)) void write_last_columns(const GroupRows<T>& g,
+                                                  const RowConstants<T>& rows, int64_t begin,
+                                                  int64_t end) {
+  constexpr int W = Vec<T>::kLanes;
+  const int64_t at[2] = {begin, end - W};
+  Vec<T> gamma[2], sum_gamma[2] = {}, sum_beta[2] = {};
+#pragma GCC unroll 2
+  for (int k = 0; k < 2; ++k) {
+    gamma[k] = load(g.gamma.at(at[k]));
+    if (!g.begins && g.sums.gamma != nullptr) sum_gamma[k] = load(g.sums.gamma + at[k]);
+    if (!g.begins && g.sums.beta != nullptr) sum_beta[k] = load(g.sums.beta + at[k]);
+  }
+  for (int64_t i = 0; i < g.rows; ++i) {
+    const Standardise<T> standardise = rows.standardise(i);
+    const Gradient<T> gradient = rows.gradient(i);
+    const Vec<T> d[2] = {load(g.dy[i] + at[0]), load(g.dy[i] + at[1])};
+    const Vec<T> xhat[2] = {standardise(load(g.x[i] + at[0])), standardise(load(g.x[i] + at[1]))};
+#pragma GCC unroll 2
+    for (int k = 0; k < 2; ++k) {
+      store(g.dx[i] + at[k], gradient(d[k] * gamma[k], xhat[k]));
+      sum_gamma[k] = multiply_add(d[k], xhat[k], sum_gamma[k]);
+      sum_beta[k] = sum_beta[k] + d[k];
+    }
+  }
+#pragma GCC unroll 2
+  for (int k = 0; k < 2; ++k) {
+    const Vec<T> zero = Vec<T>::zero();
+    if (g.sums.gamma != nullptr) store(g.sums.gamma + at[k], zero + sum_gamma[k]);
+    if (g.sums.beta != nullptr) store(g.sums.beta + at[k], zero + sum_beta[k]);
+  }
+}
+
 // Columns [begin, end) of all rows.
 template <class Store, class T>
 __attribute__((noinline)) void sweep_columns(Store how, const GroupRows<T>& group,
-                                             const RowConstants<T>* rows, int64_t begin,
+                                             const RowConstants<T>& rows, int64_t begin,
                                              int64_t end) {
   constexpr int W = Vec<T>::kLanes, kVectors = kColumnVectors;
   const GroupRows<T> g = group;
+  const int64_t rest = (end - begin) % W;
+  const bool overlaps = rest != 0 && end - begin > W;
+  const int64_t stop = overlaps ? end - rest - W : end - rest;
   int64_t j = begin;
-  for (; j + kVectors * W <= end; j += kVectors * W)
+  for (; j + kVectors * W <= stop; j += kVectors * W)
     write_columns<kVectors>(how, g, rows, j, Full{});
-  for (; j + W <= end; j += W) write_columns<1>(how, g, rows, j, Full{});
-  if (j < end) write_columns<1>(how, g, rows, j, static_cast<int>(end - j));
+  for (; j < stop; j += W) write_columns<1>(how, g, rows, j, Full{});
+  if (overlaps) return write_last_columns(g, rows, j, end);
+  if (rest != 0) write_columns<1>(how, g, rows, j, static_cast<int>(rest));
 }
 
 // Columns [begin, end), whole lines, of two rows at a time, whose constants stay in registers; an
@@ -151,7 +181,7 @@ __attribute__((noinline)) void sweep_columns(Store how, const GroupRows<T>& grou
 // elements are read before any of the same columns is written.
 template <class Store, class T>
 __attribute__((noinline)) void sweep_pairs(Store how, const GroupRows<T>& group,
-                                           const RowConstants<T>* rows, int64_t begin,
+                                           const RowConstants<T>& rows, int64_t begin,
                                            int64_t end) {
   constexpr int W = Vec<T>::kLanes, kLine = kLineBytes / static_cast<int>(sizeof(T)), kRows = 2;
   const GroupRows<T> g = group;
@@ -162,8 +192,8 @@ __attribute__((noinline)) void sweep_pairs(Store how, const GroupRows<T>& group,
     Gradient<T> gradient[kRows];
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
-      standardise[r] = rows[i + r].standardise();
-      gradient[r] = rows[i + r].gradient();
+      standardise[r] = rows.standardise(i + r);
+      gradient[r] = rows.gradient(i + r);
     }
     const T *dy[kRows] = {g.dy[i], g.dy[i + 1]}, *x[kRows] = {g.x[i], g.x[i + 1]};
     T* const dx[kRows] = {g.dx[i], g.dx[i + 1]};
@@ -214,7 +244,7 @@ NORMKERNELS_INLINE bool shares_page_offsets(int64_t bytes) {
 // Columns [begin, end) of a group in pairs of rows.
 template <class Store, class T>
 NORMKERNELS_INLINE void write_in_pairs(Store how, const GroupRows<T>& g,
-                                       const RowConstants<T>* rows, int64_t begin, int64_t end) {
+                                       const RowConstants<T>& rows, int64_t begin, int64_t end) {
   if (g.begins) {
     const size_t bytes = static_cast<size_t>(end - begin) * sizeof(T);
     if (g.sums.gamma != nullptr) memset(g.sums.gamma + begin, 0, bytes);
@@ -226,8 +256,9 @@ NORMKERNELS_INLINE void write_in_pairs(Store how, const GroupRows<T>& g,
   GroupRows<T> odd = g;
   odd.dy = g.dy.from(last), odd.x = g.x.from(last), odd.dx = g.dx.from(last);
   odd.rows = 1;
+  odd.factors = g.factors.from(last);
   odd.begins = false;
-  sweep_columns(how, odd, rows + last, begin, end);
+  sweep_columns(how, odd, RowConstants<T>{odd.factors.p}, begin, end);
 }
 
 // Columns [begin, end) of some rows of a group. In rows of whole vectors, all are aligned alike;
@@ -237,8 +268,7 @@ __attribute__((noinline)) void write_group(Store how, const GroupRows<T>& g, int
                                            int64_t end) {
   constexpr int W = Vec<T>::kLanes, kLine = kLineBytes / static_cast<int>(sizeof(T));
   constexpr int64_t kWorthIt = Store::kMustBeAligned ? 0 : 16 * W;
-  RowConstants<T> rows[kGroup];
-  for (int64_t i = 0; i < g.rows; ++i) rows[i] = RowConstants<T>(g.factors.gradient(i));
+  const RowConstants<T> rows = {g.factors.p};
   int64_t j = begin;
   if (g.dx.stride % W == 0 && g.cols >= kWorthIt) {
     const int64_t head = unaligned_head(how, g.dx.p + begin, end - begin);
@@ -298,6 +328,9 @@ __attribute__((noinline)) void set_row_gradients(SumTable sums, int64_t cols, in
         return gradient_factor(load(rstd + j, lanes), Vec<double>::all(1));
       },
       nullptr, nullptr, centred);
+  using F = Factors<T>;
+  for (int64_t i = 0; i < rows; i += Vec<double>::kLanes)
+    factors.set(F::kMinusCentre, i, -load_widened(factors[F::kCentre] + i, Full{}));
 }
 
 // Their factors; own(wanted): finds statistics that were not saved; sums_of(sums): of

@@ -54,6 +54,10 @@ NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<float> a) {
 }
 NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<double> a) { sums[0] = sums[0] + a; }
 
+// a, widened.
+NORMKERNELS_INLINE void set_widened(Vec<double>* sums, Vec<float> a) { widen(a, sums[0], sums[1]); }
+NORMKERNELS_INLINE void set_widened(Vec<double>* sums, Vec<double> a) { sums[0] = a; }
+
 // K sums, each still to be folded.
 template <int K>
 struct LaneSums {
@@ -72,24 +76,58 @@ struct AheadOfTwo {
   }
 };
 
-// The K sums of n elements, no more than kChunk, or than kLanes, which is then kSumLanes or, for
-// short rows, less; but for the fold of the last lanes, which serves several rows at a time.
-// term(acc, i, lanes) adds the terms of the vector from element i on to acc[0..K); lanes is Full,
-// or how many of its lanes exist (the others must add zero). ahead(i, Index<N>) asks for elements
-// [i, i + N) of the next block, or row.
+// The K sums of lanes, by halves until kFoldedLanes are left, widened and again by halves.
+template <class T, int K>
+struct FoldedLanes {
+  static constexpr int W = Vec<T>::kLanes, kVectors = kFoldedLanes / W;
+  static constexpr int kDoubles = kFoldedLanes / Vec<double>::kLanes;
+  Vec<double> v[K][kDoubles];
+
+  template <int kAll>
+  NORMKERNELS_INLINE void set(const Vec<T> (&lanes)[K][kAll]) {
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kVectors; ++i) {
+        Vec<T> of_lane[kAll / kVectors];
+#pragma GCC unroll 16
+        for (int j = 0; j < kAll / kVectors; ++j) of_lane[j] = lanes[k][i + j * kVectors];
+        set_widened(&v[k][i * kDoubles / kVectors], sum_by_halves(of_lane));
+      }
+    }
+  }
+  NORMKERNELS_INLINE LaneSums<K> sums() const {
+    LaneSums<K> sums;
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) sums.v[k] = sum_by_halves(v[k]);
+    return sums;
+  }
+};
+
+// term(acc, i, lanes) for the vector at i, if any of it is before `end`.
+template <class T, int K, class Term>
+NORMKERNELS_INLINE void add_last_term(Vec<T> (&acc)[K], int64_t i, int64_t end, const Term& term) {
+  constexpr int W = Vec<T>::kLanes;
+  if (end - i >= W) {
+    term(acc, i, Full{});
+  } else if (end - i > 0) {
+    term(acc, i, static_cast<int>(end - i));
+  }
+}
+
+// The K sums of n elements, no more than kChunk, but for the fold of the last lanes, which serves
+// several rows at a time. term(acc, i, lanes) adds the terms of the vector from element i on to
+// acc[0..K); lanes is Full, or how many of its lanes exist (the others must add zero). ahead(i,
+// Index<N>) asks for elements [i, i + N) of the next block, or row.
 //
 // 64 lanes of three sums need 24 registers on AVX2, which has 16: a block, which sits in L1, is
 // swept several times, over some of the lanes each time. The processor's own prefetcher does not
 // see through that order, so the next block is asked for in the order of memory.
-template <class T, int K, int kLanes, class Term, class Ahead>
+template <class T, int K, class Term, class Ahead>
 NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term, const Ahead& ahead) {
-  constexpr int W = Vec<T>::kLanes, kVectors = kLanes / W;
-  constexpr int kMostLive = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
-  constexpr int kLive = kVectors < kMostLive ? kVectors : kMostLive;
-  constexpr int kFoldedVectors = kFoldedLanes / W, kDoubles = kFoldedLanes / Vec<double>::kLanes;
-  Vec<double> folded[K][kDoubles];  // an initialiser would be a string instruction
-#pragma GCC unroll 64
-  for (int k = 0; k < K * kDoubles; ++k) folded[k / kDoubles][k % kDoubles] = Vec<double>::zero();
+  constexpr int W = Vec<T>::kLanes, kVectors = kSumLanes / W;
+  constexpr int kLive = NORMKERNELS_VECTOR_BYTES == 64 ? 4 : 2;
+  FoldedLanes<T, K> folded;
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = part_end(begin, kBlock, n);
     int64_t next = end;
@@ -97,42 +135,48 @@ NORMKERNELS_INLINE LaneSums<K> sum_chunk(int64_t n, const Term& term, const Ahea
     for (int first = 0; first < kVectors; first += kLive) {
       Vec<T> acc[kLive][K] = {};
       int64_t i = begin + first * W;
-      for (; i - first * W + kLanes <= end; i += kLanes) {
+      for (; i - first * W + kSumLanes <= end; i += kSumLanes) {
         ahead(next, Index<kLive * W>{});
         next += kLive * W;
 #pragma GCC unroll 16
         for (int j = 0; j < kLive; ++j) term(acc[j], i + j * W, Full{});
       }
 #pragma GCC unroll 16
-      for (int j = 0; j < kLive; ++j, i += W) {
-        if (end - i >= W) {
-          term(acc[j], i, Full{});
-        } else if (end - i > 0) {
-          term(acc[j], i, static_cast<int>(end - i));
-        }
-      }
+      for (int j = 0; j < kLive; ++j, i += W) add_last_term<T>(acc[j], i, end, term);
 #pragma GCC unroll 16
       for (int j = 0; j < kLive; ++j) {
 #pragma GCC unroll 4
         for (int k = 0; k < K; ++k) lanes[k][first + j] = acc[j][k];
       }
     }
-#pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kFoldedVectors; ++i) {
-        Vec<T> of_lane[kVectors / kFoldedVectors];
-#pragma GCC unroll 16
-        for (int j = 0; j < kVectors / kFoldedVectors; ++j)
-          of_lane[j] = lanes[k][i + j * kFoldedVectors];
-        add_widened(&folded[k][i * kDoubles / kFoldedVectors], sum_by_halves(of_lane));
-      }
+    FoldedLanes<T, K> of_block;
+    FoldedLanes<T, K>& to = begin == 0 ? folded : of_block;
+    to.set(lanes);
+    if (begin == 0) continue;
+#pragma GCC unroll 64
+    for (int i = 0; i < K * folded.kDoubles; ++i) {
+      Vec<double>& sum = folded.v[i / folded.kDoubles][i % folded.kDoubles];
+      sum = sum + of_block.v[i / folded.kDoubles][i % folded.kDoubles];
     }
   }
-  LaneSums<K> sums;
+  return folded.sums();
+}
+
+// The same of no more than kLanes elements.
+template <class T, int K, int kLanes, class Term>
+NORMKERNELS_INLINE LaneSums<K> sum_few(int64_t n, const Term& term) {
+  constexpr int W = Vec<T>::kLanes, kVectors = kLanes / W;
+  Vec<T> lanes[K][kVectors];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j) {
+    Vec<T> acc[K] = {};
+    add_last_term<T>(acc, j * W, n, term);
 #pragma GCC unroll 4
-  for (int k = 0; k < K; ++k) sums.v[k] = sum_by_halves(folded[k]);
-  return sums;
+    for (int k = 0; k < K; ++k) lanes[k][j] = acc[k];
+  }
+  FoldedLanes<T, K> folded;
+  folded.set(lanes);
+  return folded.sums();
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA
