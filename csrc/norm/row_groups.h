@@ -363,16 +363,17 @@ __attribute__((noinline)) void backward_factors(const RowsBackward<T>& a, int64_
 }
 
 // Rows of a group that are worked on together: as many as stay in L2 between the sums and the
-// sweep that writes. Streamed, lines of rows that are not whole lines apart are left half written
-// until the next columns, and a core keeps only some of these open. Measured (Zen 3, L2 of 512
-// KiB, AVX2): 3000 x 1000 takes 2.5 times as long with 16 rows as with 6.
+// sweep that writes, but some even of long rows, which share the sums of a column. Streamed, lines
+// of rows that are not whole lines apart are left half written until the next columns, and a core
+// keeps only some of these open. Measured (Zen 3, L2 of 512 KiB, AVX2): 3000 x 1000 takes 2.5
+// times as long with 16 rows as with 6; 100 x 40000 1.1 to 1.2 times as long with 1 as with 4.
 template <class T>
 NORMKERNELS_INLINE int64_t group_rows_together(int64_t cols, int64_t stride, bool stream) {
-  constexpr int64_t kBytes = 384 * 1024, kStreamedBytes = 128 * 1024;
+  constexpr int64_t kBytes = 384 * 1024, kStreamedBytes = 128 * 1024, kLeast = 4;
   constexpr auto kSize = static_cast<int64_t>(sizeof(T));
   const int64_t most = stream && stride * kSize % kLineBytes != 0 ? 6 : kGroup;
   const int64_t rows = (stream ? kStreamedBytes / 2 : kBytes / 3) / kSize / cols;
-  return smaller(larger(rows, 1), most);
+  return smaller(larger(rows, kLeast), most);
 }
 
 // Rows [begin, begin + rows) of a group, of which they are the first ones or not. Threads (if any)
