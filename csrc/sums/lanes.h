@@ -55,7 +55,12 @@ NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<float> a) {
 NORMKERNELS_INLINE void add_widened(Vec<double>* sums, Vec<double> a) { sums[0] = sums[0] + a; }
 
 // a, widened.
-NORMKERNELS_INLINE void set_widened(Vec<double>* sums, Vec<float> a) { widen(a, sums[0], sums[1]); }
+NORMKERNELS_INLINE void set_widened(Vec<double>* sums, Vec<float> a) {
+  Vec<double> low, high;
+  widen(a, low, high);
+  sums[0] = low;
+  sums[1] = high;
+}
 NORMKERNELS_INLINE void set_widened(Vec<double>* sums, Vec<double> a) { sums[0] = a; }
 
 // K sums, each still to be folded.
