@@ -53,15 +53,14 @@ struct PlanesOfGroup {
              const Factors<T>& factors, const Executor& executor) const {
     const int64_t cols = a.cols, channel = group.channel + plane;
     if (tiles == nullptr) {
-      return write_whole_planes(a, in_place.from(plane), count, channel, kLead<T>, factors,
-                                executor);
+      return write_whole_planes(a, in_place.from(plane), count, channel, factors, executor);
     }
     for_each_chunk(group.row, 1, plane * cols, (plane + count) * cols, [&](const Part& part) {
       const Planes<T> planes = tiles->open(part).in_rows(cols);
       if (part.cols < cols) {
-        write_planes(a, planes, 1, part.cols, channel, kLead<T>, factors, executor);
+        write_planes(a, planes, 1, part.cols, channel, factors, executor);
       } else {
-        write_whole_planes(a, planes, count, channel, kLead<T>, factors, executor);
+        write_whole_planes(a, planes, count, channel, factors, executor);
       }
       tiles->close(part);
     });

@@ -5,46 +5,46 @@
 #define NORMKERNELS_NORM_PLANES_H_
 
 #include "norm/channel_groups.h"
+#include "norm/plane_sums.h"
 #include "norm/row_writer.h"
 #include "table.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
-// Planes of so many elements stay in L2, with dy and the next ones' x and dy, between the sweep
-// that sums and the one that writes, which asks for the next.
 template <class T>
-constexpr int64_t kKept = 256 * 1024 / sizeof(T);
+struct PlaneValues {
+  Vec<T> y, dx;
+};
 
-// dx of a plane, and y as well in one sweep, since y may be x. `next` is what will be read next, so
-// many elements on.
+// dx of a plane, and y as well in one sweep, since y may be x.
 template <class T, Writes kWrites>
 struct PlaneGradient {
   const T *dy, *x;
   Standardise<T> xhat, gradient_xhat;
   Gradient<T> gradient;
   Vec<T> scale, bias;
-  int64_t next;
   T *y, *dx;
 
   static constexpr bool kForward = kWrites == Writes::kDxAndY;
-  struct Values {
-    Vec<T> y, dx;
-  };
   template <class Lanes>
-  NORMKERNELS_INLINE Values values(int64_t i, int k, Lanes lanes) const {
+  NORMKERNELS_INLINE PlaneValues<T> values(int64_t i, int k, Lanes lanes) const {
     const Vec<T> v = load(x + i + k, lanes), d = load(dy + i + k, lanes);
     const Vec<T> g = kWrites == Writes::kDxOfGroup ? d * scale : d;
     return {kForward ? fma(xhat(v), scale, bias) : v, gradient(g, gradient_xhat(v))};
   }
   template <class Store, class Lanes>
-  NORMKERNELS_INLINE void put(Store how, int64_t i, const Values& v, Lanes lanes) const {
+  NORMKERNELS_INLINE void put(Store how, int64_t i, const PlaneValues<T>& v, Lanes lanes) const {
     if constexpr (kForward) store(y + i, v.y, lanes);
     store(how, dx + i, v.dx, lanes);
   }
   template <class Store>
   NORMKERNELS_INLINE void ahead(Store, int64_t i) const {
-    prefetch_to_l2(x + i + next);
-    prefetch_to_l2(dy + i + next);
+    if constexpr (Store::kMustBeAligned) {
+      prefetch(x + i + kLead<T>);
+      prefetch(dy + i + kLead<T>);
+    } else {
+      prefetch_to_write(dx + i + kLead<T>);
+    }
   }
 };
 
@@ -87,6 +87,13 @@ struct PlanesBackward {
         stream(a.stream && a.shape.spatial >= kLeastStreamed<T>) {}
 };
 
+// Lanes beyond the last plane as 1, not as 0, whose factors would be extraordinary.
+template <class Lanes>
+NORMKERNELS_INLINE Vec<double> or_one(Vec<double> a, Lanes lanes) {
+  const Vec<double> one = Vec<double>::all(1);
+  return select<double>(equal(first(one, lanes), one), a, one);
+}
+
 // The factors of planes of one image, no more than rows_together(spatial), from the caller's
 // statistics or their own, which own(wanted) finds; rstd[planes] as exact as it is known.
 template <class T, class Own>
@@ -99,7 +106,7 @@ NORMKERNELS_INLINE void plane_statistics(const PlanesBackward<T>& a, int64_t fir
   const T *mean = a.mean + first, *saved = a.inv_std + first;
   for_each_vector<double, 1>(
       planes, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-        const Vec<double> inverse = load_widened(saved + j, lanes);
+        const Vec<double> inverse = or_one(load_widened(saved + j, lanes), lanes);
         set_saved(factors, j, mean + j, inverse, lanes);
         store(rstd + j, inverse);
       });
@@ -122,7 +129,7 @@ NORMKERNELS_INLINE void set_plane_gradients(SumTable sums, int64_t cols, int64_t
 // dx, and y if it is wanted, of a plane of a channel: elements [0, n) from those of the rows.
 template <class T>
 NORMKERNELS_INLINE void write_plane(const PlanesBackward<T>& a, const Planes<T>& planes, int64_t n,
-                                    int64_t channel, int64_t next, const Standard<T>& standard,
+                                    int64_t channel, const Standard<T>& standard,
                                     const RowGradient<T>& row, const Executor& executor) {
   const T *x = planes.x.p, *dy = planes.dy.p;
   T *dx = planes.dx.p, *y = planes.y.p;
@@ -133,8 +140,9 @@ NORMKERNELS_INLINE void write_plane(const PlanesBackward<T>& a, const Planes<T>&
   for_each_span(
       n, executor, [&](int64_t i, int64_t end) __attribute__((always_inline)) {
         const auto write = [&](auto formula) __attribute__((always_inline)) {
-          formula = {dy + i, x + i, xhat, gradient_xhat,        gradient,
-                     scale,  bias,  next, optional_at<T>(y, i), dx + i};
+          formula = {dy + i,   x + i, xhat, gradient_xhat,
+                     gradient, scale, bias, optional_at<T>(y, i),
+                     dx + i};
           RowWriter<T, decltype(formula)>(formula, dx + i, end - i).write(a.stream);
         };
         if (a.writes == Writes::kDx) return write(PlaneGradient<T, Writes::kDx>());
@@ -144,12 +152,63 @@ NORMKERNELS_INLINE void write_plane(const PlanesBackward<T>& a, const Planes<T>&
 }
 template <class T>
 __attribute__((noinline)) void write_planes(const PlanesBackward<T>& a, const Planes<T>& planes,
-                                            int64_t count, int64_t n, int64_t channel, int64_t next,
+                                            int64_t count, int64_t n, int64_t channel,
                                             const Factors<T>& factors, const Executor& executor) {
   for (int64_t i = 0; i < count; ++i) {
-    write_plane(a, planes.from(i), n, channel + i, next, factors.standard(i), factors.gradient(i),
+    write_plane(a, planes.from(i), n, channel + i, factors.standard(i), factors.gradient(i),
                 executor);
   }
+}
+
+// The same of planes so short that the borders of vectors are not worth finding, and that need no
+// scale.
+template <class T, Writes kWrites>
+NORMKERNELS_INLINE void write_short_planes(const PlanesBackward<T>& a, const Planes<T>& planes,
+                                           int64_t count, int64_t n, int64_t channel,
+                                           const Factors<T>& factors) {
+  constexpr int W = Vec<T>::kLanes;
+  constexpr bool kForward = kWrites == Writes::kDxAndY;
+  const Parameter<T> scales = gamma_of<T>(optional_at<const T>(a.scale, channel));
+  const Parameter<T> biases = beta_of<T>(optional_at<const T>(a.bias, channel));
+  for (int64_t i = 0; i < count; ++i) {
+    const Standard<T> standard = factors.standard(i);
+    const RowGradient<T> row = factors.gradient(i);
+    const Vec<T> centre = Vec<T>::all(standard.centre), rstd = Vec<T>::all(standard.rstd);
+    const Vec<T> shift = Vec<T>::all(standard.shift);
+    const Vec<T> gradient_shift = Vec<T>::all(row.standard.shift);
+    const Vec<T> scale = Vec<T>::all(*scales.at(i)), bias = Vec<T>::all(*biases.at(i));
+    const Gradient<T> gradient(row);
+    const T *x = planes.x[i], *dy = planes.dy[i];
+    T *dx = planes.dx[i], *y = kForward ? planes.y[i] : nullptr;
+    const auto values = [=](int64_t j, auto lanes) __attribute__((always_inline)) {
+      const Vec<T> difference = load(x + j, lanes) - centre, d = load(dy + j, lanes);
+      const Vec<T> g = kWrites == Writes::kDxOfGroup ? d * scale : d;
+      return PlaneValues<T>{kForward ? fma(fma(difference, rstd, shift), scale, bias) : difference,
+                            gradient(g, fma(difference, rstd, gradient_shift))};
+    };
+    const auto put = [=](int64_t j, const PlaneValues<T>& v, auto lanes)
+        __attribute__((always_inline)) {
+      if constexpr (kForward) store(y + j, v.y, lanes);
+      store(dx + j, v.dx, lanes);
+    };
+    if (n < W) {
+      put(0, values(0, static_cast<int>(n)), static_cast<int>(n));
+      continue;
+    }
+    const PlaneValues<T> last = values(n - W, Full{});  // before it is overwritten
+    for (int64_t j = 0; j < n - W; j += W) put(j, values(j, Full{}), Full{});
+    put(n - W, last, Full{});
+  }
+}
+template <class T>
+__attribute__((noinline)) void write_short_planes(const PlanesBackward<T>& a,
+                                                  const Planes<T>& planes, int64_t count, int64_t n,
+                                                  int64_t channel, const Factors<T>& factors) {
+  if (a.writes == Writes::kDx)
+    return write_short_planes<T, Writes::kDx>(a, planes, count, n, channel, factors);
+  if (a.writes == Writes::kDxAndY)
+    return write_short_planes<T, Writes::kDxAndY>(a, planes, count, n, channel, factors);
+  write_short_planes<T, Writes::kDxOfGroup>(a, planes, count, n, channel, factors);
 }
 
 // Planes of one element, a plane per lane: their sums, and their dx (and y).
@@ -200,15 +259,16 @@ NORMKERNELS_INLINE void plane_sums(const Planes<T>& planes, int64_t count, int64
                                    const Factors<T>& factors, const Executor& executor,
                                    SumTable sums) {
   if (cols == 1) return single_plane_sums(planes.dy.p, planes.x.p, count, factors, sums);
-  const Parameter<T> gamma = gamma_of<T>(nullptr);  // in the factors
-  gradient_sums<T>({planes.dy, planes.x, gamma}, count, cols, factors, executor, sums);
+  sums_of_planes(planes.dy, planes.x, count, cols, factors, executor, sums);
 }
 template <class T>
 NORMKERNELS_INLINE void write_whole_planes(const PlanesBackward<T>& a, const Planes<T>& planes,
-                                           int64_t count, int64_t channel, int64_t next,
+                                           int64_t count, int64_t channel,
                                            const Factors<T>& factors, const Executor& executor) {
   if (a.cols == 1) return write_single_planes(a, planes, count, channel, factors);
-  write_planes(a, planes, count, a.cols, channel, next, factors, executor);
+  if (a.cols < kLeastStreamed<T> && unscaled(factors, count))
+    return write_short_planes(a, planes, count, a.cols, channel, factors);
+  write_planes(a, planes, count, a.cols, channel, factors, executor);
 }
 
 // `count` planes of one image, from plane `first` of all on, some together; their sums are added to
@@ -232,8 +292,7 @@ __attribute__((noinline)) void planes_backward(const PlanesBackward<T>& a, const
     plane_sums(planes, n, cols, factors, executor, sums);
     set_plane_gradients(sums, cols, n, factors, rstd, optional_at<const T>(a.scale, channel + k),
                         channels.from(k));
-    write_whole_planes(a, planes, n, channel + k, cols <= kKept<T> ? n * planes.x.stride : kLead<T>,
-                       factors, executor);
+    write_whole_planes(a, planes, n, channel + k, factors, executor);
   }
 }
 

@@ -1,0 +1,259 @@
+// The sums of planes for their backward: what row_gradient.h sums of rows, in the same order, of
+// rows that need no scale and whose gamma is one value, which their factors have.
+#ifndef NORMKERNELS_NORM_PLANE_SUMS_H_
+#define NORMKERNELS_NORM_PLANE_SUMS_H_
+
+#include "norm/row_gradient.h"
+
+namespace normkernels::NORMKERNELS_ISA {
+
+// g xhat, g and xhat of a vector, or their sums.
+template <class T>
+struct PlaneTerms {
+  Vec<T> v[3];
+
+  friend NORMKERNELS_INLINE PlaneTerms operator+(const PlaneTerms& a, const PlaneTerms& b) {
+    return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2]}};
+  }
+};
+
+template <class T>
+struct SummedPlane {
+  const T *dy, *x;
+  Vec<T> centre, rstd, shift;
+
+  NORMKERNELS_INLINE SummedPlane(const T* dy_of, const T* x_of, const Standard<T>& of)
+      : dy(dy_of),
+        x(x_of),
+        centre(Vec<T>::all(of.centre)),
+        rstd(Vec<T>::all(of.rstd)),
+        shift(Vec<T>::all(of.shift)) {}
+
+  // -(centre - x): x need not be in a register before, and what it changes, the sign of a zero, is
+  // lost in a sum.
+  template <class Lanes>
+  NORMKERNELS_INLINE Vec<T> xhat(const T* at, Lanes lanes) const {
+    return first(fma(-(centre - load(at, lanes)), rstd, shift), lanes);
+  }
+  template <class Lanes>
+  NORMKERNELS_INLINE PlaneTerms<T> terms(int64_t i, Lanes lanes) const {
+    const Vec<T> g = load(dy + i, lanes), of_x = xhat(x + i, lanes);
+    return {{g * of_x, g, of_x}};
+  }
+  // Of vector i of n elements.
+  NORMKERNELS_INLINE PlaneTerms<T> vector(int i, int n) const {
+    constexpr int W = Vec<T>::kLanes;
+    return n >= (i + 1) * W ? terms(i * W, Full{}) : terms(i * W, n - i * W);
+  }
+  template <class Lanes>
+  NORMKERNELS_INLINE void add(Vec<T> (&sums)[3], const T* dy_at, const T* x_at, Lanes lanes) const {
+    const Vec<T> g = load(dy_at, lanes), of_x = xhat(x_at, lanes);
+    sums[0] = multiply_add(g, of_x, sums[0]);
+    sums[1] = sums[1] + g;
+    sums[2] = sums[2] + of_x;
+  }
+};
+
+// Sums of some elements, folded to kFoldedLanes.
+template <class T>
+struct FoldedSums {
+  static constexpr int kVectors = kFoldedLanes / Vec<T>::kLanes;
+  static constexpr int kDoubles = kFoldedLanes / Vec<double>::kLanes;
+  PlaneTerms<T> of[kVectors];
+
+  // [3] widened and added to `sums`.
+  NORMKERNELS_INLINE void add_to(Vec<double> (&sums)[3][kDoubles]) const {
+#pragma GCC unroll 4
+    for (int k = 0; k < 3; ++k) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kVectors; ++i) add_widened(&sums[k][i * kDoubles / kVectors], of[i].v[k]);
+    }
+  }
+  NORMKERNELS_INLINE LaneSums<3> widened() const {
+    LaneSums<3> sums;
+#pragma GCC unroll 4
+    for (int k = 0; k < 3; ++k) {
+      Vec<double> wide[kDoubles];
+#pragma GCC unroll 16
+      for (int i = 0; i < kVectors; ++i) widen_to(&wide[i * kDoubles / kVectors], of[i].v[k]);
+      sums.v[k] = sum_by_halves(wide);
+    }
+    return sums;
+  }
+
+ private:
+  static NORMKERNELS_INLINE void widen_to(Vec<double>* to, Vec<float> a) {
+    Vec<double> low, high;
+    widen(a, low, high);
+    to[0] = low;
+    to[1] = high;
+  }
+  static NORMKERNELS_INLINE void widen_to(Vec<double>* to, Vec<double> a) { to[0] = a; }
+};
+
+// Of n <= kSumLanes elements: what is not there is not added. A plane of 8 x 8 takes two thirds of
+// the time that it takes with accumulators.
+template <class T>
+NORMKERNELS_INLINE FoldedSums<T> sums_of_few(const SummedPlane<T>& plane, int n) {
+  constexpr int W = Vec<T>::kLanes, V = FoldedSums<T>::kVectors;
+  FoldedSums<T> sums;
+#pragma GCC unroll 16
+  for (int i = 0; i < V; ++i) {
+    const int left = n - i * W;
+    PlaneTerms<T> sum = {};
+    if (left > 0) sum = plane.vector(i, n);
+    if (left > 2 * kFoldedLanes) sum = sum + plane.vector(i + 2 * V, n);
+    if (left > kFoldedLanes) {
+      PlaneTerms<T> more = plane.vector(i + V, n);
+      if (left > 3 * kFoldedLanes) more = more + plane.vector(i + 3 * V, n);
+      sum = sum + more;
+    }
+    sums.of[i] = sum;
+  }
+  return sums;
+}
+
+// Of elements [begin, end), no more than a block. With AVX2's 16 registers, in two sweeps: each
+// over the four vectors of a run of 64 that are added up at its end.
+template <class T>
+NORMKERNELS_INLINE FoldedSums<T> sums_of_block(const SummedPlane<T>& plane, int64_t begin,
+                                               int64_t end) {
+  constexpr int W = Vec<T>::kLanes, V = FoldedSums<T>::kVectors, kLive = kSumLanes / kFoldedLanes;
+  const int left = static_cast<int>(end - begin) % kSumLanes;
+  const int64_t whole = end - left;
+  const T *dy_rest = plane.dy + whole, *x_rest = plane.x + whole;
+  FoldedSums<T> sums;
+#pragma GCC unroll 16
+  for (int i = 0; i < V; ++i) {
+    Vec<T> acc[kLive][3] = {};
+    for (int64_t at = begin; at != whole; at += kSumLanes) {
+      const T *dy = plane.dy + at, *x = plane.x + at;
+#pragma GCC unroll 4
+      for (int j = 0; j < kLive; ++j)
+        plane.add(acc[j], dy + i * W + j * kFoldedLanes, x + i * W + j * kFoldedLanes, Full{});
+    }
+    if (left != 0) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kLive; ++j) {
+        const int at = i * W + j * kFoldedLanes;
+        if (left >= at + W) {
+          plane.add(acc[j], dy_rest + at, x_rest + at, Full{});
+        } else if (left > at) {
+          plane.add(acc[j], dy_rest + at, x_rest + at, left - at);
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int k = 0; k < 3; ++k) sums.of[i].v[k] = (acc[0][k] + acc[2][k]) + (acc[1][k] + acc[3][k]);
+  }
+  return sums;
+}
+
+// Of a plane of more than a block, no more than a chunk.
+template <class T>
+NORMKERNELS_INLINE LaneSums<3> sums_of_blocks(const SummedPlane<T>& plane, int64_t n) {
+  Vec<double> all[3][FoldedSums<T>::kDoubles] = {};
+  for (int64_t begin = 0; begin < n; begin += kBlock)
+    sums_of_block(plane, begin, part_end(begin, kBlock, n)).add_to(all);
+  LaneSums<3> sums;
+#pragma GCC unroll 4
+  for (int k = 0; k < 3; ++k) sums.v[k] = sum_by_halves(all[k]);
+  return sums;
+}
+
+enum class PlaneSize { kFew, kBlock, kChunk };
+
+// Of planes of n elements, no more than that size; into sums[0..3][plane], a vector of planes at a
+// time.
+template <class T, PlaneSize kSize>
+__attribute__((noinline)) void sized_plane_sums(const Rows<const T>& dy, const Rows<const T>& x,
+                                                int64_t planes, int64_t n,
+                                                const Factors<T>& factors, SumTable sums) {
+  constexpr int W = Vec<double>::kLanes;
+  for (int64_t begin = 0; begin < planes; begin += W) {
+    Vec<double> of_plane[3][W];
+    for (int64_t i = begin; i < begin + W; ++i) {
+      if (i >= planes) {
+        for (auto& sum : of_plane) sum[i - begin] = Vec<double>::zero();
+        continue;
+      }
+      const SummedPlane<T> plane(dy[i], x[i], factors.standard(i));
+      LaneSums<3> of;
+      if constexpr (kSize == PlaneSize::kFew) {
+        of = sums_of_few(plane, static_cast<int>(n)).widened();
+      } else if constexpr (kSize == PlaneSize::kBlock) {
+        of = sums_of_block(plane, 0, n).widened();
+      } else {
+        of = sums_of_blocks(plane, n);
+      }
+#pragma GCC unroll 4
+      for (int k = 0; k < 3; ++k) of_plane[k][i - begin] = of.v[k];
+    }
+    // 0 + x: no negative zero.
+    for (int k = 0; k < 3; ++k)
+      store(sums[k] + begin, Vec<double>::zero() + fold_rows(of_plane[k]));
+  }
+}
+
+// Of a plane longer than a chunk, with factors of its own: chunks within spans, spans in index
+// order.
+template <class T>
+__attribute__((noinline)) void long_plane_sums(const T* dy, const T* x, int64_t n,
+                                               const Factors<T>& factors, const Executor& executor,
+                                               SumTable sums) {
+  double of_span[kMaxSpans][3];
+  const int64_t span = span_of(n);
+  for_each_span(n, executor, [&](int64_t first, int64_t stop) {
+    double all[3] = {0, 0, 0};
+    for (int64_t i = first; i < stop; i += kChunk) {
+      double chunk[3][Vec<double>::kLanes];
+      sized_plane_sums<T, PlaneSize::kChunk>({dy + i, 0}, {x + i, 0}, 1, smaller(kChunk, stop - i),
+                                             factors, {chunk[0], Vec<double>::kLanes});
+      for (int k = 0; k < 3; ++k) all[k] += chunk[k][0];
+    }
+    memcpy(of_span[first / span], all, sizeof(all));
+  });
+  double all[3] = {0, 0, 0};
+  for (int64_t i = 0; i < spans_in(n); ++i) {
+    for (int k = 0; k < 3; ++k) all[k] += of_span[i][k];
+  }
+  for (int k = 0; k < 3; ++k) *sums[k] = all[k];
+}
+
+// Vectors long enough for a run's to stay in registers, in one sweep or two. Others are not worth
+// the code.
+template <class T>
+constexpr bool kSumsInRegisters = Vec<T>::kLanes >= 8;
+
+// Whether all of these need no scale: nearly always.
+template <class T>
+NORMKERNELS_INLINE bool unscaled(const Factors<T>& factors, int64_t planes) {
+  bool all = true;
+  for (int64_t i = 0; i < planes; ++i) all &= factors[Factors<T>::kScale][i] == 1;
+  return all;
+}
+
+// Of planes of any length but 1, no more than kRowsTogether. Reads dy and x once.
+template <class T>
+NORMKERNELS_INLINE void sums_of_planes(const Rows<const T>& dy, const Rows<const T>& x,
+                                       int64_t planes, int64_t n, const Factors<T>& factors,
+                                       const Executor& executor, SumTable sums) {
+  if constexpr (kSumsInRegisters<T>) {
+    if (__builtin_expect(unscaled(factors, planes), 1)) {
+      if (n <= kSumLanes)
+        return sized_plane_sums<T, PlaneSize::kFew>(dy, x, planes, n, factors, sums);
+      if (n <= kBlock)
+        return sized_plane_sums<T, PlaneSize::kBlock>(dy, x, planes, n, factors, sums);
+      if (n <= kChunk)
+        return sized_plane_sums<T, PlaneSize::kChunk>(dy, x, planes, n, factors, sums);
+      for (int64_t i = 0; i < planes; ++i)
+        long_plane_sums(dy[i], x[i], n, factors.from(i), executor, sums.from(i));
+      return;
+    }
+  }
+  gradient_sums<T>({dy, x, gamma_of<T>(nullptr)}, planes, n, factors, executor, sums);
+}
+
+}  // namespace normkernels::NORMKERNELS_ISA
+
+#endif  // NORMKERNELS_NORM_PLANE_SUMS_H_
