@@ -58,37 +58,42 @@ struct SummedPlane {
 template <class T>
 struct FoldedSums {
   static constexpr int kVectors = kFoldedLanes / Vec<T>::kLanes;
-  static constexpr int kDoubles = kFoldedLanes / Vec<double>::kLanes;
   PlaneTerms<T> of[kVectors];
+};
 
-  // [3] widened and added to `sums`.
-  NORMKERNELS_INLINE void add_to(Vec<double> (&sums)[3][kDoubles]) const {
+// The same in memory, of the blocks of a few planes.
+template <class T, int kBlocks>
+struct StoredSums {
+  static constexpr int W = Vec<double>::kLanes;
+  T lanes[W][kBlocks][3][kFoldedLanes];
+
+  NORMKERNELS_INLINE void set(int64_t plane, int64_t block, const FoldedSums<T>& sums) {
 #pragma GCC unroll 4
     for (int k = 0; k < 3; ++k) {
 #pragma GCC unroll 16
-      for (int i = 0; i < kVectors; ++i) add_widened(&sums[k][i * kDoubles / kVectors], of[i].v[k]);
+      for (int i = 0; i < FoldedSums<T>::kVectors; ++i)
+        store(lanes[plane][block][k] + i * Vec<T>::kLanes, sums.of[i].v[k]);
     }
-  }
-  NORMKERNELS_INLINE LaneSums<3> widened() const {
-    LaneSums<3> sums;
-#pragma GCC unroll 4
-    for (int k = 0; k < 3; ++k) {
-      Vec<double> wide[kDoubles];
-#pragma GCC unroll 16
-      for (int i = 0; i < kVectors; ++i) widen_to(&wide[i * kDoubles / kVectors], of[i].v[k]);
-      sums.v[k] = sum_by_halves(wide);
-    }
-    return sums;
   }
 
- private:
-  static NORMKERNELS_INLINE void widen_to(Vec<double>* to, Vec<float> a) {
-    Vec<double> low, high;
-    widen(a, low, high);
-    to[0] = low;
-    to[1] = high;
+  // Sum k of each plane, its blocks added in float64, in index order.
+  NORMKERNELS_INLINE Vec<double> sums(int k, int64_t blocks) const {
+    constexpr int kVectors = kFoldedLanes / W;
+    Vec<double> of_plane[W];
+#pragma GCC unroll 8
+    for (int plane = 0; plane < W; ++plane) {
+      Vec<double> wide[kVectors];
+#pragma GCC unroll 8
+      for (int i = 0; i < kVectors; ++i) wide[i] = load_widened(lanes[plane][0][k] + i * W, Full{});
+      for (int64_t block = 1; kBlocks > 1 && block < blocks; ++block) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kVectors; ++i)
+          wide[i] = wide[i] + load_widened(lanes[plane][block][k] + i * W, Full{});
+      }
+      of_plane[plane] = sum_by_halves(wide);
+    }
+    return Vec<double>::zero() + fold_rows(of_plane);  // 0 + x: no negative zero
   }
-  static NORMKERNELS_INLINE void widen_to(Vec<double>* to, Vec<double> a) { to[0] = a; }
 };
 
 // Of n <= kSumLanes elements: what is not there is not added. A plane of 8 x 8 takes two thirds of
@@ -149,49 +154,36 @@ NORMKERNELS_INLINE FoldedSums<T> sums_of_block(const SummedPlane<T>& plane, int6
   return sums;
 }
 
-// Of a plane of more than a block, no more than a chunk.
-template <class T>
-NORMKERNELS_INLINE LaneSums<3> sums_of_blocks(const SummedPlane<T>& plane, int64_t n) {
-  Vec<double> all[3][FoldedSums<T>::kDoubles] = {};
-  for (int64_t begin = 0; begin < n; begin += kBlock)
-    sums_of_block(plane, begin, part_end(begin, kBlock, n)).add_to(all);
-  LaneSums<3> sums;
-#pragma GCC unroll 4
-  for (int k = 0; k < 3; ++k) sums.v[k] = sum_by_halves(all[k]);
-  return sums;
-}
-
 enum class PlaneSize { kFew, kBlock, kChunk };
 
-// Of planes of n elements, no more than that size; into sums[0..3][plane], a vector of planes at a
-// time.
+// Of planes of n elements, no more than kSumLanes, a block or a chunk; into sums[0..3][plane]. A
+// few planes are summed, and then folded together: one after the other they would wait for each
+// other.
 template <class T, PlaneSize kSize>
-__attribute__((noinline)) void sized_plane_sums(const Rows<const T>& dy, const Rows<const T>& x,
+__attribute__((noinline)) void short_plane_sums(const Rows<const T>& dy, const Rows<const T>& x,
                                                 int64_t planes, int64_t n,
                                                 const Factors<T>& factors, SumTable sums) {
   constexpr int W = Vec<double>::kLanes;
+  constexpr bool kOneBlock = kSize != PlaneSize::kChunk;
+  const int64_t blocks = kOneBlock ? 1 : parts_of(n, kBlock);
+  StoredSums<T, kOneBlock ? 1 : kChunk / kBlock> folded;
   for (int64_t begin = 0; begin < planes; begin += W) {
-    Vec<double> of_plane[3][W];
-    for (int64_t i = begin; i < begin + W; ++i) {
-      if (i >= planes) {
-        for (auto& sum : of_plane) sum[i - begin] = Vec<double>::zero();
+    for (int64_t i = 0; i < W; ++i) {
+      if (begin + i >= planes) {
+        for (int64_t k = 0; k < blocks; ++k) folded.set(i, k, {});
         continue;
       }
-      const SummedPlane<T> plane(dy[i], x[i], factors.standard(i));
-      LaneSums<3> of;
+      const SummedPlane<T> plane(dy[begin + i], x[begin + i], factors.standard(begin + i));
       if constexpr (kSize == PlaneSize::kFew) {
-        of = sums_of_few(plane, static_cast<int>(n)).widened();
+        folded.set(i, 0, sums_of_few(plane, static_cast<int>(n)));
       } else if constexpr (kSize == PlaneSize::kBlock) {
-        of = sums_of_block(plane, 0, n).widened();
+        folded.set(i, 0, sums_of_block(plane, 0, n));
       } else {
-        of = sums_of_blocks(plane, n);
+        for (int64_t k = 0; k < blocks; ++k)
+          folded.set(i, k, sums_of_block(plane, k * kBlock, part_end(k * kBlock, kBlock, n)));
       }
-#pragma GCC unroll 4
-      for (int k = 0; k < 3; ++k) of_plane[k][i - begin] = of.v[k];
     }
-    // 0 + x: no negative zero.
-    for (int k = 0; k < 3; ++k)
-      store(sums[k] + begin, Vec<double>::zero() + fold_rows(of_plane[k]));
+    for (int k = 0; k < 3; ++k) store(sums[k] + begin, folded.sums(k, blocks));
   }
 }
 
@@ -207,7 +199,7 @@ __attribute__((noinline)) void long_plane_sums(const T* dy, const T* x, int64_t 
     double all[3] = {0, 0, 0};
     for (int64_t i = first; i < stop; i += kChunk) {
       double chunk[3][Vec<double>::kLanes];
-      sized_plane_sums<T, PlaneSize::kChunk>({dy + i, 0}, {x + i, 0}, 1, smaller(kChunk, stop - i),
+      short_plane_sums<T, PlaneSize::kChunk>({dy + i, 0}, {x + i, 0}, 1, smaller(kChunk, stop - i),
                                              factors, {chunk[0], Vec<double>::kLanes});
       for (int k = 0; k < 3; ++k) all[k] += chunk[k][0];
     }
@@ -241,11 +233,11 @@ NORMKERNELS_INLINE void sums_of_planes(const Rows<const T>& dy, const Rows<const
   if constexpr (kSumsInRegisters<T>) {
     if (__builtin_expect(unscaled(factors, planes), 1)) {
       if (n <= kSumLanes)
-        return sized_plane_sums<T, PlaneSize::kFew>(dy, x, planes, n, factors, sums);
+        return short_plane_sums<T, PlaneSize::kFew>(dy, x, planes, n, factors, sums);
       if (n <= kBlock)
-        return sized_plane_sums<T, PlaneSize::kBlock>(dy, x, planes, n, factors, sums);
+        return short_plane_sums<T, PlaneSize::kBlock>(dy, x, planes, n, factors, sums);
       if (n <= kChunk)
-        return sized_plane_sums<T, PlaneSize::kChunk>(dy, x, planes, n, factors, sums);
+        return short_plane_sums<T, PlaneSize::kChunk>(dy, x, planes, n, factors, sums);
       for (int64_t i = 0; i < planes; ++i)
         long_plane_sums(dy[i], x[i], n, factors.from(i), executor, sums.from(i));
       return;
