@@ -65,7 +65,7 @@ struct FoldedSums {
 template <class T, int kBlocks>
 struct StoredSums {
   static constexpr int W = Vec<double>::kLanes;
-  T lanes[W][kBlocks][3][kFoldedLanes];
+  alignas(kLineBytes) T lanes[W][kBlocks][3][kFoldedLanes];
 
   NORMKERNELS_INLINE void set(int64_t plane, int64_t block, const FoldedSums<T>& sums) {
 #pragma GCC unroll 4
@@ -76,8 +76,9 @@ struct StoredSums {
     }
   }
 
-  // Sum k of each plane, its blocks added in float64, in index order.
-  NORMKERNELS_INLINE Vec<double> sums(int k, int64_t blocks) const {
+  // Sum k of each plane, its blocks added in float64, in index order; of those from `planes` on, of
+  // what is set in their first block.
+  NORMKERNELS_INLINE Vec<double> sums(int k, int64_t planes, int64_t blocks) const {
     constexpr int kVectors = kFoldedLanes / W;
     Vec<double> of_plane[W];
 #pragma GCC unroll 8
@@ -85,7 +86,7 @@ struct StoredSums {
       Vec<double> wide[kVectors];
 #pragma GCC unroll 8
       for (int i = 0; i < kVectors; ++i) wide[i] = load_widened(lanes[plane][0][k] + i * W, Full{});
-      for (int64_t block = 1; kBlocks > 1 && block < blocks; ++block) {
+      for (int64_t block = 1; kBlocks > 1 && plane < planes && block < blocks; ++block) {
 #pragma GCC unroll 8
         for (int i = 0; i < kVectors; ++i)
           wide[i] = wide[i] + load_widened(lanes[plane][block][k] + i * W, Full{});
@@ -170,7 +171,7 @@ __attribute__((noinline)) void short_plane_sums(const Rows<const T>& dy, const R
   for (int64_t begin = 0; begin < planes; begin += W) {
     for (int64_t i = 0; i < W; ++i) {
       if (begin + i >= planes) {
-        for (int64_t k = 0; k < blocks; ++k) folded.set(i, k, {});
+        folded.set(i, 0, {});
         continue;
       }
       const SummedPlane<T> plane(dy[begin + i], x[begin + i], factors.standard(begin + i));
@@ -183,7 +184,7 @@ __attribute__((noinline)) void short_plane_sums(const Rows<const T>& dy, const R
           folded.set(i, k, sums_of_block(plane, k * kBlock, part_end(k * kBlock, kBlock, n)));
       }
     }
-    for (int k = 0; k < 3; ++k) store(sums[k] + begin, folded.sums(k, blocks));
+    for (int k = 0; k < 3; ++k) store(sums[k] + begin, folded.sums(k, planes - begin, blocks));
   }
 }
 
