@@ -40,6 +40,29 @@ struct OrdinaryRange {
   }
 };
 
+// Whether all that was seen is ordinary. As whole numbers, which is what it costs a vector, those
+// that are negative or NaN are above all others.
+template <class T>
+class OrdinaryCheck {
+ public:
+  NORMKERNELS_INLINE void see(const OrdinaryRange<T>&, Vec<T> s, Full) {
+    const Words<T> bits = bit_cast<Words<T>>(s);
+    most_ = {bits.v > most_.v ? bits.v : most_.v};
+    least_ = {bits.v < least_.v ? bits.v : least_.v};
+  }
+  NORMKERNELS_INLINE void see(const OrdinaryRange<T>& range, Vec<T> s, int lanes) {
+    outside_ |= range.outside(s, lanes);
+  }
+  NORMKERNELS_INLINE bool holds(const OrdinaryRange<T>& range) const {
+    return (outside_ | range.outside(bit_cast<Vec<T>>(most_), Full{}) |
+            range.outside(bit_cast<Vec<T>>(least_), Full{})) == 0;
+  }
+
+ private:
+  Words<T> most_ = bit_cast<Words<T>>(Vec<T>::all(1)), least_ = most_;
+  unsigned outside_ = 0;
+};
+
 // ---- Forward ------------------------------------------------------------------------
 
 // y = x P, and s, of those elements that are out of the ordinary.
@@ -84,10 +107,15 @@ NORMKERNELS_INLINE Vec<T> gradient(Vec<T> x, T factor, Vec<T> sum, Vec<T> direct
 // s^-beta of ordinary s, as the vectors along the stream have it.
 template <class T>
 NORMKERNELS_INLINE Vec<T> ordinary_power(Vec<T> s, double beta) {
-  const Power p = power_for(beta);
-  const Group<T, 1> base = {{s}};
-  if (p == Power::kGeneral) return general_power(base, -beta).v[0];
-  return Vec<T>::all(1) / root_power(p, base).v[0];
+  return with_power(power_for(beta), [&](auto p) {
+    constexpr Power kPower = static_cast<Power>(decltype(p)::value);
+    const Group<T, 1> base = {{s}};
+    if constexpr (kPower == Power::kGeneral) {
+      return general_power(base, -beta).v[0];
+    } else {
+      return named_power<kPower>(base).v[0];
+    }
+  });
 }
 
 // dx of pixels with elements out of the ordinary. Theirs is dy P + factor x (sum of dy x P / s),

@@ -13,7 +13,7 @@
 // dx once. All between (squares, the terms of the sum) is in a few rows in L1, s and P in
 // registers. See strips.h for the order of work.
 #include "isa_table.h"
-#include "lrn/steps.h"
+#include "lrn/planes.h"
 #include "lrn/tiles.h"
 #include "table.h"
 
@@ -30,9 +30,41 @@ NORMKERNELS_INLINE bool has_room(const Strips& strips, const Piece& piece) {
   return piece.offset + strips.piece + aligned(strips.border) + kSpareElements <= strips.capacity;
 }
 
+// Whether PlaneScales is for these: of short rows the rest of a call costs more than it saves, and
+// of few channels most rows are beyond the last.
+template <class T>
+bool goes_by_planes(const Strips& strips, const Window& w) {
+  return sizeof(T) == sizeof(float) && w.size() == 5 && w.c >= 8 && strips.pixels >= 32;
+}
+
+void forward_planes(const LocalResponseNorm& a, const Strips& strips, const Window& w,
+                    int64_t first, int64_t last, void* memory) {
+  const OrdinaryRange<float> range(a.beta);
+  const Steps<float> steps(a, w, strips.pixels);
+  Extraordinary extraordinary(first, last);
+  PlaneScales scales(a, strips, memory);
+  for (Piece piece(strips, first); piece.strip() < last; piece.next_whole_strip()) {
+    const int64_t strip_at = piece.at, n = piece.pixels();
+    scales.start(strip_at, n);
+    bool all_ordinary = true;
+    for (int64_t channel = 0; channel < w.c; channel += kPlaneRows) {
+      const int64_t at = strip_at + channel * w.stride;
+      const int rows = static_cast<int>(smaller(kPlaneRows, w.c - channel));
+      for (int row = 0; row < rows; ++row) steps.prefetch_outputs(at + row * w.stride, n);
+      scales.next();
+      for (int row = 0; row < rows; ++row) {
+        all_ordinary &= steps.write_outputs_of(at + row * w.stride, n, scales[row]);
+      }
+    }
+    if (__builtin_expect(!all_ordinary, 0)) extraordinary.note(piece.strip());
+  }
+  if (!extraordinary.none()) mend_forward(extraordinary, a, strips, w, range, memory);
+}
+
 template <class T>
 void forward_strips(const LocalResponseNorm& a, const Strips& strips, const Window& w,
                     int64_t first, int64_t last, void* memory) {
+  if (goes_by_planes<T>(strips, w)) return forward_planes(a, strips, w, first, last, memory);
   const OrdinaryRange<T> range(a.beta);
   const int64_t step = strips.pixels, before = w.before * step;
   const int64_t ahead = w.after * step + kAheadElements;

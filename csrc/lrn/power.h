@@ -1,4 +1,4 @@
-// s^-beta for local response norm: by square roots and divisions where beta allows it, else by
+// s^-beta for local response norm: by Householder's iteration where beta allows it, else by
 // 2^(-beta log2 s).
 //
 // All of it is made of IEEE operations, so the bits are the same everywhere: no estimate
@@ -9,6 +9,20 @@
 #include "simd/loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
+
+// The bits of T.
+template <class T>
+struct WordOf;
+template <>
+struct WordOf<float> {
+  using type = uint32_t;
+};
+template <>
+struct WordOf<double> {
+  using type = uint64_t;
+};
+template <class T>
+using Words = Vec<typename WordOf<T>::type>;
 
 enum class Power { kZero, kHalf, kThreeQuarters, kOne, kGeneral };
 
@@ -122,12 +136,12 @@ NORMKERNELS_INLINE Group<T, N / kDoublesPer<T>> from_double(Group<double, N> a) 
 }
 
 // c[0] + x c[1] + ... + x^(M-1) c[M-1].
-template <int M, int N>
-NORMKERNELS_INLINE Group<double, N> polynomial(const double* c, Group<double, N> x) {
-  Group<double, N> sum = Group<double, N>::all(c[M - 1]);
+template <int M, class T, int N>
+NORMKERNELS_INLINE Group<T, N> polynomial(const T* c, Group<T, N> x) {
+  Group<T, N> sum = Group<T, N>::all(c[M - 1]);
   // As a loop that GCC unrolls, general powers took 2 to 3 % longer.
   unroll<M - 1>([&](auto k) __attribute__((always_inline)) {
-    sum = multiply_add(sum, x, Group<double, N>::all(c[M - 2 - decltype(k)::value]));
+    sum = multiply_add(sum, x, Group<T, N>::all(c[M - 2 - decltype(k)::value]));
   });
   return sum;
 }
@@ -223,17 +237,109 @@ NORMKERNELS_INLINE Group<T, M> general_power(Group<T, M> s, double minus_beta) {
   return from_double<T>(exp2<T>(p, lo));
 }
 
-// s^beta where square roots make it. Besides what beta makes of the error of s, x s^-beta has at
-// most 4.5 u of relative error: a root, half of that again, another root, the product and the
-// quotient.
-template <class T, int N>
-NORMKERNELS_INLINE Group<T, N> root_power(Power p, Group<T, N> s) {
-  if (p == Power::kThreeQuarters) {
-    const Group<T, N> root = sqrt(s);
-    return root * sqrt(root);
+// ---- Roots --------------------------------------------------------------------------
+
+// x s^-1/2 and x s^-3/4 without the divider: a guess y at the power, by arithmetic on the bits of
+// s, and from the h by which it misses, 1 - s y^2 or 1 - s^3 y^4, the power: y (1 - h)^-1/2 or y (1
+// - h)^-1/4, as y + y h (k[0] + k[1] h + ...). For float32 one such step, for float64 a rough and a
+// fine one; k is least in the worst relative error over the h that are possible.
+template <Power P, class T>
+struct Roots;
+
+// -0.143 <= h <= 0.187, error 2^-23.9: one term more would make it 2^-27.5 and cost 3 %.
+template <>
+struct Roots<Power::kThreeQuarters, float> {
+  static constexpr uint32_t kGuess = 0x6f134248;
+  static constexpr float k[] = {0x1.000054p-2f, 0x1.3ff704p-3f, 0x1.dec5e4p-4f, 0x1.8f3f2ap-4f,
+                                0x1.8381b6p-4f};
+};
+// |h| <= 0.069, error 2^-29.8.
+template <>
+struct Roots<Power::kHalf, float> {
+  static constexpr uint32_t kGuess = 0x5f3743ac, kDigits = 0xfffff000;
+  static constexpr float k[] = {0x1p-1f, 0x1.7fff72p-2f, 0x1.3ffee8p-2f, 0x1.197f9cp-2f,
+                                0x1.fbb1dap-3f};
+};
+// Rough: |h| <= 0.172, error 2^-20.2, which leaves |h| <= 3.3e-6, whose cube is fine's error.
+template <>
+struct Roots<Power::kThreeQuarters, double> {
+  static constexpr uint64_t kGuess = 0x6fe28baf80000000;
+  static constexpr double k[] = {0x1.fff4a576f21a2p-3, 0x1.3fee2fc8a3467p-3, 0x1.ec4eb2ef88d40p-4,
+                                 0x1.933b3574ada88p-4};
+  static constexpr double kFine[] = {0.25, 0x1.4p-3};
+};
+// Rough: error 2^-19.9.
+template <>
+struct Roots<Power::kHalf, double> {
+  static constexpr uint64_t kGuess = 0x5fe6e87580000000, kDigits = 0xfffffffff8000000;
+  static constexpr double k[] = {0x1.ffffa92a42355p-2, 0x1.811456dee3066p-2, 0x1.4171eaabb3f5fp-2};
+  static constexpr double kFine[] = {0.5, 0.375};
+};
+
+template <Power P, class T, int N>
+NORMKERNELS_INLINE Group<T, N> guessed_power(Group<T, N> s) {
+  Group<T, N> y;
+  for (int i = 0; i < N; ++i) {
+    const Words<T> bits = bit_cast<Words<T>>(s.v[i]), guess = Words<T>::all(Roots<P, T>::kGuess);
+    y.v[i] =
+        bit_cast<Vec<T>>(P == Power::kHalf ? guess - (bits >> 1) : (guess - bits) + (bits >> 2));
   }
-  if (p == Power::kHalf) return sqrt(s);
-  return p == Power::kOne ? s : Group<T, N>::all(1);
+  return y;
+}
+
+// y without the digits that y^2 has no room for.
+template <class T, int N>
+NORMKERNELS_INLINE Group<T, N> short_power(Group<T, N> y) {
+  const Words<T> digits = Words<T>::all(Roots<Power::kHalf, T>::kDigits);
+  for (int i = 0; i < N; ++i) y.v[i] = bit_cast<Vec<T>>(bit_cast<Words<T>>(y.v[i]) & digits);
+  return y;
+}
+
+// x y + x y h (k[0] + k[1] h + ...).
+template <Power P, int M, class T, int N>
+NORMKERNELS_INLINE Group<T, N> refined_product(Group<T, N> x, Group<T, N> y, Group<T, N> s,
+                                               const T (&k)[M]) {
+  const Group<T, N> one = Group<T, N>::all(1);
+  Group<T, N> h;
+  if constexpr (P == Power::kHalf) {
+    y = short_power(y);
+    h = multiply_add(-(y * y), s, one);
+  } else {
+    const Group<T, N> t = y * s;
+    h = multiply_add(-(t * y), t * t, one);
+  }
+  const Group<T, N> xy = x * y;
+  return multiply_add(xy * h, polynomial<M>(k, h), xy);
+}
+
+// x s^-beta of ordinary s where beta is one of the named ones.
+template <Power P, class T, int N>
+NORMKERNELS_INLINE Group<T, N> times_named_power(Group<T, N> x, Group<T, N> s) {
+  if constexpr (P == Power::kZero) {
+    return x;
+  } else if constexpr (P == Power::kOne) {
+    return x / s;
+  } else if constexpr (sizeof(T) == sizeof(float)) {
+    return refined_product<P>(x, guessed_power<P>(s), s, Roots<P, T>::k);
+  } else {
+    const Group<T, N> one = Group<T, N>::all(1);
+    return refined_product<P>(x, refined_product<P>(one, guessed_power<P>(s), s, Roots<P, T>::k), s,
+                              Roots<P, T>::kFine);
+  }
+}
+template <Power P, class T, int N>
+NORMKERNELS_INLINE Group<T, N> named_power(Group<T, N> s) {
+  return times_named_power<P>(Group<T, N>::all(1), s);
+}
+
+// f(Index<p>).
+template <class F>
+NORMKERNELS_INLINE auto with_power(Power p, F&& f) {
+  if (p == Power::kThreeQuarters) return f(Index<static_cast<int>(Power::kThreeQuarters)>{});
+  if (p == Power::kHalf) return f(Index<static_cast<int>(Power::kHalf)>{});
+  if (p == Power::kOne) return f(Index<static_cast<int>(Power::kOne)>{});
+  if (p == Power::kZero) return f(Index<static_cast<int>(Power::kZero)>{});
+  return f(Index<static_cast<int>(Power::kGeneral)>{});
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -1,8 +1,12 @@
 // The steps of a piece: y, the terms of the gradient's sum, dx.
 //
 // What differs between calls is chosen once per piece. Instances are made of what the inner loops
-// gain from, and of nothing else: the usual sizes of windows, a power by roots or not. Which root
-// it is, and what is stored besides, is a branch that always goes the same way.
+// gain from, and of nothing else: the usual sizes of windows, which power. What is stored besides
+// is a branch that always goes the same way.
+//
+// s of a piece is formed before its powers, in a buffer: a power is a long chain of operations, and
+// beside the sums of windows the processor does not find enough of the next ones to do. Together
+// they took 10 % longer.
 #ifndef NORMKERNELS_LRN_STEPS_H_
 #define NORMKERNELS_LRN_STEPS_H_
 
@@ -14,52 +18,12 @@ namespace normkernels::NORMKERNELS_ISA {
 // longer and float32 4 %; the sums of more do not fit into 16 registers.
 constexpr int kAtOnce = 2;
 
+// Vectors side by side through a power, and through one by logarithms.
+constexpr int kPowersAtOnce = 2;
+constexpr int kLogarithmsAtOnce = 4;
+
 // Of a tensor that does not stay in L2.
 constexpr int64_t kLargeBytes = int64_t{2} << 20;
-
-// ---- Where s and its power come from ------------------------------------------------
-
-// From the squares of windows: the roots right away, so that the divider works while the windows of
-// the next vectors are added up.
-template <class T, int Size>
-struct FromWindows {
-  ScaleOf<T> scale_of;
-  WindowRows<double, Size> squares;
-  Power p;
-
-  template <int N, class Lanes>
-  NORMKERNELS_INLINE Group<T, N> scale(int64_t i, Lanes) const {
-    return scale_of.template of_windows<N>(squares, i);
-  }
-  template <int N>
-  NORMKERNELS_INLINE Group<T, N> power(int64_t, Group<T, N> s) const {
-    return Group<T, N>::all(1) / root_power(p, s);
-  }
-  template <int N>
-  NORMKERNELS_INLINE Group<T, N> times_power(Group<T, N> x, int64_t, Group<T, N> s) const {
-    return x / root_power(p, s);
-  }
-};
-
-// From memory; the power too, unless roots make it.
-template <class T>
-struct FromMemory {
-  const T *scales, *powers;
-  Power p;
-
-  template <int N, class Lanes>
-  NORMKERNELS_INLINE Group<T, N> scale(int64_t i, Lanes lanes) const {
-    return load_group<N>(scales + i, lanes);
-  }
-  template <int N>
-  NORMKERNELS_INLINE Group<T, N> power(int64_t i, Group<T, N> s) const {
-    return powers == nullptr ? Group<T, N>::all(1) / root_power(p, s) : load_group<N>(powers + i);
-  }
-  template <int N>
-  NORMKERNELS_INLINE Group<T, N> times_power(Group<T, N> x, int64_t i, Group<T, N>) const {
-    return x * load_group<N>(powers + i);
-  }
-};
 
 // ---- The steps ----------------------------------------------------------------------
 
@@ -94,21 +58,29 @@ class Steps {
 
   // y, and s. Whether every s was an ordinary number.
   NORMKERNELS_INLINE bool write_outputs(int64_t at, int64_t n, const double* windows) const {
-    if (power_ == Power::kGeneral) return outputs_of_general(at, n, windows);
-    return with_usual_size<T>(
-        size_, [&](auto size) __attribute__((always_inline)) {
-          return outputs_of_roots<decltype(size)::value>(at, n, windows);
+    alignas(64) T scales[kPieceElements];
+    fill_scales(at, n, windows, scales);
+    return write_outputs_of(at, n, scales);
+  }
+  NORMKERNELS_INLINE bool write_outputs_of(int64_t at, int64_t n, const T* scales) const {
+    alignas(64) T powers[kPieceElements];
+    if (power_ == Power::kGeneral) fill_powers(n, scales, powers);
+    return with_power(
+        power_, [&](auto p) __attribute__((always_inline)) {
+          return outputs<static_cast<Power>(decltype(p)::value)>(at, n, scales, powers);
         });
   }
 
   // direct = dy P, terms = dy x P / s = dy y / s. Whether every s was an ordinary number.
   NORMKERNELS_INLINE bool write_terms(int64_t at, int64_t n, const double* windows, T* direct,
                                       T* terms) const {
-    if (power_ == Power::kGeneral) return terms_of_general(at, n, windows, direct, terms);
-    if (scale_in_ != nullptr) return terms_of_saved(at, n, direct, terms);
-    return with_usual_size<T>(
-        size_, [&](auto size) __attribute__((always_inline)) {
-          return terms_of_roots<decltype(size)::value>(at, n, windows, direct, terms);
+    alignas(64) T scales[kPieceElements], powers[kPieceElements];
+    fill_scales(at, n, windows, scales);
+    if (power_ == Power::kGeneral) fill_powers(n, scales, powers);
+    return with_power(
+        power_, [&](auto p) __attribute__((always_inline)) {
+          return all_terms<static_cast<Power>(decltype(p)::value)>(at, n, scales, powers, direct,
+                                                                   terms);
         });
   }
 
@@ -124,72 +96,90 @@ class Steps {
  private:
   // None of these is inlined, or the walk through the strips would be as large as all of them.
 
-  template <int Size>
-  __attribute__((noinline)) bool outputs_of_roots(int64_t at, int64_t n,
-                                                  const double* windows) const {
-    return outputs(at, n, FromWindows<T, Size>{scale_of_, {windows, step_, size_}, power_});
-  }
-  __attribute__((noinline)) bool outputs_of_general(int64_t at, int64_t n,
-                                                    const double* windows) const {
-    alignas(64) T scales[kPieceElements], powers[kPieceElements];
-    fill_powers(at, n, windows, scales, powers);
-    return outputs(at, n, FromMemory<T>{scales, powers, power_});
-  }
-
-  template <int Size>
-  __attribute__((noinline)) bool terms_of_roots(int64_t at, int64_t n, const double* windows,
-                                                T* direct, T* terms) const {
-    return all_terms(at, n, FromWindows<T, Size>{scale_of_, {windows, step_, size_}, power_},
-                     direct, terms);
-  }
-  __attribute__((noinline)) bool terms_of_saved(int64_t at, int64_t n, T* direct, T* terms) const {
-    return all_terms(at, n, FromMemory<T>{scale_in_ + at, nullptr, power_}, direct, terms);
-  }
-  __attribute__((noinline)) bool terms_of_general(int64_t at, int64_t n, const double* windows,
-                                                  T* direct, T* terms) const {
-    alignas(64) T scales[kPieceElements], powers[kPieceElements];
-    fill_powers(at, n, windows, scales, powers);
-    return all_terms(at, n, FromMemory<T>{scales, powers, power_}, direct, terms);
+  // s. What is beyond the piece is nobody's.
+  NORMKERNELS_INLINE void fill_scales(int64_t at, int64_t n, const double* windows,
+                                      T* scales) const {
+    if (scale_in_ != nullptr) {
+      memcpy(scales, scale_in_ + at, sizeof(T) * static_cast<size_t>(n));
+    } else {
+      with_usual_size<T>(
+          size_, [&](auto size) __attribute__((always_inline)) {
+            scales_of_windows<decltype(size)::value>(n, windows, scales);
+          });
+    }
   }
 
-  template <class Source>
-  NORMKERNELS_INLINE bool outputs(int64_t at, int64_t n, const Source source) const {
+  template <int Size>
+  __attribute__((noinline)) void scales_of_windows(int64_t n, const double* windows,
+                                                   T* scales) const {
+    const ScaleOf<T> scale_of = scale_of_;
+    const WindowRows<double, Size> squares(windows, step_, size_);
+    for_each_whole_group<T, kAtOnce>(
+        n, [=](int64_t i, auto count) __attribute__((always_inline)) {
+          store_group(scales + i, scale_of.template of_windows<decltype(count)::value>(squares, i));
+        });
+  }
+
+  __attribute__((noinline)) void fill_powers(int64_t n, const T* scales, T* powers) const {
+    const double beta = beta_;
+    for_each_whole_group<T, kLogarithmsAtOnce>(
+        n, [=](int64_t i, auto count) __attribute__((always_inline)) {
+          store_group(powers + i,
+                      general_power(load_group<decltype(count)::value>(scales + i), -beta));
+        });
+  }
+
+  template <Power P, int N>
+  static NORMKERNELS_INLINE Group<T, N> power_of(Group<T, N> s, const T* powers) {
+    if constexpr (P == Power::kGeneral) {
+      return load_group<N>(powers);
+    } else {
+      return named_power<P>(s);
+    }
+  }
+
+  template <Power P>
+  __attribute__((noinline)) bool outputs(int64_t at, int64_t n, const T* scales,
+                                         const T* powers) const {
     // In registers, which a store cannot have changed.
     const OrdinaryRange<T> range = range_;
     const T* const x = x_ + at;
     T *const y = y_ + at, *const scale = scale_ != nullptr ? scale_ + at : nullptr;
-    unsigned outside = 0;
-    for_each_group<T, kAtOnce>(
+    OrdinaryCheck<T> check;
+    for_each_group<T, kPowersAtOnce>(
         n, [&](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
           constexpr int N = decltype(count)::value;
-          const Group<T, N> s = source.template scale<N>(i, lanes);
-          const Group<T, N> output = source.times_power(load_group<N>(x + i, lanes), i, s);
-          store_group(y + i, output, lanes);
+          const Group<T, N> s = load_group<N>(scales + i), v = load_group<N>(x + i, lanes);
+          if constexpr (P == Power::kGeneral) {
+            store_group(y + i, v * load_group<N>(powers + i), lanes);
+          } else {
+            store_group(y + i, times_named_power<P>(v, s), lanes);
+          }
           if (scale != nullptr) store_group(scale + i, s, lanes);
-          for (int k = 0; k < N; ++k) outside |= range.outside(s.v[k], lanes);
+          for (int k = 0; k < N; ++k) check.see(range, s.v[k], lanes);
         });
-    return outside == 0;
+    return check.holds(range);
   }
 
-  template <class Source>
-  NORMKERNELS_INLINE bool all_terms(int64_t at, int64_t n, const Source source, T* direct,
-                                    T* terms) const {
+  template <Power P>
+  __attribute__((noinline)) bool all_terms(int64_t at, int64_t n, const T* scales, const T* powers,
+                                           T* direct, T* terms) const {
     const OrdinaryRange<T> range = range_;
     const T *const x = x_ + at, *const dy = dy_ + at;
     const T* const y = y_in_ != nullptr ? y_in_ + at : nullptr;
-    unsigned outside = 0;
-    for_each_group<T, kAtOnce>(
+    OrdinaryCheck<T> check;
+    for_each_group<T, kPowersAtOnce>(
         n, [&](int64_t i, auto count, auto lanes) __attribute__((always_inline)) {
           constexpr int N = decltype(count)::value;
-          const Group<T, N> s = source.template scale<N>(i, lanes);
-          const Group<T, N> power = source.power(i, s), g = load_group<N>(dy + i, lanes);
+          const Group<T, N> s = load_group<N>(scales + i), g = load_group<N>(dy + i, lanes);
+          const Group<T, N> power = power_of<P>(s, powers + i);
           const Group<T, N> output =
               y == nullptr ? load_group<N>(x + i, lanes) * power : load_group<N>(y + i, lanes);
           store_group(direct + i, g * power);
           store_group(terms + i, g * output / s);
-          for (int k = 0; k < N; ++k) outside |= range.outside(s.v[k], lanes);
+          for (int k = 0; k < N; ++k) check.see(range, s.v[k], lanes);
         });
-    return outside == 0;
+    return check.holds(range);
   }
 
   template <int Size>
@@ -208,29 +198,6 @@ class Steps {
           Group<T, N> output;
           for (int k = 0; k < N; ++k) output.v[k] = gradient(v.v[k], factor, sum[k], own.v[k]);
           store_group(dx + i, output, lanes);
-        });
-  }
-
-  // s, and s^-beta by logarithms. That is a long chain of dependent operations, so more vectors go
-  // through it side by side than sums are formed of; what is beyond the piece is nobody's.
-  __attribute__((noinline)) void fill_powers(int64_t at, int64_t n, const double* windows,
-                                             T* scales, T* powers) const {
-    if (scale_in_ != nullptr) {
-      memcpy(scales, scale_in_ + at, sizeof(T) * static_cast<size_t>(n));
-    } else {
-      const ScaleOf<T> scale_of = scale_of_;
-      const WindowRows<double, 0> squares(windows, step_, size_);
-      for_each_whole_group<T, kAtOnce>(
-          n, [=](int64_t i, auto count) __attribute__((always_inline)) {
-            store_group(scales + i,
-                        scale_of.template of_windows<decltype(count)::value>(squares, i));
-          });
-    }
-    const double beta = beta_;
-    for_each_whole_group<T, 2 * kAtOnce>(
-        n, [=](int64_t i, auto count) __attribute__((always_inline)) {
-          store_group(powers + i,
-                      general_power(load_group<decltype(count)::value>(scales + i), -beta));
         });
   }
 

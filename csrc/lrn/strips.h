@@ -126,18 +126,23 @@ class Piece {
     strip_end_ -= by;
   }
 
-  NORMKERNELS_INLINE void next() {
-    if (ends_strip()) {
-      offset = next_strip();
-      ++strip_;
-      column_ += strips_.pixels;
-      if (column_ >= strips_.shape.spatial) {
-        column_ = 0;
-        image_ += strips_.shape.c * strips_.shape.spatial;
-      }
-      begin_strip();
-      return;
+  // The pixels of the strip.
+  NORMKERNELS_INLINE int64_t pixels() const {
+    return smaller(strips_.pixels, strips_.shape.spatial - column_);
+  }
+  NORMKERNELS_INLINE void next_whole_strip() {
+    offset = next_strip();
+    ++strip_;
+    column_ += strips_.pixels;
+    if (column_ >= strips_.shape.spatial) {
+      column_ = 0;
+      image_ += strips_.shape.c * strips_.shape.spatial;
     }
+    begin_strip();
+  }
+
+  NORMKERNELS_INLINE void next() {
+    if (ends_strip()) return next_whole_strip();
     offset += strips_.piece;
     at += strips_.contiguous ? strips_.piece : strips_.shape.spatial;
     if (strips_.contiguous && strip_end_ - offset < n) n = strip_end_ - offset;
