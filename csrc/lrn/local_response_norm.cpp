@@ -10,8 +10,8 @@
 // The last sum runs over the mirrored window: for an even size it is not the window of k.
 //
 // Traffic: the forward reads x once and writes y once, the backward reads dy and x once and writes
-// dx once. All between (squares, the terms of the sum) is in a few rows in L1, s and P in
-// registers. See strips.h for the order of work.
+// dx once. All between (squares, s, the terms of the sum) is in a few rows in L1. See strips.h for
+// the order of work, planes.h for that of float32 images in NCHW.
 #include "isa_table.h"
 #include "lrn/planes.h"
 #include "lrn/tiles.h"
@@ -28,13 +28,6 @@ NORMKERNELS_INLINE int64_t needed_from(const Strips& strips, const Piece& piece)
 }
 NORMKERNELS_INLINE bool has_room(const Strips& strips, const Piece& piece) {
   return piece.offset + strips.piece + aligned(strips.border) + kSpareElements <= strips.capacity;
-}
-
-// Whether PlaneScales is for these: of short rows the rest of a call costs more than it saves, and
-// of few channels most rows are beyond the last.
-template <class T>
-bool goes_by_planes(const Strips& strips, const Window& w) {
-  return sizeof(T) == sizeof(float) && w.size() == 5 && w.c >= 8 && strips.pixels >= 32;
 }
 
 void forward_planes(const LocalResponseNorm& a, const Strips& strips, const Window& w,
@@ -64,7 +57,9 @@ void forward_planes(const LocalResponseNorm& a, const Strips& strips, const Wind
 template <class T>
 void forward_strips(const LocalResponseNorm& a, const Strips& strips, const Window& w,
                     int64_t first, int64_t last, void* memory) {
-  if (goes_by_planes<T>(strips, w)) return forward_planes(a, strips, w, first, last, memory);
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (strips.planes) return forward_planes(a, strips, w, first, last, memory);
+  }
   const OrdinaryRange<T> range(a.beta);
   const int64_t step = strips.pixels, before = w.before * step;
   const int64_t ahead = w.after * step + kAheadElements;
@@ -92,9 +87,42 @@ void forward_strips(const LocalResponseNorm& a, const Strips& strips, const Wind
   if (!extraordinary.none()) mend_forward(extraordinary, a, strips, w, range, memory);
 }
 
+void backward_planes(const LocalResponseNorm& a, const Strips& strips, const Window& w,
+                     int64_t first, int64_t last, void* memory) {
+  const OrdinaryRange<float> range(a.beta);
+  const Steps<float> steps(a, w, strips.pixels);
+  Extraordinary extraordinary(first, last);
+  PlaneScales scales(a, strips, memory);
+  const PlaneTerms terms(scales);
+  for (Piece piece(strips, first); piece.strip() < last; piece.next_whole_strip()) {
+    const int64_t n = piece.pixels();
+    const auto at = [&](int64_t channel) { return piece.at + channel * w.stride; };
+    scales.start(piece.at, n);
+    bool all_ordinary = true;
+    for (int64_t weighed = 0, written = 0; written < w.c;) {
+      scales.next();
+      for (int row = 0; row < kPlaneRows && weighed < w.c; ++row, ++weighed) {
+        all_ordinary &= steps.write_terms_of(at(weighed), n, scales[row], terms.direct(weighed),
+                                             terms.terms(weighed));
+      }
+      const int64_t end = weighed < w.c ? weighed - w.before : w.c;
+      for (; written < end; ++written) {
+        const float* windows[5];
+        terms.window(written - w.after, w.c, windows);
+        steps.write_gradient(at(written), n, terms.direct(written), windows);
+      }
+    }
+    if (__builtin_expect(!all_ordinary, 0)) extraordinary.note(piece.strip());
+  }
+  if (!extraordinary.none()) mend_backward(extraordinary, a, strips, w, range, memory);
+}
+
 template <class T>
 void backward_strips(const LocalResponseNorm& a, const Strips& strips, const Window& w,
                      int64_t first, int64_t last, void* memory) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (strips.planes) return backward_planes(a, strips, w, first, last, memory);
+  }
   const OrdinaryRange<T> range(a.beta);
   // Windows of terms are mirrored.
   const int64_t step = strips.pixels, before = w.before * step, after = w.after * step;

@@ -7,7 +7,11 @@
 //
 // which are the additions of a window by itself, in their order, but two of five are made once for
 // two windows. What is kept of the rows above is d(c-1), d(c), q(c) and q(c+1), and four rows are
-// gone through at a time, so it stays in registers for four.
+// gone through at a time, so it stays in registers for four: with two, sums took 1.4 times as long.
+//
+// On Zen 3 that is 6 cycles for 8 elements, most of them of float64's additions and conversions,
+// which share two pipes; the power is another 6 to 7, of multiplications, which have the other two.
+// One loop for both took as long as two.
 #ifndef NORMKERNELS_LRN_PLANES_H_
 #define NORMKERNELS_LRN_PLANES_H_
 
@@ -38,20 +42,32 @@ class PlaneScales {
         width_(aligned(strips.pixels)),
         state_(static_cast<double*>(memory)),
         scales_(reinterpret_cast<float*>(state_ + 4 * width_)),
-        zeros_(scales_ + kPlaneRows * width_) {
+        zeros_(scales_ + kPlaneRows * width_),
+        saved_(static_cast<const float*>(a.scale_in)) {
     clear(zeros_, 0, width_);
   }
+
+  int64_t width() const { return width_; }
+  const float* zeros() const { return zeros_; }
+  float* after() const { return zeros_ + width_; }
 
   // From element `at` on, n pixels.
   void start(int64_t at, int64_t n) {
     at_ = at;
     n_ = n;
     read_ = 0;
+    if (saved_ != nullptr) return;
     clear(state_, 0, 4 * width_);
     go_down<2>();
   }
   // s of the next channels, kPlaneRows of them or what is left.
-  void next() { go_down<kPlaneRows>(); }
+  void next() {
+    if (saved_ == nullptr) return go_down<kPlaneRows>();
+    for (int row = 0; row < kPlaneRows && read_ < channels_; ++row, ++read_) {
+      memcpy(scales_ + row * width_, saved_ + at_ + read_ * stride_,
+             sizeof(float) * static_cast<size_t>(n_));
+    }
+  }
   const float* operator[](int row) const { return scales_ + row * width_; }
 
  private:
@@ -91,7 +107,32 @@ class PlaneScales {
   const int64_t channels_, stride_, width_;
   double* const state_;
   float *const scales_, *const zeros_;
+  const float* const saved_;
   int64_t at_, n_, read_;
+};
+
+// The terms of the gradient of the last channels, as many as four new ones and their windows reach.
+class PlaneTerms {
+ public:
+  PlaneTerms(const PlaneScales& scales)
+      : zeros_(scales.zeros()), rows_(scales.after()), width_(scales.width()) {}
+
+  float* direct(int64_t channel) const { return rows_ + channel % kRows * width_; }
+  float* terms(int64_t channel) const { return direct(channel) + kRows * width_; }
+  // Of channels, of which some may not exist.
+  void window(int64_t first, int64_t channels, const float* (&rows)[5]) const {
+    for (int k = 0; k < 5; ++k) {
+      const int64_t channel = first + k;
+      rows[k] = channel >= 0 && channel < channels ? terms(channel) : zeros_;
+    }
+  }
+
+ private:
+  static constexpr int64_t kRows = 8;
+
+  const float* const zeros_;
+  float* const rows_;
+  const int64_t width_;
 };
 
 }  // namespace normkernels::NORMKERNELS_ISA

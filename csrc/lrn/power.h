@@ -34,8 +34,8 @@ NORMKERNELS_INLINE Power power_for(double beta) {
                         : Power::kGeneral;
 }
 
-// Taylor series of atanh, times 2 / ln 2: log2((1 + z) / (1 - z)) = c z + sum_k kLog2[k] z^(2k+3),
-// |z| <= 0.172.
+// For float64. Taylor series of atanh, times 2 / ln 2: log2((1 + z) / (1 - z)) = c z + sum_k
+// kLog2[k] z^(2k+3), |z| <= 0.172.
 constexpr double kLog2High = 0x1.71547652b82fep+1, kLog2Low = 0x1.777d0ffda0d24p-55;
 constexpr double kLog2[] = {0x1.ec709dc3a03fdp-1, 0x1.2776c50ef9bfep-1, 0x1.a61762a7aded9p-2,
                             0x1.484b13d7c02a9p-2, 0x1.0c9a84994022dp-2, 0x1.c68f568d31760p-3,
@@ -101,6 +101,12 @@ NORMKERNELS_INLINE Group<T, N> load_group(const T* p, Lanes lanes = {}) {
   for (int i = 0; i < N; ++i) r.v[i] = load(p + i * Vec<T>::kLanes, lanes);
   return r;
 }
+template <int N>
+NORMKERNELS_INLINE Group<double, N> load_widened_group(const float* p) {
+  Group<double, N> r;
+  for (int i = 0; i < N; ++i) r.v[i] = load_widened(p + i * Vec<double>::kLanes, Full{});
+  return r;
+}
 template <class T, int N, class Lanes = Full>
 NORMKERNELS_INLINE void store_group(T* p, const Group<T, N>& a, Lanes lanes = {}) {
   for (int i = 0; i < N; ++i) store(p + i * Vec<T>::kLanes, a.v[i], lanes);
@@ -146,22 +152,6 @@ NORMKERNELS_INLINE Group<T, N> polynomial(const T* c, Group<T, N> x) {
   return sum;
 }
 
-// How many digits a power has to have: those of float32 (2^-31 of relative error), or those of
-// float64, for which log2 s is kept as hi + lo (2^-60), since the exponent multiplies its absolute
-// error by up to 700.
-template <class T>
-struct Digits;
-template <>
-struct Digits<float> {
-  static constexpr bool kExtended = false;
-  static constexpr int kLogTerms = 6, kExpTerms = 9;
-};
-template <>
-struct Digits<double> {
-  static constexpr bool kExtended = true;
-  static constexpr int kLogTerms = 11, kExpTerms = 15;
-};
-
 // s = 2^e m = 2^e (1 + z) / (1 - z) for normal s > 0.
 template <int N>
 struct Reduced {
@@ -189,52 +179,90 @@ struct Reduced {
   }
 };
 
-// log2 s, as hi + lo for float64.
-template <class T, int N>
+// log2 s as hi + lo, within 2^-60: the exponent multiplies its absolute error by up to 700.
+template <int N>
 NORMKERNELS_INLINE void log2(const Reduced<N>& s, Group<double, N>& hi, Group<double, N>& lo) {
   using Numbers = Group<double, N>;
   const Numbers z = s.z, zz = z * z;
-  const Numbers series = polynomial<Digits<T>::kLogTerms>(kLog2, zz) * (zz * z);
-  const Numbers c = Numbers::all(kLog2High);
-  if constexpr (Digits<T>::kExtended) {
-    const Numbers one = Numbers::all(1);
-    const Numbers f = s.m - one, t = s.m + one, t_low = s.m - (t - one);
-    const Numbers z_low = multiply_add(-z, t_low, fma(-z, t, f)) / t;
-    const Numbers head = c * z;
-    const Numbers head_low = fma(c, z, -head) + Numbers::all(kLog2Low) * z + c * z_low;
-    hi = s.e + head;
-    lo = (head - (hi - s.e)) + (head_low + series);
-  } else {
-    hi = s.e + multiply_add(c, z, series);
-    lo = Numbers::all(0);
-  }
+  const Numbers series = polynomial<sizeof(kLog2) / sizeof(double)>(kLog2, zz) * (zz * z);
+  const Numbers c = Numbers::all(kLog2High), one = Numbers::all(1);
+  const Numbers f = s.m - one, t = s.m + one, t_low = s.m - (t - one);
+  const Numbers z_low = multiply_add(-z, t_low, fma(-z, t, f)) / t;
+  const Numbers head = c * z;
+  const Numbers head_low = fma(c, z, -head) + Numbers::all(kLog2Low) * z + c * z_low;
+  hi = s.e + head;
+  lo = (head - (hi - s.e)) + (head_low + series);
 }
 
-// 2^(hi + lo) for |hi| <= 1000.
-template <class T, int N>
-NORMKERNELS_INLINE Group<double, N> exp2(Group<double, N> hi, Group<double, N> lo) {
-  using Numbers = Group<double, N>;
-  const Numbers rounder = Numbers::all(0x1.8p52);
-  const Numbers shifted = hi + rounder;
-  const Numbers f = (hi - (shifted - rounder)) + lo;
-  Numbers power;
+// 2^(hi + lo) for |hi| <= 1000, from a polynomial for |hi + lo| <= 0.5.
+template <int M, int N, class... Low>
+NORMKERNELS_INLINE Group<double, N> exp2(const double (&k)[M], Group<double, N> hi, Low... lo) {
+  const Group<double, N> rounder = Group<double, N>::all(0x1.8p52);
+  const Group<double, N> shifted = hi + rounder;
+  Group<double, N> power = polynomial<M>(k, ((hi - (shifted - rounder)) + ... + lo));
   for (int i = 0; i < N; ++i) {
-    const Vec<uint64_t> bits = bit_cast<Vec<uint64_t>>(shifted.v[i]);
-    power.v[i] = bit_cast<Vec<double>>(Vec<uint64_t>{(bits.v + 1023) << 52});
+    const Words<double> exponent = bit_cast<Words<double>>(shifted.v[i]) << 52;
+    power.v[i] = bit_cast<Vec<double>>(bit_cast<Words<double>>(power.v[i]) + exponent);
   }
-  return polynomial<Digits<T>::kExpTerms>(kExp2, f) * power;
+  return power;
 }
 
 // s^minus_beta, where that and s are ordinary numbers.
-template <class T, int M>
-NORMKERNELS_INLINE Group<T, M> general_power(Group<T, M> s, double minus_beta) {
-  constexpr int N = M * kDoublesPer<T>;
-  Group<double, N> hi, lo = Group<double, N>::all(0);
-  log2<T>(Reduced<N>::of(to_double(s)), hi, lo);
-  const Group<double, N> b = Group<double, N>::all(minus_beta);
-  const Group<double, N> p = b * hi;
-  if constexpr (Digits<T>::kExtended) lo = multiply_add(b, lo, fma(b, hi, -p));
-  return from_double<T>(exp2<T>(p, lo));
+template <int N>
+NORMKERNELS_INLINE Group<double, N> general_power(Group<double, N> s, double minus_beta) {
+  Group<double, N> hi, lo;
+  log2(Reduced<N>::of(s), hi, lo);
+  const Group<double, N> b = Group<double, N>::all(minus_beta), p = b * hi;
+  return exp2(kExp2, p, multiply_add(b, lo, fma(b, hi, -p)));
+}
+
+// log2(1 + f) = f (c[0] + f (c[1] + f (c[2] + f (tail[0] + f tail[1] + ...)))) within 2^-30 for
+// 1 + f from sqrt(1/2) to sqrt(2), what is rounded in float32's tail included; 2^f within 2^-34.
+// Minimax polynomials, without the quotient (m - 1) / (m + 1).
+constexpr double kShortLog2[] = {0x1.71547668e49afp+0, -0x1.715475e203aa0p-1, 0x1.ec7058p-2};
+constexpr float kShortLog2Tail[] = {-0x1.71549ep-2f, 0x1.278652p-2f,  -0x1.ec8002p-3f,
+                                    0x1.a34652p-3f,  -0x1.6daa74p-3f, 0x1.639900p-3f,
+                                    -0x1.5f5c10p-3f, 0x1.8cf9eep-4f};
+constexpr double kShortExp2[] = {0x1.ffffffffabbe0p-1,  0x1.62e42ff116287p-1, 0x1.ebfbe0a4be940p-3,
+                                 0x1.c6b08aaf2ef21p-5,  0x1.3b29dc40c7f88p-7, 0x1.5d8a7087de4a0p-10,
+                                 0x1.446a1fe640f40p-13, 0x1.fe1784d3f7200p-17};
+
+// What of it is float32: s = 2^e (1 + f).
+template <int N>
+struct ShortParts {
+  Group<float, N> e, f, tail;
+
+  static NORMKERNELS_INLINE ShortParts of(Group<float, N> s) {
+    constexpr uint32_t kRootHalf = 0x3f3504f3, kOffset = uint32_t{128} << 23;
+    ShortParts r;
+    for (int i = 0; i < N; ++i) {
+      const Words<float> bits = bit_cast<Words<float>>(s.v[i]);
+      const Words<float> biased = {(bits.v - kRootHalf + kOffset) >> 23};  // e + 128
+      r.f.v[i] = bit_cast<Vec<float>>(Words<float>{bits.v - ((biased.v - 128) << 23)});
+      r.e.v[i] = bit_cast<Vec<float>>(biased | Words<float>::all(0x4b000000));
+    }
+    r.f = r.f - Group<float, N>::all(1);
+    r.e = r.e - Group<float, N>::all(0x1p23f + 128);
+    r.tail = polynomial<sizeof(kShortLog2Tail) / sizeof(float)>(kShortLog2Tail, r.f);
+    return r;
+  }
+};
+
+template <int N>
+NORMKERNELS_INLINE Group<float, N / 2> short_general_power(Group<double, N> e, Group<double, N> f,
+                                                           Group<double, N> tail,
+                                                           double minus_beta) {
+  using Numbers = Group<double, N>;
+  Numbers log = tail;
+  for (int k = 2; k >= 0; --k) log = multiply_add(log, f, Numbers::all(kShortLog2[k]));
+  log = multiply_add(log, f, e) * Numbers::all(minus_beta);
+  return from_double<float>(exp2(kShortExp2, log));
+}
+template <int N>
+NORMKERNELS_INLINE Group<float, N> general_power(Group<float, N> s, double minus_beta) {
+  const ShortParts<N> parts = ShortParts<N>::of(s);
+  return short_general_power(to_double(parts.e), to_double(parts.f), to_double(parts.tail),
+                             minus_beta);
 }
 
 // ---- Roots --------------------------------------------------------------------------

@@ -48,6 +48,11 @@ class WindowRows {
       : step_(step), size_(size) {
     for (int k = 0; k < kPointers; ++k) row_[k] = windows + k * step;
   }
+  // Of a constant size, wherever they are.
+  NORMKERNELS_INLINE explicit WindowRows(const E* const (&rows)[Size > 0 ? Size : 1])
+      : step_(0), size_(Size) {
+    for (int k = 0; k < kPointers; ++k) row_[k] = rows[k];
+  }
   NORMKERNELS_INLINE int64_t size() const { return Size > 0 ? Size : size_; }
   NORMKERNELS_INLINE const E* operator[](int64_t k) const {
     return Size > 0 ? row_[k] : row_[0] + k * step_;
@@ -64,7 +69,7 @@ NORMKERNELS_INLINE Sum sum_of_one(V a) {
   if constexpr (sizeof(Sum) == sizeof(V)) {
     return a;
   } else {
-    return accumulated(Sum{}, a);
+    return {a, V::zero()};
   }
 }
 

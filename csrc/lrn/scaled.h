@@ -87,7 +87,7 @@ NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&
   using Numbers = Group<double, N>;
   Numbers base, log_hi, log_lo, fraction, low, whole;
   for (int k = 0; k < N; ++k) base.v[k] = absolute(s[k].m);
-  log2<double>(Reduced<N>::of(base), log_hi, log_lo);
+  log2(Reduced<N>::of(base), log_hi, log_lo);
   // Exponents that nothing brings back. Where m is 2 but for a digit or e is -1, the products with
   // a huge beta cancel.
   const double huge = __builtin_fabs(beta) > 5e5 ? 2 * __builtin_fabs(beta) : 1e6;
@@ -109,7 +109,7 @@ NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&
         (rest - (fraction.v[k] - q)) + (q - (fraction.v[k] - (fraction.v[k] - q)));
     low.v[k] = rest_low + (p_low + q_low);
   }
-  const Numbers m = exp2<double>(fraction, low);
+  const Numbers m = exp2(kExp2, fraction, low);
   for (int k = 0; k < N; ++k) {
     const Vec<double> zero = Vec<double>::zero();
     const Scaled usual = Scaled::normal({m.v[k], whole.v[k]});

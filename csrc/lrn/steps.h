@@ -18,7 +18,7 @@ namespace normkernels::NORMKERNELS_ISA {
 // longer and float32 4 %; the sums of more do not fit into 16 registers.
 constexpr int kAtOnce = 2;
 
-// Vectors side by side through a power, and through one by logarithms.
+// Vectors side by side through a power; of float64 through one by logarithms.
 constexpr int kPowersAtOnce = 2;
 constexpr int kLogarithmsAtOnce = 4;
 
@@ -74,8 +74,13 @@ class Steps {
   // direct = dy P, terms = dy x P / s = dy y / s. Whether every s was an ordinary number.
   NORMKERNELS_INLINE bool write_terms(int64_t at, int64_t n, const double* windows, T* direct,
                                       T* terms) const {
-    alignas(64) T scales[kPieceElements], powers[kPieceElements];
+    alignas(64) T scales[kPieceElements];
     fill_scales(at, n, windows, scales);
+    return write_terms_of(at, n, scales, direct, terms);
+  }
+  NORMKERNELS_INLINE bool write_terms_of(int64_t at, int64_t n, const T* scales, T* direct,
+                                         T* terms) const {
+    alignas(64) T powers[kPieceElements];
     if (power_ == Power::kGeneral) fill_powers(n, scales, powers);
     return with_power(
         power_, [&](auto p) __attribute__((always_inline)) {
@@ -89,8 +94,13 @@ class Steps {
                                          const T* windows) const {
     with_usual_size<T>(
         size_, [&](auto size) __attribute__((always_inline)) {
-          gradient_of_terms<decltype(size)::value>(at, n, direct, windows);
+          constexpr int kSize = decltype(size)::value;
+          gradient_of_terms(at, n, direct, WindowRows<T, kSize>(windows, step_, size_));
         });
+  }
+  NORMKERNELS_INLINE void write_gradient(int64_t at, int64_t n, const T* direct,
+                                         const T* const (&terms)[5]) const {
+    gradient_of_terms(at, n, direct, WindowRows<T, 5>(terms));
   }
 
  private:
@@ -122,11 +132,31 @@ class Steps {
 
   __attribute__((noinline)) void fill_powers(int64_t n, const T* scales, T* powers) const {
     const double beta = beta_;
-    for_each_whole_group<T, kLogarithmsAtOnce>(
-        n, [=](int64_t i, auto count) __attribute__((always_inline)) {
-          store_group(powers + i,
-                      general_power(load_group<decltype(count)::value>(scales + i), -beta));
-        });
+    if constexpr (sizeof(T) == sizeof(float)) {
+      // Float32's part first: widened from memory, where that is one operation.
+      alignas(64) float e[kPieceElements], f[kPieceElements], tail[kPieceElements];
+      for_each_whole_group<float, kLogarithmsAtOnce / 2>(
+          n, [&](int64_t i, auto count) __attribute__((always_inline)) {
+            constexpr int N = decltype(count)::value;
+            const auto parts = ShortParts<N>::of(load_group<N>(scales + i));
+            store_group(e + i, parts.e);
+            store_group(f + i, parts.f);
+            store_group(tail + i, parts.tail);
+          });
+      for_each_whole_group<float, kLogarithmsAtOnce / 2>(
+          n, [&](int64_t i, auto count) __attribute__((always_inline)) {
+            constexpr int N = 2 * decltype(count)::value;
+            store_group(powers + i, short_general_power(load_widened_group<N>(e + i),
+                                                        load_widened_group<N>(f + i),
+                                                        load_widened_group<N>(tail + i), -beta));
+          });
+    } else {
+      for_each_whole_group<T, kLogarithmsAtOnce>(
+          n, [=](int64_t i, auto count) __attribute__((always_inline)) {
+            store_group(powers + i,
+                        general_power(load_group<decltype(count)::value>(scales + i), -beta));
+          });
+    }
   }
 
   template <Power P, int N>
@@ -184,8 +214,7 @@ class Steps {
 
   template <int Size>
   __attribute__((noinline)) void gradient_of_terms(int64_t at, int64_t n, const T* direct,
-                                                   const T* windows) const {
-    const WindowRows<T, Size> terms(windows, step_, size_);
+                                                   const WindowRows<T, Size> terms) const {
     const T factor = minus_factor_;
     const T* const x = x_ + at;
     T* const dx = dx_ + at;

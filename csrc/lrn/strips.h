@@ -64,6 +64,7 @@ struct Strips {
   bool contiguous;  // whether a strip is, or else its channels are pieces
   int64_t piece;
   int64_t capacity;  // of the buffers
+  bool planes;       // whether a strip goes down its channels by rows (planes.h)
 
   NORMKERNELS_INLINE int64_t per_image() const {
     return contiguous ? 1 : (shape.spatial + pixels - 1) / pixels;
@@ -75,8 +76,14 @@ struct Strips {
 };
 
 NORMKERNELS_INLINE Strips strips_of(const Images& shape, int64_t size, int64_t bytes) {
-  const int64_t reach = window_of(shape, size).reach();
-  int64_t pixels = shape.spatial <= kPieceElements ? shape.spatial : 512 / bytes;
+  const Window window = window_of(shape, size);
+  const int64_t reach = window.reach();
+  // Of short rows a call takes longer than it saves, of few channels most rows are beyond the last.
+  const bool planes =
+      bytes == sizeof(float) && window.size() == 5 && shape.c >= 8 && shape.spatial >= 32;
+  int64_t pixels = shape.spatial <= kPieceElements ? shape.spatial
+                   : planes                        ? kPieceElements
+                                                   : 512 / bytes;
   for (;;) {
     const bool contiguous = pixels == shape.spatial;
     const int64_t border = reach * pixels, all = shape.c * pixels;
@@ -85,7 +92,7 @@ NORMKERNELS_INLINE Strips strips_of(const Images& shape, int64_t size, int64_t b
     const int64_t needed = 5 * aligned(border) + 3 * aligned(piece) + 2 * kAheadElements + 256;
     const bool fits = needed <= kBufferElements;
     if (fits || pixels <= kAlignment) {
-      Strips strips = {shape, 0, pixels, border, contiguous, piece, 0};
+      Strips strips = {shape, 0, pixels, border, contiguous, piece, 0, planes};
       strips.count = shape.n * strips.per_image();
       // A small tensor goes through without anything being moved: all strips, the last without the
       // border of another, and the borders of the first and last.
