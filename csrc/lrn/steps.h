@@ -214,7 +214,8 @@ class Steps {
 
   template <int Size>
   __attribute__((noinline)) void gradient_of_terms(int64_t at, int64_t n, const T* direct,
-                                                   const WindowRows<T, Size> terms) const {
+                                                   const WindowRows<T, Size>& rows) const {
+    const WindowRows<T, Size> terms = rows;  // pointers in registers
     const T factor = minus_factor_;
     const T* const x = x_ + at;
     T* const dx = dx_ + at;
