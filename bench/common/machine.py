@@ -8,28 +8,44 @@ from pathlib import Path
 
 import normkernels as nk
 
+from .isa import is_limit, supported_isas
 from .libraries import Library
 from .markdown import count_threads
 
 TASKS = Path("/proc/self/task")
+FAMILY = ("cpu family", "model")  # in /proc/cpuinfo
 
 
 def cpu_model() -> str:
+    """Its name, with the numbers that tell its generation where the name does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    first: dict[str, str] = {}
+    for name, value in pairs:
+        first.setdefault(name.strip(), value.strip())
+    if "model name" not in first:
+        return platform.machine()
+    numbers = [f"{name.split()[-1]} {first[name]}" for name in FAMILY if name in first]
+    return f"{first['model name']} ({' '.join(numbers)})" if numbers else first["model name"]
 
 
-def describe_machine(threads: int, dtype: str, libraries: dict[str, Library]) -> dict[str, str]:
+def describe_machine(
+    threads: int, dtype: str, libraries: dict[str, Library], isa: str | None = None
+) -> dict[str, str]:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = [f"{title} {library.version}" for title, library in libraries.items()]
+    versions = [
+        f"{title} {library.version}"
+        + (" (not limited)" if is_limit(isa) and not library.limited else "")
+        for title, library in libraries.items()
+    ]
+    kept = f", to which all that can be are kept: the machine has {supported_isas()[-1]}"
     return {
         "CPU": f"{cpu_model()}, {os.cpu_count()} cores, of which used: {cpus}",
         "System": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "normkernels": f"{nk.__version__}, {nk.active_isa()}",
+        "normkernels": f"{nk.__version__}, {nk.active_isa()}{kept if is_limit(isa) else ''}",
         "Others": ", ".join(versions) or "none",
         "Run": f"{dtype}, {count_threads(threads)}",
     }

@@ -1,10 +1,13 @@
 """Numbers and tables as the pages show them."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 
 def number(value: float) -> str:
     """Two significant digits: 0.12, 120, 1.2e5."""
+    if math.isinf(value):
+        return "inf"
     if value == 0 or 1e-2 <= value < 1e3:
         return f"{float(f'{value:.2g}'):g}"
     digits, exponent = f"{value:.1e}".split("e")

@@ -1,19 +1,29 @@
-"""normkernels beside other libraries and beside a copy of the same bytes, in Markdown.
+"""normkernels beside other libraries and beside what only moves the same bytes, in Markdown.
 
-    python -m bench.speed [--quick] [--filter REGEX] [--threads 1,2] [--docs DIR] ...
+    python -m bench.speed [--quick] [--filter REGEX] [--threads 1,2] [--isa avx2] [--docs DIR] ...
 
 One process. Every answer, ours too, is checked against NumPy in float64 before it is timed; then
 all take turns, and the best round counts: first on one CPU with one thread, then on two with two.
 "ours" writes into out=, "fresh" allocates its outputs as most calls do. r = best other library /
-ours; c = copy / ours, where the copy moves as many bytes as the operator must (x and y; backward
-x, dy and dx) by the fastest of memcpy, ordinary and streaming stores. Above 1, ours is faster.
-Then the bars follow, and which of them hold. Ends with status 1 if an answer of ours is wrong.
+ours; beside it the same for those that write into given memory ("bound"), over ours with out=, and
+for those that allocate, over ours without. c = copy / ours, f = floor / ours: the floor reads the
+operator's inputs and writes its outputs once and computes nothing, and the copy moves as many bytes
+from one array to another. Above 1, ours is faster. Then the bars follow, and which of them hold.
+Ends with status 1 if an answer of ours is wrong.
+
+--isa keeps all to an instruction set, but for ONNX Runtime, which cannot be kept to one. A page of
+several runs, each with its own machine and set:
+
+    python -m bench.speed --isa avx2 --json avx2.json
+    python -m bench.speed --isa avx512 --json avx512.json
+    python -m bench.speed --from avx2.json avx512.json --docs docs --readme README.md
 
 torch.compile takes part with --libraries all or when it is named: it runs the C++ compiler for each
 case and number of threads, for one to three seconds.
 """
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -25,17 +35,27 @@ from pathlib import Path
 
 import normkernels as nk
 
+from ..common.isa import (
+    is_limit,
+    known_isas,
+    missing_variables,
+    module_again,
+    supported_isas,
+)
 from ..common.libraries import LIBRARIES, ON_DEMAND, Library, load, parse_titles
 from ..common.libraries.ours import Ours
 from ..common.machine import describe_machine, pinned
 from ..common.markdown import count_threads
 from ..common.progress import progress_bar
 from .caches import cache_sizes, describe_caches
-from .cases import ODD, QUICK, USUAL
-from .copies import describe_copies
-from .measure import RIGHT, ask, measure
-from .outcome import Outcome, from_json
+from .cases import CASES, FAR, QUICK
+from .measure import RIGHT, ask, errors_at, measure
+from .outcome import Outcome, from_json, pair_up
+from .readme import write_readme
+from .result import Result
+from .tables import FAR_MEAN
 from .timing import seconds_of_others
+from .traffic import describe_copies
 
 
 def parse_threads(text: str) -> list[int]:
@@ -44,6 +64,15 @@ def parse_threads(text: str) -> list[int]:
     if counts[0] < 1:
         raise argparse.ArgumentTypeError(f"{counts[0]}, must be at least 1")
     return counts
+
+
+def parse_dtypes(text: str) -> list[str]:
+    """The type of the option --dtype."""
+    dtypes = [*dict.fromkeys(text.split(","))]
+    for dtype in dtypes:
+        if dtype not in RIGHT:
+            raise argparse.ArgumentTypeError(f"{dtype!r} is none of {', '.join(RIGHT)}")
+    return dtypes
 
 
 def default_threads() -> list[int]:
@@ -67,7 +96,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="N,M",
         help="default 1,2, or 1 on a single CPU",
     )
-    parser.add_argument("--dtype", choices=sorted(RIGHT), default="float32")
+    parser.add_argument(
+        "--dtype",
+        type=parse_dtypes,
+        default=["float32"],
+        metavar="A,B",
+        help=f"of {', '.join(RIGHT)} (default: float32)",
+    )
+    parser.add_argument(
+        "--isa", choices=known_isas(), help="keep all to it (default: what the machine has)"
+    )
     parser.add_argument(
         "--offset", type=float, default=0, metavar="M", help="mean of x, whose deviation is 1"
     )
@@ -85,16 +123,31 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--docs", type=Path, metavar="DIR", help="write speed.md and its pictures here, too"
     )
     parser.add_argument(
-        "--from", type=Path, metavar="FILE", dest="saved", help="numbers of --json: measure nothing"
+        "--readme", type=Path, metavar="FILE", help="write the table between its marks anew"
+    )
+    parser.add_argument(
+        "--from",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        dest="saved",
+        help="numbers of --json, of one run each: measure nothing",
     )
     options = parser.parse_args(arguments)
+    if options.json and len(options.saved) > 1:
+        parser.error("--json: one run each")
     if options.rounds < 1:
         parser.error(f"--rounds is {options.rounds}, must be at least 1")
+    if options.isa and options.isa not in supported_isas():
+        parser.error(f"--isa: this machine lacks {options.isa}")
+    if "bfloat16" in options.dtype and importlib.util.find_spec("ml_dtypes") is None:
+        parser.error("--dtype: bfloat16 needs ml_dtypes")
     try:
         wanted = re.compile(options.filter, re.IGNORECASE)
     except re.error as error:
         parser.error(f"--filter: {error}")
-    cases = QUICK if options.quick else USUAL + ODD
+    cases = QUICK if options.quick else CASES
     options.cases = [case for case in cases if wanted.search(case.name)]
     if not options.cases:
         parser.error(f"--filter: no case matches {options.filter!r}")
@@ -102,51 +155,75 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure_all(options: argparse.Namespace, pin: Callable[[int], None]) -> Outcome:
-    """Each case on each number of threads, one after the other."""
-    libraries = {threads: load_all(options, threads) for threads in options.threads}
-    most = max(options.threads)
+    """Each case on each number of threads, one after the other; one dtype after the other."""
     caches = cache_sizes()
-    machine = describe_machine(most, options.dtype, libraries[most]) | {
+    most = max(options.threads)
+    described = load_all(options, most, options.dtype[0])
+    dtypes = " and ".join(options.dtype)
+    machine = describe_machine(most, dtypes, described, options.isa) | {
         "Caches": describe_caches(caches),
         "Copy": describe_copies(),
-        "Run": f"{options.dtype}, {' and '.join(map(count_threads, options.threads))}",
-        "Data": f"x from N({options.offset:g}, 1), dy from N(0, 1)",
+        "Run": f"{dtypes}, {' and '.join(map(count_threads, options.threads))}",
+        "Data": f"x from N({options.offset:g}, 1), dy and residuals from N(0, 1)",
     }
-    results = []
+    results: list[Result] = []
     start, others = time.monotonic(), seconds_of_others()
-    with progress_bar(len(options.cases) * len(options.threads)) as show:
-        for case in options.cases:
-            question = ask(case, options.dtype, options.offset)
-            for threads in options.threads:
-                show(f"{case.name}, {count_threads(threads)}")
-                pin(threads)
-                nk.set_num_threads(threads)
-                ours = Ours(threads, options.dtype)
-                results.append(measure(question, libraries[threads], ours, options.rounds))
+    with progress_bar(len(options.dtype) * len(options.cases) * len(options.threads)) as show:
+        for dtype in options.dtype:
+            libraries = {threads: load_all(options, threads, dtype) for threads in options.threads}
+            for case in options.cases:
+                question = ask(case, dtype, options.offset)
+                for threads in options.threads:
+                    show(f"{case.name}, {dtype}, {count_threads(threads)}")
+                    pin(threads)
+                    nk.set_num_threads(threads)
+                    ours = Ours(threads, dtype)
+                    results.append(measure(question, libraries[threads], ours, options.rounds))
     others = (seconds_of_others() - others) / (time.monotonic() - start) / (os.cpu_count() or 1)
     if not math.isnan(others):
         machine["Other processes"] = f"{others:.1%} of all CPUs during the run"
-    return Outcome(machine, caches, results)
+    isa = options.isa or nk.active_isa()
+    unlimited = [t for t, library in described.items() if is_limit(isa) and not library.limited]
+    return Outcome(machine, caches, results, isa, unlimited, far_errors(options, results))
 
 
-def load_all(options: argparse.Namespace, threads: int) -> dict[str, Library]:
-    loaded = {title: load(title, threads, options.dtype) for title in options.libraries}
+def far_errors(options: argparse.Namespace, results: list[Result]) -> dict[str, dict[str, float]]:
+    """By kind and library, in float32, of the kinds that have been timed: the larger of layouts."""
+    dtype, threads = "float32", min(options.threads)
+    timed = {(x.case.operator, x.case.direction) for x in results if x.dtype == dtype}
+    found: dict[str, dict[str, float]] = {}
+    if timed:
+        libraries, ours = load_all(options, threads, dtype), Ours(threads, dtype)
+    for case in FAR:
+        if (case.operator, case.direction) in timed:
+            kind = found.setdefault(f"{case.operator} {case.direction}", {})
+            for title, error in errors_at(case, libraries, ours, FAR_MEAN).items():
+                kind[title] = max(error, kind.get(title, 0.0))
+    return found
+
+
+def load_all(options: argparse.Namespace, threads: int, dtype: str) -> dict[str, Library]:
+    loaded = {title: load(title, threads, dtype) for title in options.libraries}
     return {title: library for title, library in loaded.items() if library}
 
 
 def run(options: argparse.Namespace, pin: Callable[[int], None]) -> int:
     if options.saved:
-        outcome = from_json(json.loads(options.saved.read_text()))
+        outcomes = [from_json(json.loads(path.read_text())) for path in options.saved]
+        pair_up(outcomes)
     else:
-        outcome = measure_all(options, pin)
-    print(outcome.markdown())
+        outcomes = [measure_all(options, pin)]
+    print("\n\n".join(outcome.markdown() for outcome in outcomes))
     if options.json:
+        (outcome,) = outcomes
         options.json.write_text(json.dumps(outcome.as_json(), indent=1) + "\n")
     if options.docs:
         from .page import write_page  # noqa: PLC0415  (needs matplotlib)
 
-        write_page(options.docs, outcome)
-    return 1 if any(result.wrong for result in outcome.results) else 0
+        write_page(options.docs, outcomes)
+    if options.readme:
+        write_readme(options.readme, outcomes)
+    return 1 if any(result.wrong for outcome in outcomes for result in outcome.results) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,6 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(case.name for case in options.cases))
         return 0
+    if not options.saved and (missing := missing_variables(options.isa)):
+        module_again("bench.speed", list(sys.argv[1:] if arguments is None else arguments), missing)
     before = nk.num_threads()
     with pinned(max(options.threads)) as pin:
         try:

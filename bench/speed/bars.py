@@ -1,40 +1,60 @@
 """The bars: what the speed must reach, case by case, and which of them hold.
 
-A new bar is one line in BARS. r is the time of the best other library over ours, c that of the
-copy over ours, both with out=.
+A new bar is one line in BARS. r is the time of the best other library over ours, f that of the
+floor over ours, both with out=. All but one are for float32 and float64.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..common.case import Case
+from ..common.case import HALVES, Case
 from ..common.markdown import count_threads, markdown_table
 from .caches import MIB, Caches, place
 from .cases import TINY
 from .result import Result, by_threads, geometric_mean
 
-NEAR_COPY = 1.4  # another library within this many times the copy leaves less room above it
-SHORT = range(2, 65)  # elements that a norm takes together
-SIZES = range(3, 12)
-FAST_BETAS = (0.5, 0.75, 1.0)
+NORMS = ("layer norm", "RMS norm", "instance norm", "group norm")
+SUMMED = range(64, 4097)  # elements that a norm takes together
+COMMON = (0.1 * MIB, 4 * MIB)  # bytes of x
+MEMORY = 32 * MIB  # bytes that must move: memory is the bound
+NEIGHBOUR = 1 / 16  # of a width: so far away is a neighbour's
 NOISE = 1.03  # of two times of the same code
 SHOWN = 5  # cases named below the table for a bar that fails
 
 
 class Run:
-    """All results, so that a bar can hold one case against another."""
+    """All results of a run, so that a bar can hold one case against another.
 
-    def __init__(self, results: Sequence[Result], caches: Caches) -> None:
-        self.caches = caches
-        self.by_case = {(result.case, result.threads): result for result in results}
+    other is the same machine's run with AVX-512, where this one is with AVX2.
+    """
 
-    def seconds(self, case: Case, threads: int) -> float:
-        found = self.by_case.get((case, threads))
-        return found.ours if found else math.nan
+    def __init__(
+        self, results: Sequence[Result], caches: Caches, isa: str, other: "Run | None" = None
+    ) -> None:
+        self.caches, self.isa, self.other = caches, isa, other
+        self.by_case = {(x.case, x.threads, x.dtype): x for x in results}
 
-    def place(self, result: Result) -> str:
-        return place(result.moved, self.caches, result.threads)
+    def seconds(self, result: Result, *, case: Case | None = None, threads: int = 0) -> float:
+        """The time of a result like this one."""
+        key = (case or result.case, threads or result.threads, result.dtype)
+        return self.by_case[key].ours if key in self.by_case else math.nan
+
+    def neighbours(self, result: Result) -> list[float]:
+        """The times of the same operator on rows that are a little wider or narrower."""
+        *outer, width = result.case.shape
+        found = []
+        for (case, threads, dtype), each in self.by_case.items():
+            alike = (case.operator, case.direction, case.order, [*case.shape[:-1]], threads, dtype)
+            mine = result.case
+            if alike == (
+                *(mine.operator, mine.direction, mine.order, outer),
+                *(result.threads, result.dtype),
+            ):
+                distance = abs(case.shape[-1] - width) / width
+                if 0 < distance <= NEIGHBOUR:
+                    found.append(each.ours * width / case.shape[-1])
+        return found
 
 
 Value = Callable[[Result, Run], float]  # NaN: the bar is not for this case
@@ -43,68 +63,62 @@ Value = Callable[[Result, Run], float]  # NaN: the bar is not for this case
 @dataclass(frozen=True)
 class Bar:
     name: str
-    needed: float
+    wide: float  # what is needed with AVX-512
+    narrow: float  # with anything else
     value: Value
     at_most: bool = False
     mean: bool = False  # what counts is the geometric mean over the cases
+    half: bool = False  # for half types
 
-    def reached(self, value: float) -> bool:
-        return value <= self.needed if self.at_most else value >= self.needed
+    def needed(self, isa: str) -> float:
+        return self.wide if isa == "avx512" else self.narrow
 
-
-def near_copy(result: Result) -> bool:
-    return result.best_seconds <= NEAR_COPY * result.copy
+    def reached(self, value: float, isa: str) -> bool:
+        return value <= self.needed(isa) if self.at_most else value >= self.needed(isa)
 
 
 def ahead(result: Result, run: Run) -> float:
-    return math.nan if near_copy(result) else result.r
+    return result.r if result.case.operator in NORMS else math.nan
 
 
-def ahead_near_copy(result: Result, run: Run) -> float:
-    return result.r if near_copy(result) else math.nan
-
-
-def norm(direction: str, where: str) -> Value:
-    """c of a norm whose bytes sit there; short rows have a bar of their own."""
-
-    def value(result: Result, run: Run) -> float:
-        case = result.case
-        meant = case.operator != "LRN" and case.direction == direction and case.extent not in SHORT
-        return result.c if meant and run.place(result) == where else math.nan
-
-    return value
-
-
-def short_rows(result: Result, run: Run) -> float:
-    meant = result.case.operator != "LRN" and result.case.extent in SHORT
-    # What sits in L1 is a matter of the call, not of the rows.
-    return result.c if meant and run.place(result) != "L1" else math.nan
-
-
-def lrn(direction: str) -> Value:
-    def value(result: Result, run: Run) -> float:
-        case = result.case
-        meant = case.operator == "LRN" and case.direction == direction
-        meant = meant and case.size in SIZES and case.beta in FAST_BETAS
-        return result.c if meant else math.nan
-
-    return value
-
-
-def general_beta(result: Result, run: Run) -> float:
-    """Over the time at beta 0.75."""
+def ahead_forward(result: Result, run: Run) -> float:
     case = result.case
-    if case.operator != "LRN" or case.beta in FAST_BETAS:
-        return math.nan
-    usual = Case(case.operator, case.direction, case.shape, case.order, case.size)
-    return result.ours / run.seconds(usual, result.threads)
+    meant = case.operator in ("layer norm", "instance norm") and case.direction == "forward"
+    meant = meant and case.extent in SUMMED and COMMON[0] <= result.x_bytes <= COMMON[1]
+    return result.r if meant else math.nan
 
 
-def channels_last(result: Result, run: Run) -> float:
-    """Over the time in NCHW."""
-    if result.case.order != "NHWC":
+def lrn(result: Result, run: Run) -> float:
+    return result.r if result.case.operator == "LRN" else math.nan
+
+
+def near_floor(direction: str) -> Value:
+    def value(result: Result, run: Run) -> float:
+        case = result.case
+        where = place(result.moved, run.caches, result.threads)
+        meant = case.operator != "LRN" and case.direction == direction and run.caches
+        return result.f if meant and where not in ("L1", "L2") else math.nan
+
+    return value
+
+
+def ahead_of_torch(result: Result, run: Run) -> float:
+    torch = result.others.get("torch")
+    meant = torch and result.dtype == "bfloat16" and result.case.direction == "forward"
+    return torch.seconds / result.ours if meant else math.nan
+
+
+def over_avx512(result: Result, run: Run) -> float:
+    if run.other is None or result.case.operator == "LRN" or result.moved < MEMORY:
         return math.nan
-    return result.ours / run.seconds(result.case.in_nchw, result.threads)
+    return result.ours / run.other.seconds(result)
+
+
+def power_of_two(result: Result, run: Run) -> float:
+    """Over the mean of the neighbours, by element."""
+    width = result.case.shape[-1]
+    times = run.neighbours(result) if width & (width - 1) == 0 and width >= 64 else []
+    return result.ours / geometric_mean(times) if times else math.nan
 
 
 def tiny(key: str) -> Value:
@@ -116,33 +130,26 @@ def tiny(key: str) -> Value:
 
 def speedup(result: Result, run: Run) -> float:
     """Over one thread."""
-    return run.seconds(result.case, 1) / result.ours if result.threads == 2 else math.nan
-
-
-def speedup_in_cache(result: Result, run: Run) -> float:
-    in_cache = run.place(result) in {"L1", "L2", "L3"}
-    return speedup(result, run) if in_cache and result.moved > MIB else math.nan
+    return run.seconds(result, threads=1) / result.ours if result.threads == 2 else math.nan
 
 
 BARS = (
-    Bar("r", 1.3, ahead),
-    Bar(f"r where another is within {NEAR_COPY:g} of the copy", 1.15, ahead_near_copy),
-    Bar("r, geometric mean", 3, lambda result, run: result.r, mean=True),
-    Bar("c of norms forward, in L2", 0.4, norm("forward", "L2")),
-    Bar("c of norms forward, in L3", 0.55, norm("forward", "L3")),
-    Bar("c of norms forward, out of cache", 0.8, norm("forward", "memory")),
-    Bar("c of norms backward, in L2", 0.3, norm("backward", "L2")),
-    Bar("c of norms backward, in L3", 0.4, norm("backward", "L3")),
-    Bar("c of norms backward, out of cache", 0.6, norm("backward", "memory")),
-    Bar("c of norms over 2 to 64 elements", 0.4, short_rows),
-    Bar("c of LRN forward", 0.25, lrn("forward")),
-    Bar("c of LRN backward", 0.2, lrn("backward")),
-    Bar("LRN, general beta / beta 0.75", 2, general_beta, at_most=True),
-    Bar("NHWC / NCHW", 1.25, channels_last, at_most=True),
-    Bar("call on (1, 768) / np.add, out=", 2.5, tiny("ours"), at_most=True),
-    Bar("call on (1, 768) / np.add, fresh", 4, tiny("fresh"), at_most=True),
-    Bar("2 threads, in cache above 1 MiB, over 1", 1.7, speedup_in_cache),
-    Bar("2 threads, any case, over 1", 1 / NOISE, speedup),
+    Bar("r, geometric mean", 3, 2.5, lambda result, run: result.r, mean=True),
+    Bar("r of layer, RMS, instance and group norm", 1.2, 1.1, ahead),
+    Bar(
+        "r of layer and instance norm forward, 64 to 4096 elements, x of 0.1 to 4 MiB",
+        *(1.6, 1.4),
+        ahead_forward,
+    ),
+    Bar("r of LRN", 2, 2, lrn),
+    Bar("f of norms forward, out of L2", 0.85, 0.85, near_floor("forward")),
+    Bar("f of norms backward, out of L2", 0.8, 0.75, near_floor("backward")),
+    Bar("time over AVX-512's, 32 MiB and more", 1.25, 1.25, over_avx512, at_most=True),
+    Bar("width a power of two / its neighbours", 1.1, 1.1, power_of_two, at_most=True),
+    Bar("call on (1, 768) / np.add, out=", 2.5, 2.5, tiny("ours"), at_most=True),
+    Bar("call on (1, 768) / np.add, fresh", 4, 4, tiny("fresh"), at_most=True),
+    Bar("2 threads over 1", 1 / NOISE, 1 / NOISE, speedup),
+    Bar("bfloat16 forward, torch / ours", 1.5, 1.5, ahead_of_torch, half=True),
 )
 
 
@@ -151,8 +158,13 @@ class Verdict:
     """found: each case that the bar is for with its value, the worst first; never empty."""
 
     bar: Bar
+    isa: str
     threads: int
     found: Sequence[tuple[float, str]]
+
+    @property
+    def needed(self) -> float:
+        return self.bar.needed(self.isa)
 
     @property
     def worst(self) -> float:
@@ -164,25 +176,29 @@ class Verdict:
         return "all" if self.bar.mean else self.found[0][1]
 
     @property
+    def failing(self) -> list[tuple[float, str]]:
+        return [pair for pair in self.found if not self.bar.reached(pair[0], self.isa)]
+
+    @property
     def holding(self) -> int:
-        return sum(self.bar.reached(value) for value, _ in self.found)
+        return len(self.found) - len(self.failing)
 
     @property
     def holds(self) -> bool:
-        return self.bar.reached(self.worst)
+        return self.bar.reached(self.worst, self.isa)
 
 
-def judge(results: Sequence[Result], caches: Caches) -> list[Verdict]:
+def judge(run: Run) -> list[Verdict]:
     """Bar by bar and by number of threads; without the bars that are for none of the cases."""
-    run = Run(results, caches)
     verdicts = []
     for bar in BARS:
-        for threads, group in by_threads(results).items():
-            values = ((bar.value(result, run), result.case.name) for result in group)
+        meant = [x for x in run.by_case.values() if (x.dtype in HALVES) == bar.half]
+        for threads, group in by_threads(meant).items():
+            values = ((bar.value(result, run), result.name) for result in group)
             found = [pair for pair in values if not math.isnan(pair[0])]
             if found:
                 found.sort(key=lambda pair: pair[0], reverse=bar.at_most)
-                verdicts.append(Verdict(bar, threads, found))
+                verdicts.append(Verdict(bar, run.isa, threads, found))
     return verdicts
 
 
@@ -190,10 +206,11 @@ def bar_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
     rows = []
     for verdict in verdicts:
         bar = verdict.bar
-        needed = f"{'<=' if bar.at_most else '>='} {bar.needed:.3g}"
+        needed = f"{'<=' if bar.at_most else '>='} {verdict.needed:.3g}"
         score = "-" if bar.mean else f"{verdict.holding} of {len(verdict.found)}"
-        cells = [bar.name, str(verdict.threads), needed, f"{verdict.worst:.2f}", verdict.at, score]
-        rows.append([*cells, "yes" if verdict.holds else "**no**"])
+        worst = f"{verdict.worst:.2f}"
+        holds = "yes" if verdict.holds else "**no**"
+        rows.append([bar.name, str(verdict.threads), needed, worst, verdict.at, score, holds])
     heads = ["bar", "threads", "needed", "worst", "at", "cases holding", "holds"]
     return markdown_table(heads, rows, left=(0, 4, 6))
 
@@ -201,10 +218,9 @@ def bar_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
 def failure_lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
     """The worst cases of each bar that fails."""
     for verdict in verdicts:
-        bar = verdict.bar
-        failing = [pair for pair in verdict.found if not bar.reached(pair[0])]
-        if verdict.holds or bar.mean:
+        failing = verdict.failing
+        if verdict.holds or verdict.bar.mean:
             continue
         named = ", ".join(f"{name} ({value:.2f})" for value, name in failing[:SHOWN])
         rest = f" and {len(failing) - SHOWN} more" if len(failing) > SHOWN else ""
-        yield f"- {bar.name}, {count_threads(verdict.threads)}: {named}{rest}"
+        yield f"- {verdict.bar.name}, {count_threads(verdict.threads)}: {named}{rest}"

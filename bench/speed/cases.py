@@ -1,107 +1,114 @@
 """The shapes, layouts and arguments that are timed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..common.case import Case
 
+Shapes = Sequence[tuple[int, ...]]
 
-def both_directions(operator: str, *rows: tuple) -> Iterator[Case]:
-    for row in rows:
-        for direction in ("forward", "backward"):
-            yield Case(operator, direction, *row)
+GROUPS = 32
 
-
-QUICK = (
-    *both_directions("layer norm", ((1, 768),), ((128, 384),)),
-    *both_directions("instance norm", ((16, 64, 14, 14), "NCHW"), ((16, 14, 14, 64), "NHWC")),
-    *both_directions("LRN", ((1, 64, 27, 27), "NCHW"), ((1, 27, 27, 64), "NHWC")),
+# Transformers' rows and those that are no multiple of anything, in cache and out of it; widths
+# that are powers of two with their neighbours; many short rows, few long ones.
+LAYER_NORM = (
+    *((1, 768), (3, 7), (64, 768), (80, 750), (128, 384), (240, 1200), (1000, 500), (1000, 512)),
+    *((1000, 1008), (1000, 1024), (1000, 1040), (500, 2032), (500, 2048), (500, 2064)),
+    *((512, 768), (16, 196, 768), (3000, 1000), (1000, 4000), (4096, 4096), (100, 40000)),
+    *((8, 65536), (1, 4194304), (65536, 3), (32768, 8), (20000, 16), (10007, 31), (20000, 64)),
+    *((5000, 100), (997, 251)),
 )
+RMS_NORM = ((64, 4096), (512, 768), (2048, 1024), (1000, 4096), (300, 5120), (1000, 1000))
+ADD_NORM = ((64, 4096), (512, 768), (2048, 1024), (1000, 4096))
 
-USUAL = (
-    *both_directions(
-        "layer norm",
-        ((1, 768),),
-        ((32, 128),),
-        ((128, 384),),
-        ((512, 768),),
-        ((2048, 1024),),
-        ((4096, 4096),),
-        ((16, 196, 768),),
-        ((8, 65536),),
-        ((65536, 64),),
-        ((1000, 1023),),
-    ),
-    *both_directions(
-        "instance norm",
-        ((1, 64, 256, 256), "NCHW"),
-        ((8, 64, 56, 56), "NCHW"),
-        ((16, 256, 14, 14), "NCHW"),
-        ((1, 3, 1080, 1920), "NCHW"),
-        ((32, 512, 7, 7), "NCHW"),
-        ((1, 32, 64, 64, 64), "NCHW"),
-        ((1, 256, 256, 64), "NHWC"),
-        ((8, 56, 56, 64), "NHWC"),
-        ((16, 14, 14, 256), "NHWC"),
-        ((1, 1080, 1920, 3), "NHWC"),
-    ),
-    *both_directions(
-        "LRN",
-        ((1, 96, 55, 55), "NCHW"),
-        ((16, 96, 55, 55), "NCHW"),
-        ((1, 64, 224, 224), "NCHW"),
-        ((1, 256, 27, 27), "NCHW"),
-        ((8, 192, 28, 28), "NCHW"),
-        ((1, 55, 55, 96), "NHWC"),
-        ((16, 55, 55, 96), "NHWC"),
-        ((1, 224, 224, 64), "NHWC"),
-    ),
+# Planes of all sizes, volumes, sequences; channels of few vectors, and fewer than one.
+NCHW = (
+    *((32, 256, 8, 8), (32, 512, 7, 7), (16, 128, 14, 14), (4, 32, 28, 28), (8, 64, 56, 56)),
+    *((2, 16, 200, 200), (8, 48, 200, 200), (1, 3, 1080, 1920), (5, 37, 41, 43), (64, 256, 1, 1)),
+    *((16, 64, 300), (8, 64, 1000), (2, 16, 24, 40, 40), (1, 32, 64, 64, 64)),
 )
+NHWC = (
+    *((64, 8, 8, 320), (32, 7, 7, 512), (16, 14, 14, 128), (16, 28, 28, 100), (8, 56, 56, 64)),
+    *((2, 200, 200, 48), (1, 256, 256, 64), (4, 250, 250, 3), (2, 300, 300, 4), (5, 41, 43, 37)),
+    *((8, 1000, 64), (1, 64, 64, 32, 32)),
+)
+GROUP_NORM = ((1, 320, 64, 64), (8, 64, 56, 56), (16, 1280, 8, 8), (2, 128, 128, 128))  # in NCHW
+
+LRN_NCHW = (
+    (1, 96, 55, 55),
+    (16, 96, 55, 55),
+    (1, 64, 224, 224),
+    (4, 256, 27, 27),
+    (1, 3, 211, 223),
+)
+LRN_NHWC = ((1, 55, 55, 96), (16, 55, 55, 96), (4, 27, 27, 256), (1, 211, 223, 3))
+WINDOWS = ((3, 0.75), (11, 0.75), (5, 0.5), (5, 0.6), (5, 1.0))  # beside size 5, beta 0.75
 
 TINY = Case("layer norm", "forward", (1, 768))  # where the call itself is the cost
 
-ODD = (
-    *both_directions(
-        "layer norm",
-        ((65536, 2),),
-        ((65536, 3),),
-        ((32768, 8),),
-        ((16384, 16),),
-        ((10007, 31),),
-        ((3, 7),),
-        ((128, 512),),
-        ((997, 997),),
-        ((1, 65537),),
-        ((1, 4194304),),
+
+def channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    images, channels, *spatial = shape
+    return images, *spatial, channels
+
+
+def both_directions(operator: str, *rows: tuple, **more: int) -> Iterator[Case]:
+    for row in rows:
+        for direction in ("forward", "backward"):
+            yield Case(operator, direction, *row, **more)
+
+
+def in_order(order: str, shapes: Shapes) -> Iterator[tuple]:
+    for shape in shapes:
+        yield shape, order
+
+
+def adding(shapes: Shapes) -> Iterator[Case]:
+    """Forward alone: their gradient is that of the norm."""
+    for operator in ("add layer norm", "add RMS norm"):
+        for shape in shapes:
+            yield Case(operator, "forward", shape)
+
+
+def family(
+    *, rows: Shapes, sums: Shapes, nchw: Shapes, nhwc: Shapes, **of: Shapes
+) -> Iterator[Case]:
+    """All operators but LRN; of: rms and groups."""
+    yield from both_directions("layer norm", *in_order("", rows))
+    yield from both_directions("RMS norm", *in_order("", of["rms"]))
+    yield from adding(sums)
+    yield from both_directions("instance norm", *in_order("NCHW", nchw), *in_order("NHWC", nhwc))
+    groups = of["groups"]
+    in_nhwc = in_order("NHWC", [channels_last(shape) for shape in groups])
+    yield from both_directions("group norm", *in_order("NCHW", groups), *in_nhwc, groups=GROUPS)
+
+
+CASES = (
+    *family(rows=LAYER_NORM, rms=RMS_NORM, sums=ADD_NORM, nchw=NCHW, nhwc=NHWC, groups=GROUP_NORM),
+    *both_directions("LRN", *in_order("NCHW", LRN_NCHW), *in_order("NHWC", LRN_NHWC)),
+    *both_directions("LRN", *(((1, 96, 55, 55), "NCHW", *window) for window in WINDOWS)),
+    *both_directions("LRN", *(((1, 55, 55, 96), "NHWC", *window) for window in WINDOWS)),
+)
+
+QUICK = (
+    *family(
+        rows=[(1, 768), (128, 384)],
+        rms=[(128, 384)],
+        sums=[(128, 384)],
+        nchw=[(16, 64, 14, 14)],
+        nhwc=[(16, 14, 14, 64)],
+        groups=[(4, 64, 14, 14)],
     ),
-    *both_directions(
-        "instance norm",
-        ((1, 64, 32, 32), "NCHW"),
-        ((1, 1, 512, 512), "NCHW"),
-        ((4, 3, 224, 224), "NCHW"),
-        ((64, 256, 1, 1), "NCHW"),
-        ((5, 37, 41, 43), "NCHW"),
-        ((8, 64, 1000), "NCHW"),
-        ((1, 32, 32, 64), "NHWC"),
-        ((1, 512, 512, 1), "NHWC"),
-        ((4, 224, 224, 3), "NHWC"),
-        ((64, 1, 1, 256), "NHWC"),
-        ((5, 41, 43, 37), "NHWC"),
-        ((8, 1000, 64), "NHWC"),
-        ((32, 7, 7, 512), "NHWC"),
-        ((1, 64, 64, 64, 32), "NHWC"),
-    ),
-    *both_directions(
-        "LRN",
-        *(
-            (shape, order, size, beta)
-            for shape, order in (((1, 96, 55, 55), "NCHW"), ((1, 55, 55, 96), "NHWC"))
-            for size, beta in ((3, 0.75), (9, 0.75), (11, 0.75), (5, 0.5), (5, 0.6), (5, 1.0))
-        ),
-        ((1, 3, 211, 223), "NCHW"),
-        ((1, 1, 512, 512), "NCHW"),
-        ((1, 32, 16, 28, 28), "NCHW"),
-        ((64, 256, 1, 1), "NCHW"),
-        ((1, 211, 223, 3), "NHWC"),
-        ((1, 16, 28, 28, 32), "NHWC"),
-    ),
+    *both_directions("LRN", ((1, 64, 27, 27), "NCHW"), ((1, 27, 27, 64), "NHWC")),
+)
+
+# One of each operator, direction and layout, for the errors with x about an offset.
+FAR = tuple(
+    family(
+        rows=[(128, 384)],
+        rms=[(128, 384)],
+        sums=[(128, 384)],
+        nchw=[(4, 64, 14, 14)],
+        nhwc=[(4, 14, 14, 64)],
+        groups=[(4, 64, 14, 14)],
+    )
 )

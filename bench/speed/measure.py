@@ -1,8 +1,8 @@
 """One case: every answer checked against NumPy in float64, then all contestants timed in turns."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,14 +10,17 @@ from ..common.case import Array, Case, Data, make_data
 from ..common.libraries import Library, Variant
 from ..common.libraries.with_numpy import NumPy
 from .cases import TINY
-from .copies import copy_variants
-from .result import Result
+from .result import Best, Result
 from .timing import best_seconds
+from .traffic import copy_variants, floor_variants
 
 # Largest errors, relative to the largest entry of that output, at least 1. The data has standard
-# deviation 1. We must be right; others must have computed the same operator, if with fewer digits.
-RIGHT = {"float32": 1e-5, "float64": 1e-11}
-SAME_OPERATOR = 1e-2
+# deviation 1. We must be right: of half types each rounding is 2^-8 or 2^-11 of an entry, and a sum
+# is rounded as well as its norm. Others must have computed the same operator, if with fewer digits:
+# torch sums dgamma in bfloat16.
+RIGHT = {"float32": 1e-5, "float64": 1e-11, "float16": 2**-10, "bfloat16": 2**-7}
+SAME_OPERATOR = {"float32": 1e-2, "float64": 1e-2, "float16": 0.05, "bfloat16": 0.25}
+FINE = 1024  # float32 of up to 16384 are multiples of 1 / FINE, or finer
 
 
 @dataclass(frozen=True)
@@ -56,46 +59,58 @@ def contestants(
     title: str, library: Library, question: Question, result: Result
 ) -> Iterator[Variant]:
     """What a library offers for a case, if it answers that; notes what it cannot or does badly."""
+    same = SAME_OPERATOR[library.dtype]
     try:
         for variant in library.variants(question.case, question.data):
             error = difference(variant.read(variant.call()), question.exact)
             result.errors[f"{title} {variant.label}"] = error
-            if error <= SAME_OPERATOR:
+            if error <= same:
                 yield variant
             if error > RIGHT[library.dtype]:
-                counted = "counted" if error <= SAME_OPERATOR else "not counted"
+                counted = "counted" if error <= same else "not counted"
                 result.notes.append(f"{title} {variant.label} is off by {error:.1e}, {counted}")
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # every library has classes of its own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         result.notes.append(f"{title} cannot: {reason[:120]}")
 
 
-def measure(
-    question: Question, libraries: dict[str, Library], ours: Library, rounds: int
-) -> Result:
-    """On as many threads as the libraries have been loaded for."""
-    case, data = question.case, question.data
-    result = Result(case, ours.threads, ours.dtype)
-    mine = list(ours.variants(case, data))
-    for variant in mine:
+def our_variants(ours: Library, question: Question, result: Result) -> list[Variant]:
+    """With out= and without it; notes a wrong answer."""
+    variants = list(ours.variants(question.case, question.data))
+    for variant in variants:
         error = difference(variant.read(variant.call()), question.exact)
         result.errors[f"ours {variant.label}"] = error
         if error > RIGHT[ours.dtype]:
             result.wrong = True
             result.notes.append(f"ours {variant.label} is off by {error:.1e}: WRONG")
-    titled = [("", variant) for variant in mine]
-    titled += [("copy", variant) for variant in copy_variants(case, ours.dtype, ours.threads)]
+    return variants
+
+
+def measure(
+    question: Question, libraries: Mapping[str, Library], ours: Library, rounds: int
+) -> Result:
+    """On as many threads as the libraries have been loaded for."""
+    case, data = question.case, question.data
+    result = Result(case, ours.threads, ours.dtype)
+    titled = [("", variant) for variant in our_variants(ours, question, result)]
+    for title, variants in (("copy", copy_variants), ("floor", floor_variants)):
+        titled += [(title, each) for each in variants(case, data.x.itemsize, ours.threads)]
     if case == TINY:
         titled.append(("add", add_variant(data)))
     for title, library in libraries.items():
         titled += [(title, each) for each in contestants(title, library, question, result)]
     times = best_seconds([variant.call for _, variant in titled], rounds)
     result.ours, result.fresh = times[:2]
-    best: dict[str, tuple[float, str]] = {}
+    best: dict[str, Best] = {}
     for (title, variant), seconds in zip(titled[2:], times[2:], strict=True):
-        best[title] = min(best.get(title, (math.inf, "")), (seconds, variant.label))
-    result.copy, result.copied_by = best.pop("copy")
-    result.add, _ = best.pop("add", (math.nan, ""))
+        entry = Best(seconds, variant.label, variant.bound)
+        best[title] = min(best.get(title, entry), entry)
+    nothing = Best(math.nan, "")
+    result.copy = best.pop("copy").seconds
+    result.floor = best.pop("floor", nothing).seconds
+    if case.arrays == (1, 1) and not math.isnan(result.floor):
+        result.copy = min(result.copy, result.floor)  # which is one of the ways to copy
+    result.add = best.pop("add", nothing).seconds
     result.others = best
     return result
 
@@ -104,3 +119,23 @@ def add_variant(data: Data) -> Variant:
     """NumPy's addition: what a call from Python costs that does next to nothing."""
     x, y, z = data.x, data.dy, np.empty_like(data.x)
     return Variant("np.add", lambda: np.add(x, y, out=z), lambda result: (result,))
+
+
+def errors_at(
+    case: Case, libraries: Mapping[str, Library], ours: Library, offset: float
+) -> dict[str, float]:
+    """The error of each library's best way, with x about the offset; nothing is timed."""
+    data = make_data(case, ours.dtype, offset)
+    if case.adds:  # such sums are exact: digits that storing them loses would count against all
+        data = replace(data, dy=np.round(data.dy * FINE) / data.x.dtype.type(FINE))
+    question = Question(case, data, exact_answer(case, data))
+    result = Result(case, ours.threads, ours.dtype)
+    for title, library in {"ours": ours, **libraries}.items():
+        for _ in contestants(title, library, question, result):
+            pass
+    errors: dict[str, float] = {}
+    for title in ("ours", *libraries):
+        found = [e for name, e in result.errors.items() if name.startswith(f"{title} ")]
+        if found:
+            errors[title] = min(found)
+    return errors

@@ -18,7 +18,8 @@
 #include <string>
 #include <vector>
 
-extern "C" void bench_copy(int way, int threads, char* to, const char* from, std::size_t bytes);
+extern "C" void bench_move(int way, int threads, char* to, char* to_too, const char* from,
+                           const char* from_too, std::size_t bytes);
 
 namespace {
 
@@ -252,7 +253,7 @@ double copy_speed(std::size_t bytes) {
     const auto start = std::chrono::steady_clock::now();
     for (int round = 0; round < 5 || seconds_since(start) < 0.02; ++round) {
       const auto begin = std::chrono::steady_clock::now();
-      for (std::size_t i = 0; i < copies; ++i) bench_copy(way, 1, to, from, bytes / 2);
+      for (std::size_t i = 0; i < copies; ++i) bench_move(way, 1, to, nullptr, from, nullptr, bytes / 2);
       const double speed = static_cast<double>(bytes * copies) / seconds_since(begin);
       entry->second = std::max(entry->second, speed);
     }

@@ -1,107 +1,100 @@
-"""The page about speed: a template, the tables, and the two pictures beside it."""
+"""The page about speed: what is measured and how, then each run with two pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..common.markdown import count_threads
-from .bars import NEAR_COPY, NOISE, bar_lines, failure_lines
+from .bars import MEMORY, NOISE
+from .caches import MIB
 from .outcome import Outcome
 from .pictures import save_ratios, save_roofline
-from .result import Result, by_threads
-from .tables import error_lines, note_lines, summary_lines, table_lines
-
-RATIOS, ROOFLINE = "speed.svg", "roofline.svg"
 
 TEMPLATE = """\
 # Speed
 
-normkernels beside other libraries and beside a copy of the same bytes. This writes the page and its
-pictures; it needs `pip install '.[bench]'` and whichever of the other libraries are to be compared:
+normkernels beside other libraries and beside what only moves the same bytes. A run measures one
+machine with everybody kept to one instruction set; this makes the page and its pictures of several.
+It needs `pip install '.[bench]'` and whichever of the other libraries are to be compared:
 
 ```bash
-python -m bench.speed --docs docs
+python -m bench.speed --isa avx2 --dtype float32,bfloat16 --json avx2.json
+python -m bench.speed --from avx2.json avx512.json --docs docs --readme README.md
 ```
 
 `--libraries all` adds torch.compile, whose compilation takes longer than all the rest.
 
-{machine}
+{runs}
+
+## How it is measured
 
 One process; all contestants take turns in rounds and the best round counts, on CPUs that are quiet
-when each begins. Every answer is checked against NumPy in float64 before it is timed. Times are
-in microseconds: "ours" writes into `out=`, "fresh" allocates its outputs as most calls do. The copy
-moves as many bytes as the operator must, x and y, or x, dy and dx; it is the fastest of memcpy,
-ordinary and streaming stores. **r** is the time of the best other library over ours, **c** that of
-the copy over ours: larger is better, and above 1 ours is the faster.
+when each begins. Every answer is checked against NumPy in float64 before it is timed. torch and JAX
+allocate what they return; ONNX Runtime and OpenVINO are bound to outputs that exist. Ours does
+either: "ours" writes into `out=`, "fresh" allocates. ONNX Runtime cannot be kept to an instruction
+set: where the machine has more, it is marked as "not limited", and counts all the same.
 
-![r of every case, by operator]({ratios})
+- **r**: time of the best other library over ours with `out=`. "r, bound": the best of those that
+  are bound, over ours with `out=`. "r, fresh": the best of those that allocate, over ours without.
+- **f**: time of the floor over ours. The floor reads every input once, writes every output once and
+  computes nothing, on as many threads, by ordinary or streaming stores, whichever is the faster.
+- **c**: time of a copy of as many bytes over ours, the fastest of memcpy and those stores.
 
-![GB/s over the bytes that must move, with the line of the copy]({roofline})
+Larger is better, and above 1 ours is the faster.
 
-## The bars
+The bars are for float32, but for the one that names bfloat16. Out of L2 goes by the bytes that must
+move and the threads' L2 together. Where memory is the bound (from {memory:g} MiB on) AVX2 is held
+against AVX-512, if both are here from one machine. A width that is a power of two is held against
+widths of the same operator that are up to 1/16 away. Up to {noise:.0%} of a time is noise: so much
+longer on 2 threads is not slower.
 
-{bars}
+Errors are against float64, relative to the largest entry of an output, at least 1; one rounding to
+bfloat16 alone is up to 3.9e-3. [accuracy.md](accuracy.md) has the harder inputs.
 
-The bars for c go by where the bytes that must move sit; what fits L1 has none, since the call
-itself is its cost. Norms over 2 to 64 elements have a bar of their own. Out of cache is more than
-the last cache, and at least 64 MiB. Where another library is within {near:g} of the copy, r has
-less room. Up to {noise:.0%} of a time is noise: so much longer on 2 threads is not slower.
-
-{failures}
-
-## Means
-
-{summaries}
-
-## All cases
-
-{tables}
-
-## Errors
-
-The largest error of any output against float64, relative to the largest entry of that output, at
-least 1. [accuracy.md](accuracy.md) has the harder inputs.
-
-{errors}
-
-## Notes
-
-{notes}
+{sections}
 """
 
 
-def joined(lines: Iterable[str]) -> str:
-    return "\n".join(lines)
+def heading(number: int, outcome: Outcome) -> str:
+    return f"Run {number}: {outcome.name}"
 
 
-def sections(title: str, results: Sequence[Result], titles: Sequence[str]) -> str:
-    """A section for each number of threads, made by summary_lines or table_lines."""
-    blocks = []
-    for threads, group in by_threads(results).items():
-        lines = summary_lines(group) if title == "means" else table_lines(group, titles)
-        blocks.append(f"### {count_threads(threads).capitalize()}, {title}\n\n{joined(lines)}")
-    return "\n\n".join(blocks)
+def anchor(text: str) -> str:
+    """The name under which a heading can be linked to."""
+    kept = "".join(c for c in text.lower() if c.isalnum() or c in " -_")
+    return kept.replace(" ", "-")
 
 
-def page(outcome: Outcome) -> str:
-    results, titles, verdicts = outcome.results, outcome.titles, outcome.verdicts
-    failures = joined(failure_lines(verdicts))
+def pictures(number: int, outcome: Outcome) -> tuple[str, str]:
+    """The names of their files."""
+    return f"speed-{number}-{outcome.isa}.svg", f"roofline-{number}-{outcome.isa}.svg"
+
+
+def section(number: int, outcome: Outcome) -> Iterator[str]:
+    ratios, roofline = pictures(number, outcome)
+    yield f"## {heading(number, outcome)}"
+    yield outcome.markdown()
+    yield f"![r of every case, by operator]({ratios})"
+    yield f"![GB/s over the bytes that must move, with the line of the copy]({roofline})"
+
+
+def page(outcomes: Sequence[Outcome]) -> str:
+    numbered = [*enumerate(outcomes, 1)]
+    names = [heading(*each) for each in numbered]
     return TEMPLATE.format(
-        machine=joined(f"- {name}: {text}" for name, text in outcome.machine.items()),
-        ratios=RATIOS,
-        roofline=ROOFLINE,
-        bars=joined(bar_lines(verdicts)),
-        near=NEAR_COPY,
+        runs="\n".join(f"- [{name}](#{anchor(name)})" for name in names),
+        memory=MEMORY / MIB,
         noise=NOISE - 1,
-        failures=f"The worst cases of those that fail:\n\n{failures}" if failures else "All hold.",
-        summaries=sections("means", results, titles),
-        tables=sections("times", results, titles),
-        errors=joined(error_lines(results, titles)),
-        notes=joined(note_lines(results)) or "None.",
+        sections="\n\n".join(text for each in numbered for text in section(*each)),
     )
 
 
-def write_page(directory: Path, outcome: Outcome) -> None:
+def write_page(directory: Path, outcomes: Sequence[Outcome]) -> None:
+    """The page and its pictures, instead of those of an earlier page."""
     directory.mkdir(parents=True, exist_ok=True)
-    save_ratios(directory / RATIOS, outcome.results)
-    save_roofline(directory / ROOFLINE, outcome.results, outcome.caches)
-    (directory / "speed.md").write_text(page(outcome))
+    for kind in ("speed", "roofline"):
+        for old in directory.glob(f"{kind}*.svg"):
+            old.unlink()
+    for number, outcome in enumerate(outcomes, 1):
+        ratios, roofline = pictures(number, outcome)
+        save_ratios(directory / ratios, outcome.results, outcome.isa)
+        save_roofline(directory / roofline, outcome.results, outcome.caches)
+    (directory / "speed.md").write_text(page(outcomes))

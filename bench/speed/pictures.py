@@ -19,13 +19,16 @@ from .result import Result, by_threads
 
 COLOURS = ("#0072b2", "#d55e00")  # by number of threads, and by layout
 COPY = "#777777"
-BAR = next(bar.needed for bar in BARS if bar.name == "r")
+BAR = next(bar for bar in BARS if bar.name.startswith("r of layer, RMS"))
 
 
 def operators(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """With the dtype, if it is not the usual one."""
     groups: dict[str, list[Result]] = {}
     for result in results:
-        groups.setdefault(result.case.operator, []).append(result)
+        usual = result.dtype == "float32"
+        name = result.case.operator if usual else f"{result.case.operator}, {result.dtype}"
+        groups.setdefault(name, []).append(result)
     return groups
 
 
@@ -47,7 +50,7 @@ def label(case: Case) -> str:
     return case.name.removeprefix(f"{case.operator} {case.direction} ")
 
 
-def save_ratios(path: Path, results: Sequence[Result]) -> None:
+def save_ratios(path: Path, results: Sequence[Result], isa: str) -> None:
     """r of each case, a panel for each operator, in it one layout after the other."""
     groups = operators(results)
     lines = {
@@ -56,27 +59,27 @@ def save_ratios(path: Path, results: Sequence[Result]) -> None:
     }
     ratios = [result.r for result in results if result.best]
     with mpl.rc_context(SETTINGS):
-        height = 1.6 + 0.165 * sum(map(len, lines.values()))
+        height = 1.2 + sum(0.5 + 0.165 * len(names) for names in lines.values())
         figure = Figure(figsize=(8.6, height), layout="constrained")
         heights = [len(names) + 1 for names in lines.values()]
         axes = figure.subplots(len(groups), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axis, (name, group) in zip(axes, groups.items(), strict=True):
-            draw_ratios(axis, lines[name], group)
+            draw_ratios(axis, lines[name], group, BAR.needed(isa))
             axis.set_xlim(min([*ratios, 0.8]) / 1.15, max([*ratios, 2]) * 1.15)
             axis.set_title(name, loc="left", fontweight="bold")
         axes[-1].set_xlabel("time of the best other library / ours (with out=)")
-        handles = ratio_legend(results)
+        handles = ratio_legend(results, BAR.needed(isa))
         figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False)
         save(figure, path)
 
 
-def draw_ratios(axis: Axes, lines: Sequence[str], results: Sequence[Result]) -> None:
+def draw_ratios(axis: Axes, lines: Sequence[str], results: Sequence[Result], bar: float) -> None:
     for group, colour in zip(by_threads(results).values(), COLOURS, strict=False):
         for result in group:
             if result.best:
                 style = marker(result.case.direction, colour)
                 axis.plot(result.r, lines.index(label(result.case)), markersize=4.5, **style)
-    for ratio, line in ((1, "-"), (BAR, "--")):
+    for ratio, line in ((1, "-"), (bar, "--")):
         axis.axvline(ratio, color="#333333", linewidth=0.9, linestyle=line, zorder=1)
     axis.set(xscale="log", ylim=(len(lines) - 0.4, -0.6))
     axis.set_yticks(range(len(lines)), lines, fontsize=7.5)
@@ -86,14 +89,14 @@ def draw_ratios(axis: Axes, lines: Sequence[str], results: Sequence[Result]) -> 
     tidy(axis)
 
 
-def ratio_legend(results: Sequence[Result]) -> list[Line2D]:
+def ratio_legend(results: Sequence[Result], bar: float) -> list[Line2D]:
     entries = [
         legend_entry(f"{direction}, {count_threads(threads)}", colour, direction)
         for threads, colour in zip(by_threads(results), COLOURS, strict=False)
         for direction in ("forward", "backward")
     ]
     entries.append(
-        Line2D([], [], color="#333333", linestyle="--", linewidth=0.9, label=f"the bar: {BAR:g}")
+        Line2D([], [], color="#333333", linestyle="--", linewidth=0.9, label=f"the bar: {bar:g}")
     )
     return entries
 
@@ -102,21 +105,22 @@ def ratio_legend(results: Sequence[Result]) -> list[Line2D]:
 
 
 def save_roofline(path: Path, results: Sequence[Result], caches: Caches) -> None:
-    """GB/s over the bytes that must move: operators from left to right, threads downwards."""
-    rows, columns = by_threads(results), list(operators(results))
+    """GB/s over the bytes that must move, of the first dtype: operators downwards."""
+    results = [result for result in results if result.dtype == results[0].dtype]
+    rows, columns = operators(results), by_threads(results)
     with mpl.rc_context(SETTINGS):
-        size = (max(6.4, 3.3 * len(columns)), 0.9 + 2.8 * len(rows))
+        size = (0.8 + 3.9 * len(columns), 0.9 + 2.2 * len(rows))
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(len(rows), len(columns), sharex=True, sharey=True, squeeze=False)
-        for line, (threads, group) in zip(axes, rows.items(), strict=True):
-            for axis, operator in zip(line, columns, strict=True):
-                mine = [result for result in group if result.case.operator == operator]
-                draw_roofline(axis, mine, group, caches)
+        for line, (operator, group) in zip(axes, rows.items(), strict=True):
+            for axis, (threads, everyone) in zip(line, columns.items(), strict=True):
+                mine = [result for result in group if result.threads == threads]
+                draw_roofline(axis, mine, everyone, caches)
                 axis.set_title(f"{operator}, {count_threads(threads)}")
             line[0].set_ylabel("GB/s")
         for axis in axes[-1]:
             axis.set_xlabel("bytes that must move")
-        figure.legend(handles=roofline_legend(), loc="outside upper center", ncols=5, frameon=False)
+        figure.legend(handles=roofline_legend(), loc="outside upper center", ncols=3, frameon=False)
         save(figure, path)
 
 

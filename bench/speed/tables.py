@@ -1,69 +1,103 @@
 """The tables of times, errors, means and notes, in Markdown."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..common.case import Case
-from ..common.markdown import markdown_table
-from .result import Result, by_threads, geometric_mean
+from ..common.markdown import markdown_table, number
+from .result import Result, by_kind, geometric_mean
+
+SHOWN = 3  # cases named for a note that is about more
 
 
 def microseconds(seconds: float) -> str:
     value = seconds * 1e6
+    if math.isnan(value):
+        return "-"
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
-def table_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[str]:
-    heads = ["case", "ours us", "fresh us", *(f"{t} us" for t in titles), "copy us", "best other"]
+def ratio(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def table_lines(
+    results: Sequence[Result], titles: Sequence[str], unlimited: Sequence[str] = ()
+) -> Iterator[str]:
+    named = [f"{t} (not limited)" if t in unlimited else t for t in titles]
+    heads = ["case", "ours", "fresh", *named, "copy", "floor", "best other"]
+    ratios = ["r", "r, bound", "r, fresh", "c", "f"]
     rows = []
     for result in results:
-        cells = [result.case.name, microseconds(result.ours), microseconds(result.fresh)]
+        cells = [result.name, microseconds(result.ours), microseconds(result.fresh)]
         for title in titles:
-            cells.append(microseconds(result.others[title][0]) if title in result.others else "-")
-        cells += [microseconds(result.copy), result.best or "-"]
-        ratios = [f"{result.r:.2f}", f"{result.r_fresh:.2f}"] if result.best else ["-", "-"]
-        rows.append([*cells, *ratios, f"{result.c:.2f}"])
-    return markdown_table([*heads, "r", "r, fresh", "c"], rows, left=(0, len(heads) - 1))
+            other = result.others.get(title)
+            cells.append(microseconds(other.seconds) if other else "-")
+        cells += [microseconds(result.copy), microseconds(result.floor), result.best or "-"]
+        values = (result.r, result.r_bound, result.r_fresh, result.c, result.f)
+        rows.append([*cells, *map(ratio, values)])
+    return markdown_table([*heads, *ratios], rows, left=(0, len(heads) - 1))
 
 
-def error_lines(results: Sequence[Result], titles: Sequence[str]) -> Iterator[str]:
-    """Largest error of any output against float64; of a library's ways, that of its fastest.
+def error_lines(
+    results: Sequence[Result], far: Mapping[str, Mapping[str, float]], titles: Sequence[str]
+) -> Iterator[str]:
+    """The largest error of any case of a kind; of a library's ways, that of its fastest.
 
-    That of ours is the largest at any number of threads, that of others the one at the first.
+    Below them those with x about an offset.
     """
-    ours: dict[Case, float] = {}
-    for result in results:
-        errors = [error for name, error in result.errors.items() if name.startswith("ours ")]
-        ours[result.case] = max([*errors, ours.get(result.case, 0.0)])
     rows = []
-    for result in next(iter(by_threads(results).values())):
-        cells = [result.case.name, f"{ours[result.case]:.1e}"]
-        for title in titles:
-            way = f"{title} {result.others[title][1]}" if title in result.others else ""
-            cells.append(f"{result.errors[way]:.1e}" if way else "-")
-        rows.append(cells)
-    return markdown_table(["error", "ours", *titles], rows)
+    for kind, group in by_kind(results).items():
+        worst = {title: worst_error(group, title) for title in ("ours", *titles)}
+        rows.append([kind, *(f"{error:.1e}" if error else "-" for error in worst.values())])
+    for kind, errors in far.items():
+        cells = (f"{errors[title]:.1e}" if title in errors else "-" for title in ("ours", *titles))
+        rows.append([f"{kind}, mean {number(FAR_MEAN)}", *cells])
+    return markdown_table(["largest error", "ours", *titles], rows)
 
 
-def note_lines(results: Iterable[Result]) -> Iterator[str]:
-    notes = (f"- {result.case.name}: {note}" for result in results for note in result.notes)
-    yield from dict.fromkeys(notes)  # most are the same for any number of threads
+FAR_MEAN = 1e4
+
+
+def worst_error(results: Iterable[Result], title: str) -> float | None:
+    """Of ours with out= or without; of another's way that was the fastest."""
+    errors = []
+    for result in results:
+        if title == "ours":
+            errors += [e for name, e in result.errors.items() if name.startswith("ours ")]
+        elif title in result.others:
+            errors += [result.errors[f"{title} {result.others[title].label}"]]
+    return max(errors, default=None)
+
+
+def note_lines(results: Iterable[Result], unlimited: Sequence[str] = ()) -> Iterator[str]:
+    """What was not limited, and what libraries cannot do, with the first cases of each."""
+    for title in unlimited:
+        yield f"- {title} cannot be kept to an instruction set: it used all that the machine has."
+    places: dict[str, list[str]] = {}
+    for result in results:
+        for note in result.notes:
+            cases = places.setdefault(note, [])
+            if result.name not in cases:  # most are the same for any number of threads
+                cases.append(result.name)
+    for note, cases in places.items():
+        more = f" and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
+        yield f"- {', '.join(cases[:SHOWN])}{more}: {note}"
 
 
 def summary_lines(results: Sequence[Result]) -> Iterator[str]:
-    """One line per operator and direction, and one for all."""
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(f"{result.case.operator} {result.case.direction}", []).append(result)
+    """One line per operator, direction and dtype, and one for all."""
+    groups = by_kind(results)
     if len(groups) > 1:
         groups["all"] = list(results)
-    heads = ["geometric means", "r", "r, fresh", "c", "fresh / out=", "r >= 1", "least r", "at"]
+    keys = ("r", "r_bound", "r_fresh", "c", "f")
+    heads = ["geometric means", "r", "r, bound", "r, fresh", "c", "f", "fresh / out="]
     rows = []
     for name, group in groups.items():
         raced = [result for result in group if result.best]
         worst = min(raced, key=lambda result: result.r, default=None)
-        means = [geometric_mean(getattr(x, key) for x in group) for key in ("r", "r_fresh", "c")]
+        means = [geometric_mean(getattr(x, key) for x in group) for key in keys]
         means.append(geometric_mean(x.fresh / x.ours for x in group))
         ahead = f"{sum(result.r >= 1 for result in raced)} of {len(raced)}"
-        cells = [name, *(f"{mean:.2f}" for mean in means), ahead]
-        rows.append([*cells, *((f"{worst.r:.2f}", worst.case.name) if worst else ("-", "-"))])
-    return markdown_table(heads, rows, left=(0, 7))
+        cells = [name, *map(ratio, means), ahead]
+        rows.append([*cells, *((f"{worst.r:.2f}", worst.name) if worst else ("-", "-"))])
+    return markdown_table([*heads, "r >= 1", "least r", "at"], rows, left=(0, 9))

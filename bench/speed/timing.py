@@ -16,7 +16,7 @@ from ..common.machine import TASKS, tasks
 SAMPLE_NS = 200_000  # one sample: long enough that the clock's own cost does not show, and short
 # beside the milliseconds for which another process may take a CPU away
 TURN_NS = 2_000_000  # so many samples make a turn
-BUDGET_NS = 1_500_000_000  # a contestant that used this much stops after MIN_ROUNDS
+BUDGET_NS = 300_000_000  # a contestant that used this much stops after MIN_ROUNDS
 MIN_ROUNDS = 3
 WARM_NS = 20_000_000  # a shorter call is made once before its sample: the others had the caches
 SPIN_SECONDS = 0.1  # no library's threads wait for work in a loop for longer than this

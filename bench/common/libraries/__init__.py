@@ -1,8 +1,10 @@
 """One small class per library, each in a file that is imported only when it is asked for.
 
 A class has a method per operator and direction that it can do (`layer_norm_forward`, ...,
-`lrn_backward`); each yields one or more `Variant`s, the ways to say it in that library. Everything
-that a user would prepare once (graphs, buffers, saved statistics) is prepared outside `call`.
+`lrn_backward`), or one for all norms that it has no method of their own for (`norm_forward`,
+`norm_backward`, `add_norm_forward`). Each yields one or more `Variant`s, the ways to say it in that
+library. Everything that a user would prepare once (graphs, buffers, saved statistics) is prepared
+outside `call`.
 """
 
 import argparse
@@ -28,17 +30,24 @@ ON_DEMAND = {"torch.compile": ("with_torch_compile", "TorchCompile", ("torch",))
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute a case. read turns what call returns into (y,) or (dx, dgamma, dbeta)."""
+    """One way to compute a case.
+
+    read turns what call returns into (y,), (y, total) or (dx, dgamma, dbeta), of RMS norm without
+    dbeta; their shapes may differ from ours. bound: call writes into memory that it was given
+    before, and does not allocate its outputs.
+    """
 
     label: str
     call: Callable[[], Any]
     read: Callable[[Any], tuple[Array, ...]]
+    bound: bool = False
 
 
 class Library:
     """What all libraries share: the way from a case to the method that prepares it."""
 
     version = ""
+    limited = True  # whether isa.py keeps it to an instruction set
     dtypes: tuple[str, ...] = ("float32", "float64")
 
     def __init__(self, threads: int, dtype: str) -> None:
@@ -48,8 +57,12 @@ class Library:
     def variants(self, case: Case, data: Data) -> Iterator[Variant]:
         if self.dtype not in self.dtypes:
             return
-        name = f"{case.operator} {case.direction}".replace(" ", "_").lower()
-        yield from getattr(self, name, lambda case, data: ())(case, data)
+        kind = "add norm" if case.adds else "norm" if case.operator != "LRN" else "LRN"
+        for operator in (case.operator, kind):
+            name = f"{operator} {case.direction}".replace(" ", "_").lower()
+            if hasattr(self, name):
+                yield from getattr(self, name)(case, data)
+                return
 
 
 def parse_titles(text: str) -> list[str]:

@@ -15,39 +15,50 @@ import numpy as np
 from jax import lax
 from jax.extend.backend import clear_backends
 
-from ..case import ALPHA, BIAS, Array, Case, Data
+from ..case import ALPHA, BIAS, HALVES, Array, Case, Data, formula_arrays
 from . import Library, Variant
 
 
 class Jax(Library):
     version = jax.__version__
+    dtypes = ("float32", "float64", *HALVES)
     started_on = 0  # threads
 
     def __init__(self, threads: int, dtype: str) -> None:
         super().__init__(threads, dtype)
         jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_enable_x64", dtype == "float64")
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
     def variants(self, case: Case, data: Data) -> Iterator[Variant]:
+        jax.config.update("jax_enable_x64", self.dtype == "float64")  # settings of the process
         if Jax.started_on != self.threads:
             clear_backends()
             Jax.started_on = self.threads
         yield from super().variants(case, data)
 
-    def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        return self._forward(case, data.x, (-1,), data.gamma, data.beta)
+    def norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        for label, function in forwards(case).items():
+            yield variant(label, function, *formula_arrays(case, data))
 
-    def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        yield self._backward(case, data, data.gamma, (-1,), tuple(range(data.x.ndim - 1)))
+    def add_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        for label, function in forwards(case).items():
+            x, *parameters = formula_arrays(case, data)
 
-    def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        gamma, beta = case.per_channel(data.gamma), case.per_channel(data.beta)
-        return self._forward(case, data.x, case.spatial_axes, gamma, beta)
+            def add(x: Any, residual: Any, *parameters: Any, function: Any = function) -> Any:
+                total = x + residual
+                return function(total, *parameters), total
 
-    def instance_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        axes = case.spatial_axes
-        yield self._backward(case, data, case.per_channel(data.gamma), axes, (0, *axes))
+            yield variant(label, add, x, data.residual, *parameters)
+
+    def norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        form = case.form
+        x = data.x.reshape(form.shape).astype("float64" if self.dtype == "float64" else "float32")
+        mean = x.mean(form.axes, keepdims=True)
+        rstd = np.square(x - mean if case.centred else x).mean(form.axes, keepdims=True)
+        rstd = 1 / np.sqrt(rstd + case.epsilon)
+        saved = (mean, rstd) if case.centred else (rstd,)
+        dy, (x, gamma, *_) = data.dy.reshape(form.shape), formula_arrays(case, data)
+        yield variant("jit", backward(case), dy, x, gamma, *saved)
 
     def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         yield variant("jit", lrn(case), data.x)
@@ -55,38 +66,47 @@ class Jax(Library):
     def lrn_backward(self, case: Case, data: Data) -> Iterator[Variant]:
         yield variant("jit", lambda dy, x: jax.vjp(lrn(case), x)[1](dy), data.dy, data.x)
 
-    def _forward(
-        self, case: Case, x: Array, axes: tuple[int, ...], gamma: Array, beta: Array
-    ) -> Iterator[Variant]:
-        def forward(x: Any, gamma: Any, beta: Any) -> Any:
-            centred = x - x.mean(axes, keepdims=True)
-            variance = jnp.square(centred).mean(axes, keepdims=True)
-            return centred * lax.rsqrt(variance + case.epsilon) * gamma + beta
 
-        def standardize(x: Any, gamma: Any, beta: Any) -> Any:
-            return jax.nn.standardize(x, axes, epsilon=case.epsilon) * gamma + beta
+def wide(x: Any) -> Any:
+    """Half types are computed with in float32, as flax does."""
+    return x.astype(jnp.float32) if x.dtype.itemsize == 2 else x
 
-        yield variant("jit formula", forward, x, gamma, beta)
-        yield variant("jit standardize", standardize, x, gamma, beta)
 
-    def _backward(
-        self,
-        case: Case,
-        data: Data,
-        gamma: Array,
-        axes: tuple[int, ...],
-        parameter_axes: tuple[int, ...],
-    ) -> Variant:
-        def backward(dy: Any, x: Any, mean: Any, rstd: Any, gamma: Any) -> Any:
-            xhat = (x - mean) * rstd
-            g = dy * gamma
-            projection = (g * xhat).mean(axes, keepdims=True)
-            dx = rstd * (g - g.mean(axes, keepdims=True) - xhat * projection)
-            return dx, (dy * xhat).sum(parameter_axes), dy.sum(parameter_axes)
+def forwards(case: Case) -> dict[str, Callable[..., Any]]:
+    axes, epsilon = case.form.axes, case.epsilon
 
-        mean = data.x.mean(axes, keepdims=True)
-        rstd = 1 / np.sqrt(np.square(data.x - mean).mean(axes, keepdims=True) + case.epsilon)
-        return variant("jit", backward, data.dy, data.x, mean, rstd, gamma)
+    def formula(x: Any, gamma: Any, *beta: Any) -> Any:
+        centred = wide(x)
+        if case.centred:
+            centred = centred - centred.mean(axes, keepdims=True)
+        variance = jnp.square(centred).mean(axes, keepdims=True)
+        y = centred * lax.rsqrt(variance + epsilon) * gamma
+        return (y + beta[0] if beta else y).astype(x.dtype)
+
+    def standardize(x: Any, gamma: Any, beta: Any) -> Any:
+        return (jax.nn.standardize(wide(x), axes, epsilon=epsilon) * gamma + beta).astype(x.dtype)
+
+    found = {"jit formula": formula}
+    return found | {"jit standardize": standardize} if case.centred else found
+
+
+def backward(case: Case) -> Callable[..., Any]:
+    """The closed form from the saved statistics."""
+    axes, parameter_axes = case.form.axes, case.form.parameter_axes
+
+    def gradient(dy: Any, x: Any, gamma: Any, *saved: Any) -> Any:
+        kind, *mean, rstd = x.dtype, *saved
+        dy, x = wide(dy), wide(x)
+        xhat = (x - mean[0] if mean else x) * rstd
+        g = dy * gamma
+        dx = g - xhat * (g * xhat).mean(axes, keepdims=True)
+        if mean:
+            dx = dx - g.mean(axes, keepdims=True)
+        sums = [dy * xhat, dy] if mean else [dy * xhat]
+        outputs = (rstd * dx, *(each.sum(parameter_axes) for each in sums))
+        return tuple(each.astype(kind) for each in outputs)
+
+    return gradient
 
 
 def lrn(case: Case) -> Callable[[Any], Any]:
@@ -96,16 +116,19 @@ def lrn(case: Case) -> Callable[[Any], Any]:
     strides = [1] * len(case.shape)
 
     def forward(x: Any) -> Any:
-        total = lax.reduce_window(x * x, 0.0, lax.add, window, strides, padding)
-        return x * (BIAS + ALPHA / case.size * total) ** -case.beta
+        w = wide(x)
+        total = lax.reduce_window(
+            w * w, np.zeros((), w.dtype)[()], lax.add, window, strides, padding
+        )
+        return (w * (BIAS + ALPHA / case.size * total) ** -case.beta).astype(x.dtype)
 
     return forward
 
 
 def variant(label: str, function: Callable[..., Any], *arrays: Array) -> Variant:
     jitted = jax.jit(function)
-    inputs = [jnp.asarray(array) for array in arrays]
-    return Variant(label, lambda: jax.block_until_ready(jitted(*inputs)), read)
+    given = [jnp.asarray(array) for array in arrays]
+    return Variant(label, lambda: jax.block_until_ready(jitted(*given)), read)
 
 
 def read(result: Any) -> tuple[Array, ...]:

@@ -1,47 +1,47 @@
 """NumPy, as one writes it with care: in the dtype of x, in place where that saves a temporary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..case import ALPHA, BIAS, Array, Case, Data
+from ..case import ALPHA, BIAS, Array, Case, Data, Form, formula_arrays
 from . import Library, Variant
 
 
-def normalise(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array]:
+def normalise(x: Array, axes: tuple[int, ...], case: Case) -> tuple[Array, Array]:
     """Centred and scaled x, and 1 / sqrt(var + epsilon)."""
-    xhat = x - x.mean(axes, keepdims=True)
-    rstd = 1 / np.sqrt(np.square(xhat).mean(axes, keepdims=True) + epsilon)
+    xhat = x - x.mean(axes, keepdims=True) if case.centred else x.copy()
+    rstd = 1 / np.sqrt(np.square(xhat).mean(axes, keepdims=True) + case.epsilon)
     xhat *= rstd
     return xhat, rstd
 
 
-def forward(x: Array, axes: tuple[int, ...], gamma: Array, beta: Array, epsilon: float) -> Array:
-    y, _ = normalise(x, axes, epsilon)
+def forward(
+    x: Array, axes: tuple[int, ...], gamma: Array, beta: Sequence[Array], case: Case
+) -> Array:
+    y, _ = normalise(x, axes, case)
     y *= gamma
-    y += beta
+    for each in beta:  # RMS norm has none
+        y += each
     return y
 
 
 def backward(
-    data: Data,
-    gamma: Array,
-    saved: tuple[Array, Array],
-    axes: tuple[int, ...],
-    parameter_axes: tuple[int, ...],
-) -> tuple[Array, Array, Array]:
-    """dx, dgamma and dbeta from the saved mean and rstd."""
-    x, dy, (mean, rstd) = data.x, data.dy, saved
-    xhat = (x - mean) * rstd
+    form: Form, dy: Array, x: Array, gamma: Array, saved: tuple[Array | None, Array]
+) -> tuple[Array, ...]:
+    """dx, dgamma and, if there is a saved mean, dbeta."""
+    mean, rstd = saved
+    xhat = x * rstd if mean is None else (x - mean) * rstd
     product = dy * xhat
-    dgamma, dbeta = product.sum(parameter_axes), dy.sum(parameter_axes)
+    dgamma = product.sum(form.parameter_axes)
     product *= gamma
-    xhat *= product.mean(axes, keepdims=True)
+    xhat *= product.mean(form.axes, keepdims=True)
     dx = dy * gamma
-    dx -= dx.mean(axes, keepdims=True)
+    if mean is not None:
+        dx -= dx.mean(form.axes, keepdims=True)
     dx -= xhat
     dx *= rstd
-    return dx, dgamma, dbeta
+    return (dx, dgamma) if mean is None else (dx, dgamma, dy.sum(form.parameter_axes))
 
 
 def window_sum(x: Array, below: int, above: int, axis: int) -> Array:
@@ -83,35 +83,28 @@ def one(y: Array) -> tuple[Array, ...]:
 class NumPy(Library):
     version = np.__version__
 
-    def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        return self._forward(case, data.x, (-1,), data.gamma, data.beta)
+    def norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        form = case.form
+        x, gamma, *beta = formula_arrays(case, data)
+        yield Variant("numpy", lambda: forward(x, form.axes, gamma, beta, case), one)
 
-    def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        return self._backward(case, data, data.gamma, (-1,), tuple(range(data.x.ndim - 1)))
+    def norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        form = case.form
+        x, gamma, *_ = formula_arrays(case, data)
+        dy = data.dy.reshape(form.shape)
+        mean = x.mean(form.axes, keepdims=True) if case.centred else None
+        saved = mean, normalise(x, form.axes, case)[1]
+        yield Variant("numpy", lambda: backward(form, dy, x, gamma, saved), tuple)
 
-    def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        gamma, beta = case.per_channel(data.gamma), case.per_channel(data.beta)
-        return self._forward(case, data.x, case.spatial_axes, gamma, beta)
+    def add_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        x, gamma, *beta = formula_arrays(case, data)
+        residual, axes = data.residual, case.form.axes
 
-    def instance_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        axes = case.spatial_axes
-        return self._backward(case, data, case.per_channel(data.gamma), axes, (0, *axes))
+        def call() -> tuple[Array, ...]:
+            total = x + residual
+            return forward(total, axes, gamma, beta, case), total
 
-    def _forward(
-        self, case: Case, x: Array, axes: tuple[int, ...], gamma: Array, beta: Array
-    ) -> Iterator[Variant]:
-        yield Variant("numpy", lambda: forward(x, axes, gamma, beta, case.epsilon), one)
-
-    def _backward(
-        self,
-        case: Case,
-        data: Data,
-        gamma: Array,
-        axes: tuple[int, ...],
-        parameter_axes: tuple[int, ...],
-    ) -> Iterator[Variant]:
-        saved = data.x.mean(axes, keepdims=True), normalise(data.x, axes, case.epsilon)[1]
-        yield Variant("numpy", lambda: backward(data, gamma, saved, axes, parameter_axes), tuple)
+        yield Variant("numpy", call, tuple)
 
     def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
         yield Variant("numpy", lambda: data.x / lrn_scale(data.x, case) ** case.beta, one)

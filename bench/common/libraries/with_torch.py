@@ -1,20 +1,30 @@
 """torch, eager. NHWC arrays are its channels-last tensors, without a copy."""
 
+import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-from ..case import ALPHA, BIAS, Array, Case, Data
+from ..case import ALPHA, BIAS, HALVES, ROWS, Array, Case, Data
 from . import Library, Variant
 
 ALL = [True, True, True]  # output_mask: dx, dgamma and dbeta
 
 
+class Formula(NamedTuple):
+    """A function of torch's, and the tensors that it takes, x first."""
+
+    label: str
+    function: Callable[..., Any]
+    tensors: list[torch.Tensor]
+
+
 class Torch(Library):
     version = torch.__version__
+    dtypes = ("float32", "float64", *HALVES)
 
     def __init__(self, threads: int, dtype: str) -> None:
         super().__init__(threads, dtype)
@@ -24,74 +34,98 @@ class Torch(Library):
         torch.set_num_threads(self.threads)  # a setting of the process, not of a call
         yield from super().variants(case, data)
 
-    def layer_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        x, gamma, beta = map(torch.from_numpy, (data.x, data.gamma, data.beta))
-        shape = case.shape[-1:]
-        yield Variant(
-            "layer_norm", lambda: F.layer_norm(x, shape, gamma, beta, case.epsilon), reader(case)
-        )
+    def norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
+        for formula in formulas(case, data):
+            yield self.forward(case, formula)
 
-    def layer_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        x, dy, gamma, beta = map(torch.from_numpy, (data.x, data.dy, data.gamma, data.beta))
-        shape = case.shape[-1:]
-        _, mean, rstd = torch.native_layer_norm(x, shape, gamma, beta, case.epsilon)
-        backward = torch.ops.aten.native_layer_norm_backward
-        yield Variant(
-            "native_layer_norm_backward",
-            lambda: backward(dy, x, shape, mean, rstd, gamma, beta, ALL),
-            reader(case),
-        )
+    add_norm_forward = lrn_forward = norm_forward
 
-    def instance_norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        x, gamma, beta = (
-            channels_first(case, data.x),
-            *map(torch.from_numpy, (data.gamma, data.beta)),
-        )
-        groups = case.parameters
-        yield Variant(
-            "group_norm", lambda: F.group_norm(x, groups, gamma, beta, case.epsilon), reader(case)
-        )
-        if np.prod(x.shape[2:]) > 1:  # what torch's own check asks for
-            yield Variant(
-                "instance_norm",
-                lambda: F.instance_norm(x, weight=gamma, bias=beta, eps=case.epsilon),
-                reader(case),
-            )
-
-    def instance_norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        x, dy = channels_first(case, data.x), channels_first(case, data.dy)
-        gamma, beta = torch.from_numpy(data.gamma), torch.from_numpy(data.beta)
-        images, groups = x.shape[:2]
-        extent = int(np.prod(x.shape[2:]))
-        sizes = (images, groups, extent, groups)
-        _, mean, rstd = torch.native_group_norm(x, gamma, beta, *sizes, case.epsilon)
-        backward = torch.ops.aten.native_group_norm_backward
-        yield Variant(
-            "native_group_norm_backward",
-            lambda: backward(dy, x, mean, rstd, gamma, *sizes, ALL),
-            reader(case),
-        )
-        if extent > 1:
-            leaves = [tensor.detach().requires_grad_() for tensor in (x, gamma, beta)]
-            with torch.enable_grad():
-                y = F.instance_norm(leaves[0], weight=leaves[1], bias=leaves[2], eps=case.epsilon)
-            yield Variant("instance_norm autograd", gradient(y, leaves, dy), reader(case))
-
-    def lrn_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        x = channels_first(case, data.x)
-        yield Variant("local_response_norm", lambda: lrn(case, x), reader(case))
+    def norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
+        """By autograd; layer and group norm have functions of their own."""
+        dy = channels_first(case, data.dy)
+        if case.operator == "layer norm":
+            yield layer_norm_backward(case, dy, formulas(case, data)[0].tensors)
+        elif case.order:
+            yield group_norm_backward(case, dy, formulas(case, data)[0].tensors)
+        for formula in formulas(case, data):
+            if formula.label not in ("layer_norm", "group_norm"):
+                yield self.backward(case, formula, dy)
 
     def lrn_backward(self, case: Case, data: Data) -> Iterator[Variant]:
-        x, dy = channels_first(case, data.x), channels_first(case, data.dy)
-        leaf = x.detach().requires_grad_()
+        (formula,) = formulas(case, data)
+        yield self.backward(case, formula, channels_first(case, data.dy))
+
+    def forward(self, case: Case, formula: Formula) -> Variant:
+        label, function, tensors = formula
+        return Variant(label, lambda: function(*tensors), reader(case))
+
+    def backward(self, case: Case, formula: Formula, dy: torch.Tensor) -> Variant:
+        label, function, tensors = formula
+        leaves = [tensor.detach().requires_grad_() for tensor in tensors]
         with torch.enable_grad():
-            y = lrn(case, leaf)
-        yield Variant("local_response_norm autograd", gradient(y, [leaf], dy), reader(case))
+            y = function(*leaves)
+        gradient = torch.autograd.grad
+        return Variant(
+            f"{label} autograd",
+            lambda: gradient(y, leaves, dy, retain_graph=True),
+            reader(case),
+        )
 
 
-def channels_first(case: Case, x: Array) -> torch.Tensor:
-    tensor = torch.from_numpy(x)
-    return tensor if case.order == "NCHW" else tensor.movedim(-1, 1)
+# ---- What a case is in torch
+
+
+def formulas(case: Case, data: Data) -> list[Formula]:
+    """The first is what torch has a gradient of its own for, if there is one."""
+    x, shape, epsilon = channels_first(case, data.x), case.shape[-1:], case.epsilon
+    affine = [x, tensor(data.gamma), tensor(data.beta)]
+    if case.operator == "LRN":
+        return [Formula("local_response_norm", lambda x: lrn(case, x), [x])]
+    if case.operator in ROWS:
+        norm: Callable[..., Any] = F.layer_norm if case.centred else F.rms_norm
+        parameters = affine[1:] if case.centred else affine[1:2]
+        label = norm.__name__
+        if not case.adds:
+            return [Formula(label, lambda x, *w: norm(x, shape, *w, eps=epsilon), [x, *parameters])]
+
+        def add(x: torch.Tensor, residual: torch.Tensor, *w: torch.Tensor) -> Any:
+            total = x + residual
+            return norm(total, shape, *w, eps=epsilon), total
+
+        return [Formula(f"add and {label}", add, [x, tensor(data.residual), *parameters])]
+    groups = case.statistics
+    found = [Formula("group_norm", lambda x, g, b: F.group_norm(x, groups, g, b, epsilon), affine)]
+    if not case.groups and case.extent > 1:  # what torch's own check asks for
+        instance = F.instance_norm
+        found.append(
+            Formula(
+                "instance_norm", lambda x, g, b: instance(x, weight=g, bias=b, eps=epsilon), affine
+            )
+        )
+    return found
+
+
+def layer_norm_backward(case: Case, dy: torch.Tensor, tensors: list[torch.Tensor]) -> Variant:
+    shape, (x, gamma, beta) = case.shape[-1:], tensors
+    _, mean, rstd = torch.native_layer_norm(x, shape, gamma, beta, case.epsilon)
+    backward = torch.ops.aten.native_layer_norm_backward
+    return Variant(
+        "native_layer_norm_backward",
+        lambda: backward(dy, x, shape, mean, rstd, gamma, beta, ALL),
+        reader(case),
+    )
+
+
+def group_norm_backward(case: Case, dy: torch.Tensor, tensors: list[torch.Tensor]) -> Variant:
+    x, gamma, beta = tensors
+    sizes = (*x.shape[:2], math.prod(x.shape[2:]), case.statistics)
+    _, mean, rstd = torch.native_group_norm(x, gamma, beta, *sizes, case.epsilon)
+    backward = torch.ops.aten.native_group_norm_backward
+    return Variant(
+        "native_group_norm_backward",
+        lambda: backward(dy, x, mean, rstd, gamma, *sizes, ALL),
+        reader(case),
+    )
 
 
 def lrn(case: Case, x: torch.Tensor) -> torch.Tensor:
@@ -101,17 +135,31 @@ def lrn(case: Case, x: torch.Tensor) -> torch.Tensor:
     return y.flip(1) if even else y
 
 
-def gradient(y: torch.Tensor, leaves: list[torch.Tensor], dy: torch.Tensor) -> Callable[[], Any]:
-    return lambda: torch.autograd.grad(y, leaves, dy, retain_graph=True)
+# ---- Arrays as tensors and back
+
+
+def tensor(x: Array) -> torch.Tensor:
+    if x.dtype.name != "bfloat16":
+        return torch.from_numpy(x)
+    return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
+
+
+def channels_first(case: Case, x: Array) -> torch.Tensor:
+    return tensor(x).movedim(-1, 1) if case.order == "NHWC" else tensor(x)
 
 
 def reader(case: Case) -> Callable[[Any], tuple[Array, ...]]:
     """Tensors as arrays, with the first one back in the layout of x."""
 
+    def array(found: torch.Tensor) -> Array:
+        if found.dtype != torch.bfloat16:
+            return found.numpy()
+        return found.contiguous().view(torch.int16).numpy().view("bfloat16")
+
     def read(result: Any) -> tuple[Array, ...]:
         first, *rest = (result,) if isinstance(result, torch.Tensor) else result
         if case.order == "NHWC":
             first = first.movedim(1, -1)
-        return tuple(tensor.numpy() for tensor in (first, *rest))
+        return tuple(map(array, (first, *rest)))
 
     return read

@@ -1,0 +1,75 @@
+"""The table of speed on the README's first screen: means by operator, and errors."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..common.libraries import LIBRARIES
+from ..common.markdown import count_threads, markdown_table, number
+from .outcome import Outcome
+from .result import Result, geometric_mean
+from .tables import FAR_MEAN, ratio, worst_error
+
+BEGIN, END = "<!-- bench.speed: begin -->", "<!-- bench.speed: end -->"
+BESIDE = [title for title in LIBRARIES if title != "NumPy"]
+
+
+def kinds(outcomes: Sequence[Outcome]) -> list[str]:
+    """Operators and directions in float32, in the order of the cases."""
+    found = (f"{x.case.operator} {x.case.direction}" for each in outcomes for x in each.results)
+    return list(dict.fromkeys(found))
+
+
+def mean(outcome: Outcome, threads: int, kind: str | None = None) -> float:
+    def meant(x: Result) -> bool:
+        return x.threads == threads and x.dtype == "float32" and kind in (None, x.kind)
+
+    return geometric_mean(x.r for x in outcome.results if meant(x))
+
+
+def error(outcomes: Sequence[Outcome], kind: str, title: str) -> str:
+    """With x about an offset where that was looked at; the largest of all runs."""
+    errors = [x.far[kind][title] for x in outcomes if title in x.far.get(kind, {})]
+    if not any(kind in x.far for x in outcomes):
+        group = [x for each in outcomes for x in each.results if x.kind == kind]
+        errors = [e for e in [worst_error(group, title)] if e is not None]
+    if not errors:
+        return "-"
+    return number(max(errors)) if max(errors) < 1 else "no digit right"
+
+
+def readme_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Times on the left, errors on the right."""
+    columns = [
+        (outcome, threads)
+        for outcome in outcomes
+        for threads in dict.fromkeys(result.threads for result in outcome.results)
+    ]
+    titles = [t for t in BESIDE if any(t in outcome.titles for outcome in outcomes)]
+    heads = [f"r, {outcome.isa}, {count_threads(threads)}" for outcome, threads in columns]
+    rows = []
+    for kind in kinds(outcomes):
+        cells = [ratio(mean(outcome, threads, kind)) for outcome, threads in columns]
+        errors = [error(outcomes, kind, title) for title in ("ours", *titles)]
+        rows.append([kind, *cells, *errors])
+    means = [f"**{ratio(mean(outcome, threads))}**" for outcome, threads in columns]
+    rows.append(["**all**", *means, *([""] * (1 + len(titles)))])
+    yield from markdown_table(["", *heads, "error of ours", *titles], rows)
+    yield ""
+    yield (
+        "r: time of the best other library over ours, float32, geometric means over all shapes of "
+        f"[docs/speed.md](docs/speed.md), each with all libraries kept to one instruction set. "
+        "Errors: the largest, against float64, relative to the largest output, with x from "
+        f"N({number(FAR_MEAN)}, 1), for LRN from N(0, 1). "
+        + " ".join(f"{x.isa}: {x.machine.get('CPU', 'unknown')}." for x in outcomes)
+    )
+
+
+def write_readme(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """What stands between the marks."""
+    text = path.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{path} has no {BEGIN} and {END}")
+    block = "\n".join(readme_lines(outcomes))
+    path.write_text(f"{before}{begin}\n{block}\n{end}{after}")
