@@ -1,6 +1,6 @@
 """normkernels beside other libraries.
 
-speed      how long it takes, beside them and beside a copy of the same bytes: docs/speed.md
+speed      how long it takes, beside them and beside what only moves the same bytes: docs/speed.md
 accuracy   how far it is off, beside them: docs/accuracy.md
 common     what both need: the libraries, a case and its data, the machine, Markdown, pictures
 

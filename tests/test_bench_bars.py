@@ -246,9 +246,9 @@ def test_readme(outcomes, tmp_path):
     path.write_text(f"first\n{BEGIN}\nold\n{END}\nlast\n")
     write_readme(path, outcomes)
     text = path.read_text()
-    assert text.startswith(f"first\n{BEGIN}\n|")
+    assert text.startswith(f"first\n{BEGIN}\nHow many times")
     assert text.endswith(f"\n{END}\nlast\n")
-    heads = "|  | r, avx2, 1 thread | r, avx2, 2 threads | r, avx512, 1 thread |"
+    heads = "|  | avx2 (1), 1 thread | avx2 (1), 2 threads | avx512 (2), 1 thread |"
     assert heads in text
     (row,) = [line for line in text.splitlines() if line.startswith("| layer norm forward |")]
     assert row.endswith("| 2e-7 | 3e-4 |")  # with x about an offset

@@ -23,6 +23,7 @@ case and number of threads, for one to three seconds.
 """
 
 import argparse
+import gc
 import importlib.util
 import json
 import math
@@ -167,6 +168,7 @@ def measure_all(options: argparse.Namespace, pin: Callable[[int], None]) -> Outc
         "Data": f"x from N({options.offset:g}, 1), dy and residuals from N(0, 1)",
     }
     results: list[Result] = []
+    gc.freeze()  # what libraries have made of themselves is not looked through before every case
     start, others = time.monotonic(), seconds_of_others()
     with progress_bar(len(options.dtype) * len(options.cases) * len(options.threads)) as show:
         for dtype in options.dtype:

@@ -97,9 +97,11 @@ def measure(
         titled += [(title, each) for each in variants(case, data.x.itemsize, ours.threads)]
     if case == TINY:
         titled.append(("add", add_variant(data)))
+    measured = len(titled)
     for title, library in libraries.items():
         titled += [(title, each) for each in contestants(title, library, question, result)]
-    times = best_seconds([variant.call for _, variant in titled], rounds)
+    calls = [variant.call for _, variant in titled]
+    times = best_seconds(calls, rounds, rivals=len(titled) - measured)
     result.ours, result.fresh = times[:2]
     best: dict[str, Best] = {}
     for (title, variant), seconds in zip(titled[2:], times[2:], strict=True):

@@ -120,7 +120,7 @@ def save_roofline(path: Path, results: Sequence[Result], caches: Caches) -> None
             line[0].set_ylabel("GB/s")
         for axis in axes[-1]:
             axis.set_xlabel("bytes that must move")
-        figure.legend(handles=roofline_legend(), loc="outside upper center", ncols=3, frameon=False)
+        figure.legend(handles=roofline_legend(), loc="outside upper center", ncols=2, frameon=False)
         save(figure, path)
 
 

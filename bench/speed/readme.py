@@ -6,10 +6,16 @@ from pathlib import Path
 from ..common.libraries import LIBRARIES
 from ..common.markdown import count_threads, markdown_table, number
 from .outcome import Outcome
-from .result import Result, geometric_mean
+from .result import Result, by_threads, geometric_mean
 from .tables import FAR_MEAN, ratio, worst_error
 
 BEGIN, END = "<!-- bench.speed: begin -->", "<!-- bench.speed: end -->"
+ABOUT = """\
+How many times as long the best other library takes, float32: geometric means over all shapes of
+[docs/speed.md](docs/speed.md), with everybody kept to one instruction set. On the right the largest
+error against float64, relative to the largest output, with x from N({mean:g}, 1) for the norms and
+from N(0, 1) for LRN.
+"""
 BESIDE = [title for title in LIBRARIES if title != "NumPy"]
 
 
@@ -38,30 +44,27 @@ def error(outcomes: Sequence[Outcome], kind: str, title: str) -> str:
 
 
 def readme_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Times on the left, errors on the right."""
+    """Times on the left, errors on the right; runs have the numbers that the page gives them."""
     columns = [
-        (outcome, threads)
-        for outcome in outcomes
-        for threads in dict.fromkeys(result.threads for result in outcome.results)
+        (run, outcome, threads)
+        for run, outcome in enumerate(outcomes, 1)
+        for threads in by_threads(outcome.results)
     ]
     titles = [t for t in BESIDE if any(t in outcome.titles for outcome in outcomes)]
-    heads = [f"r, {outcome.isa}, {count_threads(threads)}" for outcome, threads in columns]
+    heads = [f"{x.isa} ({run}), {count_threads(threads)}" for run, x, threads in columns]
     rows = []
     for kind in kinds(outcomes):
-        cells = [ratio(mean(outcome, threads, kind)) for outcome, threads in columns]
+        cells = [ratio(mean(outcome, threads, kind)) for _, outcome, threads in columns]
         errors = [error(outcomes, kind, title) for title in ("ours", *titles)]
         rows.append([kind, *cells, *errors])
-    means = [f"**{ratio(mean(outcome, threads))}**" for outcome, threads in columns]
+    means = [f"**{ratio(mean(outcome, threads))}**" for _, outcome, threads in columns]
     rows.append(["**all**", *means, *([""] * (1 + len(titles)))])
+    yield ABOUT.format(mean=FAR_MEAN)
     yield from markdown_table(["", *heads, "error of ours", *titles], rows)
     yield ""
-    yield (
-        "r: time of the best other library over ours, float32, geometric means over all shapes of "
-        f"[docs/speed.md](docs/speed.md), each with all libraries kept to one instruction set. "
-        "Errors: the largest, against float64, relative to the largest output, with x from "
-        f"N({number(FAR_MEAN)}, 1), for LRN from N(0, 1). "
-        + " ".join(f"{x.isa}: {x.machine.get('CPU', 'unknown')}." for x in outcomes)
-    )
+    for run, outcome in enumerate(outcomes, 1):
+        facts = (outcome.machine.get(name, "unknown") for name in ("CPU", "Others"))
+        yield f"({run}) {'; '.join(facts)}  "
 
 
 def write_readme(path: Path, outcomes: Sequence[Outcome]) -> None:

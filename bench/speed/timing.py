@@ -18,6 +18,7 @@ SAMPLE_NS = 200_000  # one sample: long enough that the clock's own cost does no
 TURN_NS = 2_000_000  # so many samples make a turn
 BUDGET_NS = 300_000_000  # a contestant that used this much stops after MIN_ROUNDS
 MIN_ROUNDS = 3
+HOPELESS = 1.5  # a rival that takes so many times as long as another stops then, too
 WARM_NS = 20_000_000  # a shorter call is made once before its sample: the others had the caches
 SPIN_SECONDS = 0.1  # no library's threads wait for work in a loop for longer than this
 
@@ -40,16 +41,21 @@ def plan(call: Callable[[], Any]) -> tuple[int, int]:
     return repeats, math.ceil(TURN_NS / taken)
 
 
-def best_seconds(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
-    """The shortest time of one call of each, over rounds in which they take turns."""
+def best_seconds(calls: Sequence[Callable[[], Any]], rounds: int, rivals: int = 0) -> list[float]:
+    """The shortest time of one call of each, over rounds in which they take turns.
+
+    The last `rivals` of them are there for the fastest of them alone.
+    """
     for call in calls:
         call()
     plans = [plan(call) for call in calls]
     best = [math.inf] * len(calls)
     spent = [0] * len(calls)
+    first = len(calls) - rivals
     with no_garbage_collection():
         for turn, (i, call) in itertools.product(range(rounds), enumerate(calls)):
-            if turn >= MIN_ROUNDS and spent[i] > BUDGET_NS:
+            hopeless = i >= first and best[i] > HOPELESS * min(best[first:])
+            if turn >= MIN_ROUNDS and (hopeless or spent[i] > BUDGET_NS):
                 continue
             wait_until_quiet()
             if best[i] < WARM_NS:
