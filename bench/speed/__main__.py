@@ -53,7 +53,7 @@ from .cases import CASES, FAR, QUICK
 from .measure import RIGHT, ask, errors_at, measure
 from .outcome import Outcome, from_json, pair_up
 from .readme import write_readme
-from .result import Result
+from .result import USUAL, Result
 from .tables import FAR_MEAN
 from .timing import seconds_of_others
 from .traffic import describe_copies
@@ -100,9 +100,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dtype",
         type=parse_dtypes,
-        default=["float32"],
+        default=[USUAL],
         metavar="A,B",
-        help=f"of {', '.join(RIGHT)} (default: float32)",
+        help=f"of {', '.join(RIGHT)} (default: {USUAL})",
     )
     parser.add_argument(
         "--isa", choices=known_isas(), help="keep all to it (default: what the machine has)"
@@ -184,14 +184,15 @@ def measure_all(options: argparse.Namespace, pin: Callable[[int], None]) -> Outc
     others = (seconds_of_others() - others) / (time.monotonic() - start) / (os.cpu_count() or 1)
     if not math.isnan(others):
         machine["Other processes"] = f"{others:.1%} of all CPUs during the run"
-    isa = options.isa or nk.active_isa()
-    unlimited = [t for t, library in described.items() if is_limit(isa) and not library.limited]
-    return Outcome(machine, caches, results, isa, unlimited, far_errors(options, results))
+    limit = is_limit(options.isa)
+    unlimited = [title for title, library in described.items() if limit and not library.limited]
+    far = far_errors(options, results)
+    return Outcome(machine, caches, results, nk.active_isa(), unlimited, far)
 
 
 def far_errors(options: argparse.Namespace, results: list[Result]) -> dict[str, dict[str, float]]:
     """By kind and library, in float32, of the kinds that have been timed: the larger of layouts."""
-    dtype, threads = "float32", min(options.threads)
+    dtype, threads = USUAL, min(options.threads)
     timed = {(x.case.operator, x.case.direction) for x in results if x.dtype == dtype}
     found: dict[str, dict[str, float]] = {}
     if timed:

@@ -6,7 +6,7 @@ floor over ours, both with out=. All but one are for float32 and float64.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..common.case import HALVES, Case
 from ..common.markdown import count_threads, markdown_table
@@ -41,20 +41,19 @@ class Run:
         return self.by_case[key].ours if key in self.by_case else math.nan
 
     def neighbours(self, result: Result) -> list[float]:
-        """The times of the same operator on rows that are a little wider or narrower."""
-        *outer, width = result.case.shape
+        """The times of results alike on rows that are a little wider or narrower, by element."""
+        width = result.case.shape[-1]
         found = []
-        for (case, threads, dtype), each in self.by_case.items():
-            alike = (case.operator, case.direction, case.order, [*case.shape[:-1]], threads, dtype)
-            mine = result.case
-            if alike == (
-                *(mine.operator, mine.direction, mine.order, outer),
-                *(result.threads, result.dtype),
-            ):
-                distance = abs(case.shape[-1] - width) / width
-                if 0 < distance <= NEIGHBOUR:
-                    found.append(each.ours * width / case.shape[-1])
+        for other in self.by_case.values():
+            distance = abs(other.case.shape[-1] - width)
+            if 0 < distance <= NEIGHBOUR * width and but_for_width(other) == but_for_width(result):
+                found.append(other.ours * width / other.case.shape[-1])
         return found
+
+
+def but_for_width(result: Result) -> tuple[object, ...]:
+    case = replace(result.case, shape=result.case.shape[:-1])
+    return case, result.threads, result.dtype
 
 
 Value = Callable[[Result, Run], float]  # NaN: the bar is not for this case

@@ -45,7 +45,7 @@ class Outcome:
     def name(self) -> str:
         return f"{self.machine.get('CPU', '').split(',')[0]}, {self.isa}"
 
-    def tables(self, level: str = "###") -> Iterator[tuple[str, Iterator[str]]]:
+    def tables(self) -> Iterator[tuple[str, Iterator[str]]]:
         """By title: the bars, the means, all cases, the errors, the notes."""
         yield "The bars", bar_lines(self.verdicts)
         yield "The worst cases of the bars that fail", failure_lines(self.verdicts)

@@ -15,7 +15,7 @@ from ..common.drawing import SETTINGS, save, tidy
 from ..common.markdown import count_threads
 from .bars import BARS
 from .caches import MIB, Caches
-from .result import Result, by_threads
+from .result import USUAL, Result, by_threads
 
 COLOURS = ("#0072b2", "#d55e00")  # by number of threads, and by layout
 COPY = "#777777"
@@ -26,7 +26,7 @@ def operators(results: Sequence[Result]) -> dict[str, list[Result]]:
     """With the dtype, if it is not the usual one."""
     groups: dict[str, list[Result]] = {}
     for result in results:
-        usual = result.dtype == "float32"
+        usual = result.dtype == USUAL
         name = result.case.operator if usual else f"{result.case.operator}, {result.dtype}"
         groups.setdefault(name, []).append(result)
     return groups

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..common.libraries import LIBRARIES
 from ..common.markdown import count_threads, markdown_table, number
 from .outcome import Outcome
-from .result import Result, by_threads, geometric_mean
+from .result import USUAL, Result, by_threads, geometric_mean
 from .tables import FAR_MEAN, ratio, worst_error
 
 BEGIN, END = "<!-- bench.speed: begin -->", "<!-- bench.speed: end -->"
@@ -27,7 +27,7 @@ def kinds(outcomes: Sequence[Outcome]) -> list[str]:
 
 def mean(outcome: Outcome, threads: int, kind: str | None = None) -> float:
     def meant(x: Result) -> bool:
-        return x.threads == threads and x.dtype == "float32" and kind in (None, x.kind)
+        return x.threads == threads and x.dtype == USUAL and kind in (None, x.kind)
 
     return geometric_mean(x.r for x in outcome.results if meant(x))
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from ..common.case import Case
 
+USUAL = "float32"  # the dtype that goes without saying
+
 
 class Best(NamedTuple):
     """The fastest of a library's ways; bound: it writes into memory that it was given."""
@@ -24,7 +26,7 @@ class Result:
 
     case: Case
     threads: int = 1
-    dtype: str = "float32"
+    dtype: str = USUAL
     ours: float = math.nan
     fresh: float = math.nan
     copy: float = math.nan
@@ -39,7 +41,7 @@ class Result:
     def kind(self) -> str:
         """Operator and direction, and the dtype unless it is the usual one."""
         words = [self.case.operator, self.case.direction]
-        return " ".join(words if self.dtype == "float32" else [*words, self.dtype])
+        return " ".join(words if self.dtype == USUAL else [*words, self.dtype])
 
     @property
     def name(self) -> str:

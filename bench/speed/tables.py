@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..common.markdown import markdown_table, number
-from .result import Result, by_kind, geometric_mean
+from .result import USUAL, Result, by_kind, geometric_mean
 
 SHOWN = 3  # cases named for a note that is about more
 
@@ -85,10 +85,12 @@ def note_lines(results: Iterable[Result], unlimited: Sequence[str] = ()) -> Iter
 
 
 def summary_lines(results: Sequence[Result]) -> Iterator[str]:
-    """One line per operator, direction and dtype, and one for all."""
+    """One line per operator, direction and dtype, and one for all of a dtype."""
     groups = by_kind(results)
     if len(groups) > 1:
-        groups["all"] = list(results)
+        for dtype in dict.fromkeys(result.dtype for result in results):
+            name = "all" if dtype == USUAL else f"all {dtype}"
+            groups[name] = [result for result in results if result.dtype == dtype]
     keys = ("r", "r_bound", "r_fresh", "c", "f")
     heads = ["geometric means", "r", "r, bound", "r, fresh", "c", "f", "fresh / out="]
     rows = []

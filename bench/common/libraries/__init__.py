@@ -10,6 +10,7 @@ outside `call`.
 import argparse
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -80,8 +81,13 @@ def parse_titles(text: str) -> list[str]:
 
 
 def load(title: str, threads: int, dtype: str) -> Library | None:
-    """The library, or None where it is not installed."""
-    module, name, needs = (LIBRARIES | ON_DEMAND)[title]
+    """The library, or None where it is not installed, or is too old or too new to be asked."""
+    name, kind, needs = (LIBRARIES | ON_DEMAND)[title]
     if not all(importlib.util.find_spec(need) for need in needs):
         return None
-    return getattr(importlib.import_module(f".{module}", __name__), name)(threads, dtype)
+    try:
+        module = importlib.import_module(f".{name}", __name__)
+    except (ImportError, AttributeError) as error:
+        print(f"{title} does not take part: {error}", file=sys.stderr)
+        return None
+    return getattr(module, kind)(threads, dtype)
