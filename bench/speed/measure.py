@@ -60,18 +60,31 @@ def contestants(
 ) -> Iterator[Variant]:
     """What a library offers for a case, if it answers that; notes what it cannot or does badly."""
     same = SAME_OPERATOR[library.dtype]
-    try:
-        for variant in library.variants(question.case, question.data):
+    for variant in offered(title, library, question, result):
+        try:
             error = difference(variant.read(variant.call()), question.exact)
-            result.errors[f"{title} {variant.label}"] = error
-            if error <= same:
-                yield variant
-            if error > RIGHT[library.dtype]:
-                counted = "counted" if error <= same else "not counted"
-                result.notes.append(f"{title} {variant.label} is off by {error:.1e}, {counted}")
-    except Exception as error:  # every library has classes of its own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        result.notes.append(f"{title} cannot: {reason[:120]}")
+        except Exception as failure:  # every library has classes of its own
+            result.notes.append(reason(title, failure))
+            continue
+        result.errors[f"{title} {variant.label}"] = error
+        if error <= same:
+            yield variant
+        if error > RIGHT[library.dtype]:
+            counted = "counted" if error <= same else "not counted"
+            result.notes.append(f"{title} {variant.label} is off by {error:.1e}, {counted}")
+
+
+def offered(title: str, library: Library, question: Question, result: Result) -> Iterator[Variant]:
+    """Its variants until one cannot be prepared."""
+    try:
+        yield from library.variants(question.case, question.data)
+    except Exception as failure:
+        result.notes.append(reason(title, failure))
+
+
+def reason(title: str, failure: Exception) -> str:
+    words = (str(failure).splitlines() or [type(failure).__name__])[0]
+    return f"{title} cannot: {words[:120]}"
 
 
 def our_variants(ours: Library, question: Question, result: Result) -> list[Variant]:
