@@ -110,7 +110,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--offset", type=float, default=0, metavar="M", help="mean of x, whose deviation is 1"
     )
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="default 9")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="default 7")
     parser.add_argument(
         "--libraries",
         type=parse_titles,
