@@ -219,3 +219,20 @@ def test_knows_what_other_processes_use(monkeypatch, tmp_path):
     assert seconds_of_others() == pytest.approx(busy - sum(os.times()[:4]), abs=0.1)
     monkeypatch.setattr(timing, "MACHINE", tmp_path / "none")
     assert math.isnan(seconds_of_others())
+
+
+def test_rivals_that_are_far_behind_stop_early():
+    """Only the fastest of them counts; who is no rival takes all rounds."""
+    calls = [0, 0, 0]
+
+    def contestant(number, seconds):
+        def call():
+            calls[number] += 1
+            time.sleep(seconds)
+
+        return call
+
+    contestants = [contestant(0, 0.004), contestant(1, 0.004), contestant(2, 0.002)]
+    timing.best_seconds(contestants, 12, rivals=2)
+    assert calls[1] < calls[0] - 10
+    assert calls[2] > calls[0] - 3
