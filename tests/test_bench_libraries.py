@@ -40,6 +40,7 @@ def quantity(case):
     "title",
     [
         *("ours", "NumPy", "torch", "ONNX Runtime", "OpenVINO"),
+        pytest.param("JAX", marks=pytest.mark.long),
         pytest.param(
             "torch.compile",
             marks=[pytest.mark.long, pytest.mark.filterwarnings("ignore::DeprecationWarning")],

@@ -70,14 +70,13 @@ def adding(shapes: Shapes) -> Iterator[Case]:
 
 
 def family(
-    *, rows: Shapes, sums: Shapes, nchw: Shapes, nhwc: Shapes, **of: Shapes
+    *, rows: Shapes, rms: Shapes, sums: Shapes, nchw: Shapes, nhwc: Shapes, groups: Shapes
 ) -> Iterator[Case]:
-    """All operators but LRN; of: rms and groups."""
+    """All operators but LRN; group norm's shapes are in NCHW."""
     yield from both_directions("layer norm", *in_order("", rows))
-    yield from both_directions("RMS norm", *in_order("", of["rms"]))
+    yield from both_directions("RMS norm", *in_order("", rms))
     yield from adding(sums)
     yield from both_directions("instance norm", *in_order("NCHW", nchw), *in_order("NHWC", nhwc))
-    groups = of["groups"]
     in_nhwc = in_order("NHWC", [channels_last(shape) for shape in groups])
     yield from both_directions("group norm", *in_order("NCHW", groups), *in_nhwc, groups=GROUPS)
 

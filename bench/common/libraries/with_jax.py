@@ -53,10 +53,9 @@ class Jax(Library):
     def norm_backward(self, case: Case, data: Data) -> Iterator[Variant]:
         form = case.form
         x = data.x.reshape(form.shape).astype("float64" if self.dtype == "float64" else "float32")
-        mean = x.mean(form.axes, keepdims=True)
-        rstd = np.square(x - mean if case.centred else x).mean(form.axes, keepdims=True)
-        rstd = 1 / np.sqrt(rstd + case.epsilon)
-        saved = (mean, rstd) if case.centred else (rstd,)
+        mean = [x.mean(form.axes, keepdims=True)] if case.centred else []
+        variance = np.square(x - mean[0] if mean else x).mean(form.axes, keepdims=True)
+        saved = (*mean, 1 / np.sqrt(variance + case.epsilon))
         dy, (x, gamma, *_) = data.dy.reshape(form.shape), formula_arrays(case, data)
         yield variant("jit", backward(case), dy, x, gamma, *saved)
 
