@@ -26,8 +26,8 @@ struct GradientReduction {
 
   __attribute__((noinline)) void rows(const PixelRows& r, SumTable out) const {
     const Rows<const T> all_dy = r.of(dy), all_x = r.of(x);
-    for (int64_t i = 0; i < r.rows; i += kTileRows) {
-      const int64_t count = smaller(kTileRows, r.rows - i);
+    for (int64_t i = 0; i < r.rows; i += kRun) {
+      const int64_t count = smaller(kRun, r.rows - i);
       for_each_column_block<T, kColumnVectors>(
           r.width, [&](int64_t j, auto vectors, auto lanes) __attribute__((always_inline)) {
             add_tile<decltype(vectors)::value>(all_dy.from(i), all_x.from(i), count, j, lanes,

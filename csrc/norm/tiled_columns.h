@@ -56,9 +56,9 @@ NORMKERNELS_INLINE void sweep_tiles(const Fold& fold, const Axes& axes, int64_t 
       const Part part = {i, count, j, smaller(kTileChannels, c - j)};
       const auto sweep = sweep_of(part);
       if (fold.pixels > 1) {
-        sweep_lines(sweep.in_rows(0, fold.width), count * c, c);
+        sweep_lines(sweep, count * c, fold.width);
       } else {
-        sweep_rows(sweep, count, 0, part.cols);
+        sweep_rows(sweep, count, 0, part.cols, part.cols);
       }
       close(part);
     }
