@@ -26,7 +26,8 @@ class HalfRows {
   // Of all rows, whether they fit the columns or not.
   static TileShape<float> shape_of(const Matrix& shape, int64_t rows) {
     TileShape<float> tile(rows, shape.cols);
-    tile.rows = smaller(larger(kElements / tile.stride, 1), rows);
+    const int64_t free = shape.cols <= kColumns ? kElements - 2 * kColumns : kElements;
+    tile.rows = smaller(larger(free / tile.stride, 1), rows);
     return tile;
   }
 
@@ -36,7 +37,8 @@ class HalfRows {
   }
 
  private:
-  static constexpr int64_t kElements = kChunk + 16, kColumns = 512;
+  // Short rows leave room for gamma and beta behind them; longer ones have some columns of these.
+  static constexpr int64_t kElements = kChunk + 16, kColumns = 512, kStrip = 256;
 
   static const void* source(const LayerNormForward& a) {
     return a.total == nullptr ? a.x : a.total;
@@ -84,8 +86,9 @@ class HalfRows {
   void short_rows(int64_t row, int64_t rows) {
     const int64_t cols = a_.shape.cols;
     if (!has_lines_) {
-      whole_gamma_ = line(a_.gamma, a_.wide.gamma, 0, cols, gamma_);
-      whole_beta_ = line(a_.beta, a_.wide.beta, 0, cols, beta_);
+      float* const room = buffer_ + kElements - 2 * kColumns;
+      whole_gamma_ = line(a_.gamma, a_.wide.gamma, 0, cols, room);
+      whole_beta_ = line(a_.beta, a_.wide.beta, 0, cols, room + kColumns);
       has_lines_ = true;
     }
     const Part part = {row, rows, 0, cols};
@@ -111,9 +114,9 @@ class HalfRows {
     for_each_chunk(row, rows, 0, cols, [&](const Part& part) {
       const Rows<const float> from = x_.read(part);
       const Rows<float> to = y_.open(part);
-      for (int64_t begin = 0; begin < part.cols; begin += kColumns)
+      for (int64_t begin = 0; begin < part.cols; begin += kStrip)
         write(norm, factors, from.at(0, begin), to.at(0, begin), part.col + begin,
-              smaller(kColumns, part.cols - begin));
+              smaller(kStrip, part.cols - begin));
       y_.close(part);
     });
   }
@@ -134,7 +137,7 @@ class HalfRows {
   const float *whole_gamma_ = nullptr, *whole_beta_ = nullptr;
   bool has_lines_ = false;
   alignas(kLineBytes) float buffer_[kElements];
-  alignas(kLineBytes) float gamma_[kColumns], beta_[kColumns];
+  alignas(kLineBytes) float gamma_[kStrip], beta_[kStrip];
 };
 
 inline void half_rows_forward(const LayerNormForward& a, const Executor& executor) {

@@ -3,6 +3,8 @@
 #ifndef NORMKERNELS_NORM_PLANE_SUMS_H_
 #define NORMKERNELS_NORM_PLANE_SUMS_H_
 
+#include <type_traits>
+
 #include "norm/row_gradient.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -61,39 +63,51 @@ struct FoldedSums {
   PlaneTerms<T> of[kVectors];
 };
 
-// The same in memory, of the blocks of a few planes.
-template <class T, int kBlocks>
+// The same in memory, of a few planes: of several blocks, which are added in float64, or of one.
+template <class T, bool kBlocks>
 struct StoredSums {
   static constexpr int W = Vec<double>::kLanes;
-  alignas(kLineBytes) T lanes[W][kBlocks][3][kFoldedLanes];
+  using Stored = std::conditional_t<kBlocks, double, T>;
+  alignas(kLineBytes) Stored lanes[W][3][kFoldedLanes];
 
-  NORMKERNELS_INLINE void set(int64_t plane, int64_t block, const FoldedSums<T>& sums) {
+  // Of block `block`, in index order.
+  NORMKERNELS_INLINE void add(int64_t plane, int64_t block, const FoldedSums<T>& sums) {
 #pragma GCC unroll 4
     for (int k = 0; k < 3; ++k) {
 #pragma GCC unroll 16
-      for (int i = 0; i < FoldedSums<T>::kVectors; ++i)
-        store(lanes[plane][block][k] + i * Vec<T>::kLanes, sums.of[i].v[k]);
+      for (int i = 0; i < FoldedSums<T>::kVectors; ++i) {
+        Stored* const at = lanes[plane][k] + i * Vec<T>::kLanes;
+        if constexpr (kBlocks) {
+          add_wide(at, block, sums.of[i].v[k]);
+        } else {
+          store(at, sums.of[i].v[k]);
+        }
+      }
     }
   }
 
-  // Sum k of each plane, its blocks added in float64, in index order; of those from `planes` on, of
-  // what is set in their first block.
-  NORMKERNELS_INLINE Vec<double> sums(int k, int64_t planes, int64_t blocks) const {
+  // Sum k of each plane.
+  NORMKERNELS_INLINE Vec<double> sums(int k) const {
     constexpr int kVectors = kFoldedLanes / W;
     Vec<double> of_plane[W];
 #pragma GCC unroll 8
     for (int plane = 0; plane < W; ++plane) {
       Vec<double> wide[kVectors];
 #pragma GCC unroll 8
-      for (int i = 0; i < kVectors; ++i) wide[i] = load_widened(lanes[plane][0][k] + i * W, Full{});
-      for (int64_t block = 1; kBlocks > 1 && plane < planes && block < blocks; ++block) {
-#pragma GCC unroll 8
-        for (int i = 0; i < kVectors; ++i)
-          wide[i] = wide[i] + load_widened(lanes[plane][block][k] + i * W, Full{});
-      }
+      for (int i = 0; i < kVectors; ++i) wide[i] = load_widened(lanes[plane][k] + i * W, Full{});
       of_plane[plane] = sum_by_halves(wide);
     }
     return Vec<double>::zero() + fold_rows(of_plane);  // 0 + x: no negative zero
+  }
+
+ private:
+  static NORMKERNELS_INLINE void add_wide(double* at, int64_t block, Vec<T> a) {
+    constexpr int kWide = Vec<T>::kLanes / W;
+    Vec<double> wide[kWide];
+    set_widened(wide, a);
+#pragma GCC unroll 2
+    for (int j = 0; j < kWide; ++j)
+      store(at + j * W, block == 0 ? wide[j] : load(at + j * W) + wide[j]);
   }
 };
 
@@ -165,26 +179,25 @@ __attribute__((noinline)) void short_plane_sums(const Rows<const T>& dy, const R
                                                 int64_t planes, int64_t n,
                                                 const Factors<T>& factors, SumTable sums) {
   constexpr int W = Vec<double>::kLanes;
-  constexpr bool kOneBlock = kSize != PlaneSize::kChunk;
-  const int64_t blocks = kOneBlock ? 1 : parts_of(n, kBlock);
-  StoredSums<T, kOneBlock ? 1 : kChunk / kBlock> folded;
+  const int64_t blocks = parts_of(n, kBlock);
+  StoredSums<T, kSize == PlaneSize::kChunk> folded;
   for (int64_t begin = 0; begin < planes; begin += W) {
     for (int64_t i = 0; i < W; ++i) {
       if (begin + i >= planes) {
-        folded.set(i, 0, {});
+        folded.add(i, 0, {});
         continue;
       }
       const SummedPlane<T> plane(dy[begin + i], x[begin + i], factors.standard(begin + i));
       if constexpr (kSize == PlaneSize::kFew) {
-        folded.set(i, 0, sums_of_few(plane, static_cast<int>(n)));
+        folded.add(i, 0, sums_of_few(plane, static_cast<int>(n)));
       } else if constexpr (kSize == PlaneSize::kBlock) {
-        folded.set(i, 0, sums_of_block(plane, 0, n));
+        folded.add(i, 0, sums_of_block(plane, 0, n));
       } else {
         for (int64_t k = 0; k < blocks; ++k)
-          folded.set(i, k, sums_of_block(plane, k * kBlock, part_end(k * kBlock, kBlock, n)));
+          folded.add(i, k, sums_of_block(plane, k * kBlock, part_end(k * kBlock, kBlock, n)));
       }
     }
-    for (int k = 0; k < 3; ++k) store(sums[k] + begin, folded.sums(k, planes - begin, blocks));
+    for (int k = 0; k < 3; ++k) store(sums[k] + begin, folded.sums(k));
   }
 }
 
