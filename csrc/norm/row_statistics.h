@@ -66,7 +66,7 @@ NORMKERNELS_INLINE Moments<T, double> row_moments(const T* x, int64_t n, double 
 // Whether the sums of a row are no function of their own: a call and its arguments are a tenth of a
 // row of 300 elements. Those of float64 are long.
 template <class T>
-constexpr bool kInline = sizeof(T) == sizeof(float);
+constexpr bool kInline = sizeof(T) == sizeof(float) && NORMKERNELS_HAS_FMA;
 
 // Moments of `rows` rows of n <= kChunk elements, no more than kRowsTogether, a row per lane: row
 // by row the sums, and when all are there what is made of them, so that none waits for its own.
