@@ -20,7 +20,7 @@ BESIDE = [title for title in LIBRARIES if title != "NumPy"]
 
 
 def kinds(outcomes: Sequence[Outcome]) -> list[str]:
-    """Operators and directions in float32, in the order of the cases."""
+    """Operators and directions, in the order of the cases."""
     found = (f"{x.case.operator} {x.case.direction}" for each in outcomes for x in each.results)
     return list(dict.fromkeys(found))
 
@@ -44,12 +44,15 @@ def error(outcomes: Sequence[Outcome], kind: str, title: str) -> str:
 
 
 def readme_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Times on the left, errors on the right; runs have the numbers that the page gives them."""
+    """Times on the left, errors on the right; runs have the numbers that the page gives them, which
+    may have more than these: only runs in float32 are shown."""
+    runs = {run: x for run, x in enumerate(outcomes, 1) if any(y.dtype == USUAL for y in x.results)}
     columns = [
         (run, outcome, threads)
-        for run, outcome in enumerate(outcomes, 1)
+        for run, outcome in runs.items()
         for threads in by_threads(outcome.results)
     ]
+    outcomes = list(runs.values())
     titles = [t for t in BESIDE if any(t in outcome.titles for outcome in outcomes)]
     heads = [f"{x.isa} ({run}), {count_threads(threads)}" for run, x, threads in columns]
     rows = []
@@ -62,7 +65,7 @@ def readme_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield ABOUT.format(mean=FAR_MEAN)
     yield from markdown_table(["", *heads, "error of ours", *titles], rows)
     yield ""
-    for run, outcome in enumerate(outcomes, 1):
+    for run, outcome in runs.items():
         facts = (outcome.machine.get(name, "unknown") for name in ("CPU", "Others"))
         yield f"({run}) {'; '.join(facts)}  "
 
