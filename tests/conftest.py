@@ -2,6 +2,7 @@
 of every kind, and arrays between guard zones."""
 
 import functools
+import sys
 
 import ml_dtypes
 import normkernels as nk
@@ -24,6 +25,14 @@ OFFSETS = (0, 1, 3)  # in elements, from a cache line's border
 
 each_isa = pytest.mark.parametrize("isa", ISAS, indirect=True)
 each_of_few_isas = pytest.mark.parametrize("isa", FEW_ISAS, indirect=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def torch_gradients():
+    """The benchmarks, which need none, turn torch's gradients off for the whole process."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_grad_enabled(True)
 
 
 @pytest.fixture(params=ISAS)
