@@ -6,23 +6,15 @@
 #ifndef NORMKERNELS_LRN_POWER_H_
 #define NORMKERNELS_LRN_POWER_H_
 
+#include <type_traits>
+
 #include "simd/loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
-// The bits of T.
+// The bits of T, without a sign.
 template <class T>
-struct WordOf;
-template <>
-struct WordOf<float> {
-  using type = uint32_t;
-};
-template <>
-struct WordOf<double> {
-  using type = uint64_t;
-};
-template <class T>
-using Words = Vec<typename WordOf<T>::type>;
+using Words = Vec<std::make_unsigned_t<typename BitsOf<T>::type>>;
 
 enum class Power { kZero, kHalf, kThreeQuarters, kOne, kGeneral };
 
