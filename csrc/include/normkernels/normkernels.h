@@ -28,9 +28,9 @@
  *   throws, exits or sets errno.
  * - Threads: `executor` says who runs the work; NULL is the library's own threads, as many as are
  *   worth it. A function may be called from any number of threads at once.
- * - Caches: an output larger than a quarter of the last-level cache, and not in the place of an
- *   input, may be written past the caches; the environment variable NORMKERNELS_STREAM_BYTES is
- *   another limit.
+ * - Caches: an output larger than a quarter of the last-level cache or than 8 MiB, and not in the
+ *   place of an input, may be written past the caches; the environment variable
+ *   NORMKERNELS_STREAM_BYTES is another limit.
  * - Bits: for the same arguments the output bits do not depend on the number of threads, on
  *   alignment, on the other rows or images of the batch, or on which instruction set with fma
  *   runs it.
