@@ -40,11 +40,12 @@ set: where the machine has more, it is marked as "not limited", and counts all t
 
 Larger is better, and above 1 ours is the faster.
 
-The bars are for float32, but for the one that names bfloat16. Out of L2 goes by the bytes that must
-move and the threads' L2 together. Where memory is the bound (from {memory:g} MiB on) AVX2 is held
-against AVX-512, if both are here from one machine. A width that is a power of two is held against
-widths of the same operator that are up to 1/16 away. Up to {noise:.0%} of a time is noise: so much
-longer on 2 threads is not slower.
+The bars are for float32, but for the one that names bfloat16. "the floor" is how many cases would
+hold if ours took as long as the floor does, or the mean of these. Out of L2 goes by the bytes that
+must move and the threads' L2 together. Where memory is the bound (from {memory:g} MiB on) AVX2 is
+held against AVX-512, if both are here from one machine. A width that is a power of two is held
+against widths of the same operator that are up to 1/16 away. Up to {noise:.0%} of a time is noise:
+so much longer on 2 threads is not slower.
 
 Errors are against float64, relative to the largest entry of an output, at least 1; one rounding to
 bfloat16 alone is up to 3.9e-3. [accuracy.md](accuracy.md) has the harder inputs.
