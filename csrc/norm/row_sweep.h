@@ -236,25 +236,36 @@ NORMKERNELS_INLINE void write_in_pairs(Store how, const GroupRows<T>& g,
 }
 
 // Columns [begin, end) of some rows of a group. In rows of whole vectors, all are aligned alike;
-// of narrow ones the borders are not worth another pass.
+// of narrow ones the borders are not worth another pass. In rows of whole lines none is streamed in
+// part: beside an ordinary store to the same line it would come back from memory. Measured (Zen 3,
+// AVX2, dx 16 bytes into a line): 2048 x 1024 is 1.3 times as fast, 10000 x 304 2.8 times.
 template <class Store, class T>
 __attribute__((noinline)) void write_group(Store how, const GroupRows<T>& g, int64_t begin,
                                            int64_t end) {
   constexpr int W = Vec<T>::kLanes, kLine = kLineBytes / static_cast<int>(sizeof(T));
   constexpr int64_t kWorthIt = Store::kMustBeAligned ? 0 : 16 * W;
   const RowConstants<T> rows = {g.factors.p};
+  const bool whole_lines = Store::kMustBeAligned && g.dx.stride % kLine == 0;
   int64_t j = begin;
   if (g.cols >= kWorthIt) {
-    const int64_t head =
-        g.dx.stride % W == 0 ? unaligned_head(how, g.dx.p + begin, end - begin) : 0;
-    if (head != 0) sweep_columns(how, g, rows, begin, begin + head);
+    int64_t head = 0;
+    if (whole_lines) {
+      head = smaller(elements_to_border<kLineBytes>(g.dx.p + begin), end - begin);
+    } else if (g.dx.stride % W == 0) {
+      head = unaligned_head(how, g.dx.p + begin, end - begin);
+    }
+    if (head != 0) sweep_columns(Cached{}, g, rows, begin, begin + head);
     j += head;
+    const int64_t lines = (end - j) / kLine * kLine;
     if (shares_page_offsets(g.dx.stride * static_cast<int64_t>(sizeof(T)))) {
-      const int64_t lines = (end - j) / kLine * kLine;
       write_in_pairs(how, g, rows, j, j + lines);
+      j += lines;
+    } else if (whole_lines) {
+      sweep_columns(how, g, rows, j, j + lines);
       j += lines;
     }
   }
+  if (whole_lines) return sweep_columns(Cached{}, g, rows, j, end);
   sweep_columns(how, g, rows, j, end);
 }
 
