@@ -3,6 +3,7 @@
 #ifndef NORMKERNELS_NORM_BLOCKS_H_
 #define NORMKERNELS_NORM_BLOCKS_H_
 
+#include "host/parallel.h"
 #include "simd/extents.h"
 #include "simd/loops.h"
 
@@ -21,15 +22,28 @@ NORMKERNELS_INLINE Blocks blocks_of(int64_t n, int64_t group = 1) {
 }
 
 // out[j] = sum over the blocks b of sums[b * stride + j], in index order; out may be null.
-template <class T>
-void add_blocks(const double* sums, int64_t blocks, int64_t stride, int64_t n, T* out) {
+template <class T, class S>
+void add_blocks(const S* sums, int64_t blocks, int64_t stride, int64_t n, T* out) {
   if (out == nullptr) return;
   for_each_vector<double>(
       n, [=](int64_t j, auto lanes) __attribute__((always_inline)) {
         Vec<double> total = Vec<double>::zero();
-        for (int64_t b = 0; b < blocks; ++b) total = total + load(sums + b * stride + j, lanes);
+        for (int64_t b = 0; b < blocks; ++b)
+          total = total + load_widened(sums + b * stride + j, lanes);
         store_rounded(out + j, total, lanes);
       });
+}
+// Shared by threads, a thread's part being worth 4 microseconds or more.
+template <class T, class S>
+void add_blocks(const S* sums, int64_t blocks, int64_t stride, int64_t n, T* out,
+                const Executor& executor) {
+  constexpr int64_t kWorth = 8192;
+  if (out == nullptr) return;
+  const int64_t each = larger(parts_of(n, executor.threads), kWorth / blocks);
+  for_each_task(executor, parts_of(n, each), [&](int64_t task) {
+    const int64_t begin = task * each;
+    add_blocks(sums + begin, blocks, stride, part_end(begin, each, n) - begin, out + begin);
+  });
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA

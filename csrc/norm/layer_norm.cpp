@@ -52,7 +52,7 @@ size_t layer_norm_forward_grid_workspace(const Matrix& shape, bool adds) {
 template <class T>
 size_t layer_norm_backward_workspace(const Matrix& shape) {
   if (shape.rows <= kGroup) return 0;
-  return GroupWorkspace<T>{blocks_of(shape.rows, kGroup).count, shape.cols, nullptr}.bytes();
+  return GroupWorkspace<T>{blocks_of(shape.rows, kGroup), shape.cols, false, nullptr}.bytes();
 }
 
 // The same of rows that lie anywhere.
@@ -115,44 +115,52 @@ void tile_backward(const RowsBackward<T>& a, TiledBackward<T>& tiles, int64_t be
   tiles.dx.close(part);
 }
 
-// A block's sums, if it has begun, and those of a group.
+// sums, if they have begun, and some more.
 template <class T>
-__attribute__((noinline)) void add_group(const T* group, int64_t n, bool begins, double* block) {
+__attribute__((noinline)) void add_sums(const T* more, int64_t n, bool begins, double* sums) {
   for_each_vector<double>(
       n, [=](int64_t j, auto lanes) __attribute__((always_inline)) {
-        const Vec<double> own = load_widened(group + j, lanes);
-        store(block + j, begins ? own : load(block + j, lanes) + own, lanes);
+        const Vec<double> own = load_widened(more + j, lanes);
+        store(sums + j, begins ? own : load(sums + j, lanes) + own, lanes);
       });
 }
 
-// The groups of a block, or an only group. rows_of(begin, end, begins, sums): the rows of a group.
+// The groups of a block, or an only group. rows_of(begin, end, sums): the rows of a group.
 template <class T, class RowsOf>
 NORMKERNELS_INLINE void for_each_group_of(const RowsBackward<T>& a, int64_t block,
-                                          const Blocks& blocks, const RowsOf& rows_of) {
-  const bool only = a.rows <= kGroup;
-  ParameterSums<T> sums = {a.dgamma, a.dbeta};
-  if (!only && a.wants_parameters()) sums = a.workspace.of_group(block);
-  const int64_t begin = block * blocks.each, end = part_end(begin, blocks.each, a.rows);
+                                          const RowsOf& rows_of) {
+  const GroupWorkspace<T>& w = a.workspace;
+  const bool adds = a.adds_groups(), single = w.has_single_groups();
+  const int64_t n = 2 * a.cols, begin = block * w.blocks.each;
+  const int64_t end = part_end(begin, w.blocks.each, a.rows);
+  const ParameterSums<T> sums = adds ? w.of_group(block) : ParameterSums<T>{a.dgamma, a.dbeta};
   for (int64_t group = begin; group < end; group += kGroup) {
-    const int64_t stop = part_end(group, kGroup, end);
-    rows_of(group, stop, sums);
-    if (!only && sums.gamma != nullptr) {
-      add_group(sums.gamma, 2 * a.cols, group == begin, a.workspace.of_block(block).gamma);
-    }
+    rows_of(group, part_end(group, kGroup, end), sums);
+    if (adds && !single) add_sums(sums.gamma, n, group == begin, w.of_block(block));
+  }
+  if (adds && w.in_order) {
+    single ? add_sums(sums.gamma, n, block == 0, w.total())
+           : add_sums(w.of_block(block), n, block == 0, w.total());
   }
   if (a.stream) stream_fence();
 }
 
-template <class T>
-void block_backward(const RowsBackward<T>& a, int64_t block, const Blocks& blocks,
+// dgamma and dbeta from those of all blocks.
+template <class T, class S>
+void add_all_groups(const RowsBackward<T>& a, const S* sums, int64_t count,
                     const Executor& executor) {
+  add_blocks(sums, count, 2 * a.cols, a.cols, a.dgamma, executor);
+  add_blocks(sums + a.cols, count, 2 * a.cols, a.cols, a.dbeta, executor);
+}
+
+template <class T>
+void block_backward(const RowsBackward<T>& a, int64_t block, const Executor& executor) {
   const int64_t together =
       executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols, a.dx.stride, a.stream);
-  for_each_group_of(a, block, blocks,
-                    [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
-                      for (int64_t i = begin; i < end; i += together)
-                        rows_backward(a, i, smaller(together, end - i), i == begin, sums, executor);
-                    });
+  for_each_group_of(a, block, [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
+    for (int64_t i = begin; i < end; i += together)
+      rows_backward(a, i, smaller(together, end - i), i == begin, sums, executor);
+  });
 }
 
 template <class T>
@@ -166,22 +174,23 @@ TileSlots<T> slots_of(const Matrix& shape, Storage storage) {
 }
 
 template <class T>
-void grid_backward(const RowsBackward<T>& a, const LayerNormBackward& arguments,
-                   const Blocks& blocks, void* buffers, const Executor& executor) {
+void grid_backward(const RowsBackward<T>& a, const LayerNormBackward& arguments, void* buffers,
+                   const Executor& executor) {
   const TileShape<T> shape = tile_of<T>(arguments.shape);
   slots_of<T>(arguments.shape, arguments.at->grid->storage)
-      .for_each(blocks.count, buffers, executor, [&](int64_t first, int64_t last, T* own) {
-        TiledBackward<T> tiles(arguments, shape, own);
-        for (int64_t block = first; block < last; ++block) {
-          for_each_group_of(a, block, blocks,
-                            [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
-                              for (int64_t i = begin, rows; i < end; i += rows) {
-                                rows = rows_of_tile(*arguments.at->grid, shape, i, end);
-                                tile_backward(a, tiles, i, rows, i == begin, sums);
-                              }
-                            });
-        }
-      });
+      .for_each(a.workspace.blocks.count, buffers, executor,
+                [&](int64_t first, int64_t last, T* own) {
+                  TiledBackward<T> tiles(arguments, shape, own);
+                  for (int64_t block = first; block < last; ++block) {
+                    for_each_group_of(
+                        a, block, [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
+                          for (int64_t i = begin, rows; i < end; i += rows) {
+                            rows = rows_of_tile(*arguments.at->grid, shape, i, end);
+                            tile_backward(a, tiles, i, rows, i == begin, sums);
+                          }
+                        });
+                  }
+                });
 }
 
 template <class T>
@@ -206,20 +215,23 @@ void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
   all.stream = a.stream && cols >= kLeastColumns && all.dx.stride % Vec<T>::kLanes == 0;
   all.dgamma = static_cast<T*>(a.dgamma);
   all.dbeta = static_cast<T*>(a.dbeta);
-  all.workspace = {blocks.count, cols, a.workspace};
-  if (grid_of(a.at) != nullptr) {
+  const bool on_grid = grid_of(a.at) != nullptr;
+  const bool share_blocks = blocks.count >= 2 * executor.threads;
+  const bool in_order = executor.threads <= 1 || (!on_grid && !share_blocks);
+  all.workspace = {blocks, cols, in_order, a.workspace};
+  if (on_grid) {
     const size_t sums = layer_norm_backward_workspace<T>(a.shape);
-    grid_backward(all, a, blocks, static_cast<char*>(a.workspace) + whole_lines(sums), executor);
+    grid_backward(all, a, static_cast<char*>(a.workspace) + whole_lines(sums), executor);
   } else {
-    const bool share_blocks = blocks.count >= 2 * executor.threads;
     for_each_task(share_blocks ? executor : kSerial, blocks.count, [&](int64_t block) {
-      block_backward(all, block, blocks, share_blocks ? kSerial : executor);
+      block_backward(all, block, share_blocks ? kSerial : executor);
     });
   }
-  if (rows <= kGroup || !all.wants_parameters()) return;
-  const ParameterSums<double> sums = all.workspace.of_block(0);
-  add_blocks(sums.gamma, blocks.count, 2 * cols, cols, all.dgamma);
-  add_blocks(sums.beta, blocks.count, 2 * cols, cols, all.dbeta);
+  if (!all.adds_groups()) return;
+  if (in_order) return add_all_groups(all, all.workspace.total(), 1, executor);
+  if (all.workspace.has_single_groups())
+    return add_all_groups(all, all.workspace.of_group(0).gamma, blocks.count, executor);
+  add_all_groups(all, all.workspace.total(), blocks.count, executor);
 }
 
 template <class T, Storage kStorage = Storage::kComputed>
