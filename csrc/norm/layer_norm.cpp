@@ -52,7 +52,7 @@ size_t layer_norm_forward_grid_workspace(const Matrix& shape, bool adds) {
 template <class T>
 size_t layer_norm_backward_workspace(const Matrix& shape) {
   if (shape.rows <= kGroup) return 0;
-  return GroupWorkspace<T>{blocks_of(shape.rows, kGroup), shape.cols, false, nullptr}.bytes();
+  return GroupWorkspace<T>{blocks_of(shape.rows, kGroup), shape.cols, false, 0, nullptr}.bytes();
 }
 
 // The same of rows that lie anywhere.
@@ -125,6 +125,13 @@ __attribute__((noinline)) void add_sums(const T* more, int64_t n, bool begins, d
       });
 }
 
+template <class T>
+NORMKERNELS_INLINE void add_group(const ParameterSums<T>& group, int64_t n, bool begins,
+                                  double* sums) {
+  add_sums(group.gamma, n, begins, sums);
+  add_sums(group.beta, n, begins, sums + n);
+}
+
 // The groups of a block, or an only group. rows_of(begin, end, sums): the rows of a group.
 template <class T, class RowsOf>
 NORMKERNELS_INLINE void for_each_group_of(const RowsBackward<T>& a, int64_t block,
@@ -136,21 +143,30 @@ NORMKERNELS_INLINE void for_each_group_of(const RowsBackward<T>& a, int64_t bloc
   const ParameterSums<T> sums = adds ? w.of_group(block) : ParameterSums<T>{a.dgamma, a.dbeta};
   for (int64_t group = begin; group < end; group += kGroup) {
     rows_of(group, part_end(group, kGroup, end), sums);
-    if (adds && !single) add_sums(sums.gamma, n, group == begin, w.of_block(block));
+    if (adds && !single) add_group(sums, a.cols, group == begin, w.of_block(block));
   }
   if (adds && w.in_order) {
-    single ? add_sums(sums.gamma, n, block == 0, w.total())
+    single ? add_group(sums, a.cols, block == 0, w.total())
            : add_sums(w.of_block(block), n, block == 0, w.total());
   }
   if (a.stream) stream_fence();
 }
 
-// dgamma and dbeta from those of all blocks.
-template <class T, class S>
-void add_all_groups(const RowsBackward<T>& a, const S* sums, int64_t count,
-                    const Executor& executor) {
-  add_blocks(sums, count, 2 * a.cols, a.cols, a.dgamma, executor);
-  add_blocks(sums + a.cols, count, 2 * a.cols, a.cols, a.dbeta, executor);
+// dgamma and dbeta from the sums of all groups.
+template <class T>
+void add_all_groups(const RowsBackward<T>& a, const Executor& executor) {
+  const GroupWorkspace<T>& w = a.workspace;
+  const int64_t count = w.in_order ? 1 : w.blocks.count;
+  const auto add = [&](const auto* gamma, const auto* beta, int64_t stride) {
+    add_blocks(gamma, count, stride, a.cols, a.dgamma, executor);
+    add_blocks(beta, count, stride, a.cols, a.dbeta, executor);
+  };
+  if (w.has_single_groups() && !w.in_order) {
+    const ParameterSums<T> sums = w.of_group(0);
+    add(sums.gamma, sums.beta, 2 * w.group_stride());
+  } else {
+    add(w.total(), w.total() + a.cols, 2 * a.cols);
+  }
 }
 
 template <class T>
@@ -218,7 +234,7 @@ void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
   const bool on_grid = grid_of(a.at) != nullptr;
   const bool share_blocks = blocks.count >= 2 * executor.threads;
   const bool in_order = executor.threads <= 1 || (!on_grid && !share_blocks);
-  all.workspace = {blocks, cols, in_order, a.workspace};
+  all.workspace = {blocks, cols, in_order, elements_to_border<kLineBytes>(all.dx.p), a.workspace};
   if (on_grid) {
     const size_t sums = layer_norm_backward_workspace<T>(a.shape);
     grid_backward(all, a, static_cast<char*>(a.workspace) + whole_lines(sums), executor);
@@ -227,11 +243,7 @@ void layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {
       block_backward(all, block, share_blocks ? kSerial : executor);
     });
   }
-  if (!all.adds_groups()) return;
-  if (in_order) return add_all_groups(all, all.workspace.total(), 1, executor);
-  if (all.workspace.has_single_groups())
-    return add_all_groups(all, all.workspace.of_group(0).gamma, blocks.count, executor);
-  add_all_groups(all, all.workspace.total(), blocks.count, executor);
+  if (all.adds_groups()) add_all_groups(all, executor);
 }
 
 template <class T, Storage kStorage = Storage::kComputed>

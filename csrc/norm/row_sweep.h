@@ -137,7 +137,11 @@ __attribute__((noinline)) void sweep_columns(Store how, const GroupRows<T>& grou
   constexpr int W = Vec<T>::kLanes, kVectors = kColumnVectors;
   const GroupRows<T> g = group;
   const int64_t rest = (end - begin) % W;
-  const bool overlaps = rest != 0 && end - begin > W;
+  // Of aligned columns the last would reach back over the border of a page, in rows of 4 KiB each:
+  // 1000 x 1024 is 1.05 times as fast with a mask (Zen 3).
+  const bool aligned =
+      g.dx.stride % W == 0 && elements_to_border<sizeof(Vec<T>)>(g.dx.p + end - rest) == 0;
+  const bool overlaps = rest != 0 && end - begin > W && (!aligned || end - begin < 2 * W);
   const int64_t stop = overlaps ? end - rest - W : end - rest;
   int64_t j = begin;
   for (; j + kVectors * W <= stop; j += kVectors * W)
@@ -253,6 +257,7 @@ __attribute__((noinline)) void write_group(Store how, const GroupRows<T>& g, int
       head = smaller(elements_to_border<kLineBytes>(g.dx.p + begin), end - begin);
     } else if (g.dx.stride % W == 0) {
       head = unaligned_head(how, g.dx.p + begin, end - begin);
+      if (!Store::kMustBeAligned && head != 0) head += W;  // in two vectors, without a mask
     }
     if (head != 0) sweep_columns(Cached{}, g, rows, begin, begin + head);
     j += head;
