@@ -25,6 +25,18 @@ NORMKERNELS_INLINE bool overlaps(const RowNorm<T>& a) {
   return kOverlaps<T> && a.y.p != nullptr && !a.in_pieces() && a.cols <= kMinSpan;
 }
 
+// Whether rows are better written at the borders of y's vectors: a store across that of a line
+// takes twice as long. Measured (Zen 3, AVX2, arrays 16 bytes into a line, as NumPy's are): 1000 x
+// 1000 is 1.15 times as fast, 1000 x 512 1.08 times, 1000 x 300 and 384 as fast, 1000 x 200 0.94
+// times.
+template <class T>
+NORMKERNELS_INLINE bool is_worth_aligning(const RowNorm<T>& a) {
+  constexpr int64_t kLong = 1536 / sizeof(T);
+  const bool is_aligned = elements_to_border<sizeof(Vec<T>)>(a.y.p) == 0;
+  return a.buffers == nullptr && a.cols >= kLong &&
+         !(is_aligned && a.y.stride % Vec<T>::kLanes == 0);
+}
+
 // Group `group` of a few rows, made and read.
 template <class T>
 NORMKERNELS_INLINE RowsInOut<T> open_group(const RowNorm<T>& a, int64_t group, int64_t first,
@@ -48,7 +60,7 @@ void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int6
   Copies<T> copies[2] = {Copies<T>(0), Copies<T>(0)};
   double sums[kSumFields * kRowsTogether];
   const SumTable moments = {sums, kRowsTogether};
-  const bool beside = overlaps(a);
+  const bool beside = overlaps(a), aligns = is_worth_aligning(a);
   // The sums of a group's rows, and beside them what writes those of the one before.
   const auto sum_beside = [&](Rows<const T> x, int64_t group, int64_t rows, auto how) {
     const RowsInOut<T> before = at[(group - 1) % 2];
@@ -82,7 +94,13 @@ void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int6
     const Rows<const T> x = at[group % 2].x;
     if (beside && group > begin) {
       if constexpr (kOverlaps<T>) {
-        a.stream ? sum_beside(x, group, rows, Streamed{}) : sum_beside(x, group, rows, Cached{});
+        if (a.stream) {
+          sum_beside(x, group, rows, Streamed{});
+        } else if (aligns) {
+          sum_beside(x, group, rows, CachedAligned{});
+        } else {
+          sum_beside(x, group, rows, Cached{});
+        }
       }
       write(group - 1, rows, together);
     } else {

@@ -13,9 +13,9 @@ namespace normkernels::NORMKERNELS_ISA {
 //   put(how, i, v, lanes)  writes it at i, by the store `how`
 //   ahead(how, i)          asks for memory, once for the line from i on
 //
-// and may write where it reads. The row's end, where a vector reaches over what lines have written,
-// is therefore computed before, while the input is still there, and stored last: masked stores take
-// AMD's processors 12 cycles each.
+// and may write where it reads. The row's ends, where vectors reach over what lines have written,
+// are therefore computed before, while the input is still there, and stored last: masked stores
+// take AMD's processors 12 cycles each.
 //
 // Past the caches nothing is written twice: a line that was streamed would come back from memory.
 // The lines that a row shares with its neighbours are asked for a row ahead, since all that is
@@ -41,8 +41,12 @@ class RowWriter {
         put(begin_, Full{});
     } else if (n < W) {
       last_ = formula.values(0, 0, static_cast<int>(n));
-    } else if (has_last()) {
-      last_ = formula.values(n - W, 0, Full{});
+    } else {
+      if constexpr (Store::kAligns) {
+        begin_ = elements_to_border<sizeof(Vec<T>)>(out);
+        if (begin_ != 0) first_ = formula.values(0, 0, Full{});
+      }
+      if (has_last()) last_ = formula.values(n - W, 0, Full{});
     }
   }
 
@@ -66,7 +70,7 @@ class RowWriter {
  private:
   static constexpr int W = Vec<T>::kLanes, kLine = kLineBytes / sizeof(T);
 
-  NORMKERNELS_INLINE bool has_last() const { return n_ % W != 0; }
+  NORMKERNELS_INLINE bool has_last() const { return (Store::kAligns ? n_ - begin_ : n_) % W != 0; }
   template <class Lanes>
   NORMKERNELS_INLINE void put(int64_t i, Lanes lanes) const {
     formula_.put(Cached{}, i, formula_.values(i, 0, lanes), lanes);
@@ -91,15 +95,18 @@ class RowWriter {
       if (i < n_) put(i, static_cast<int>(n_ - i));
     } else if (n_ < W) {
       formula_.put(Cached{}, 0, last_, static_cast<int>(n_));
-    } else if (has_last()) {
-      formula_.put(Cached{}, n_ - W, last_, Full{});
+    } else {
+      if (has_last()) formula_.put(Cached{}, n_ - W, last_, Full{});
+      if constexpr (Store::kAligns) {
+        if (begin_ != 0) formula_.put(Cached{}, 0, first_, Full{});
+      }
     }
   }
 
   Formula formula_;
   const T* out_;
   int64_t n_, begin_ = 0;  // where whole lines begin: streamed ones at the output's own borders
-  decltype(formula_.values(0, 0, Full{})) last_;
+  decltype(formula_.values(0, 0, Full{})) first_, last_;
 };
 
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -188,12 +188,18 @@ NORMKERNELS_INLINE void stream(T* p, Vec<T> a) {
 #endif
 }
 
-// How whole vectors are stored, where loops are compiled for both ways.
+// How whole vectors are stored, where loops are compiled for several ways.
 struct Cached {
   static constexpr bool kMustBeAligned = false;
+  static constexpr bool kAligns = false;
+};
+// Where they begin is the loop's choice: at the output's own borders.
+struct CachedAligned : Cached {
+  static constexpr bool kAligns = true;
 };
 struct Streamed {
   static constexpr bool kMustBeAligned = true;
+  static constexpr bool kAligns = true;
 };
 
 template <class Store, class T>
