@@ -87,14 +87,17 @@ __attribute__((noinline)) void bring_into_range(double& scale, double& mean_hi, 
   rstd = rstd > Range<T>::kMax ? Range<T>::kMax : rstd;
 }
 
+// What needs no scale: 1 / sigma between two to the power of minus this and of this.
+template <class T>
+constexpr int kOrdinaryExponents = Range<T>::kBias / 2;
+
 // From the mean and 1 / sigma of scale * x.
 template <class T>
 NORMKERNELS_INLINE void set_standard(const Factors<T>& f, int64_t at, Vec<double> scale,
                                      Pair<Vec<double>> mean, Vec<double> rstd) {
-  constexpr int kHalfOfRange = Range<T>::kBias / 2;
   const unsigned extraordinary =
-      lanes_outside(rstd, Vec<double>::all(power_of_two<double>(-kHalfOfRange)),
-                    Vec<double>::all(power_of_two<double>(kHalfOfRange)));
+      lanes_outside(rstd, Vec<double>::all(power_of_two<double>(-kOrdinaryExponents<T>)),
+                    Vec<double>::all(power_of_two<double>(kOrdinaryExponents<T>)));
   if (__builtin_expect(extraordinary != 0, 0)) {
     for (int i = 0; i < Vec<double>::kLanes; ++i) {
       if ((extraordinary >> i & 1) == 0) continue;

@@ -34,11 +34,11 @@ struct PlanesOfGroup {
   }
 
   void sums(const PlanesBackward<T>& a, const PlaneGroup& group, int64_t plane, int64_t count,
-            const Factors<T>& factors, const Executor& executor, SumTable to) const {
+            const PlaneFactors<T>& factors, const Executor& executor, SumTable to) const {
     const int64_t cols = a.cols, begin = plane * cols;
     if (tiles != nullptr && cols > kChunk) {
       return tiled_gradient_sums(tiles->dy, tiles->x, gamma_of<T>(nullptr), group.row, 1, cols,
-                                 factors, to, begin);
+                                 factors.table, to, begin);
     }
     Planes<T> planes = in_place.from(plane);
     if (tiles != nullptr) {
@@ -50,7 +50,7 @@ struct PlanesOfGroup {
   }
 
   void write(const PlanesBackward<T>& a, const PlaneGroup& group, int64_t plane, int64_t count,
-             const Factors<T>& factors, const Executor& executor) const {
+             const PlaneFactors<T>& factors, const Executor& executor) const {
     const int64_t cols = a.cols, channel = group.channel + plane;
     if (tiles == nullptr) {
       return write_whole_planes(a, in_place.from(plane), count, channel, factors, executor);
@@ -67,6 +67,13 @@ struct PlanesOfGroup {
   }
 };
 
+// Whether one plane's factors serve all of a group: not where a plane is a lane, or for sums that
+// are those of rows.
+template <class T>
+NORMKERNELS_INLINE bool shares_factors(int64_t cols, const Factors<T>& factors) {
+  return kSumsInRegisters<T> && cols > 1 && factors[Factors<T>::kScale][0] == 1;
+}
+
 // dx of a group; its channels' sums are added to their parameters'. Threads share planes, or the
 // spans of few long ones.
 template <class T>
@@ -79,8 +86,10 @@ __attribute__((noinline)) void group_backward(const PlanesBackward<T>& a,
   plane_statistics(a, group.row, 1, factors, rstd, [&](const Wanted<T>& wanted) {
     planes.statistics(a, group, factors, wanted, executor);
   });
-  spread_statistics(factors, 1, kRowsTogether);
-  const int64_t together = rows_together(a.cols);
+  const PlaneFactors<T> of_planes = {factors, shares_factors(a.cols, factors) ? 0 : 1};
+  const int64_t lanes = of_planes.each == 0 ? 1 : kRowsTogether;
+  spread_statistics(factors, 1, lanes);
+  const int64_t together = planes_together(a.cols);
   const bool split = split_rows(group.channels, a.cols, executor);
   const Executor &across = split ? kSerial : executor, &within = split ? executor : kSerial;
   const auto for_each_some = [&](auto&& f) {
@@ -90,17 +99,17 @@ __attribute__((noinline)) void group_backward(const PlanesBackward<T>& a,
   };
   for_each_some([&](int64_t plane, int64_t count) {
     double sums[3 * kRowsTogether];
-    planes.sums(a, group, plane, count, factors, within, {sums, kRowsTogether});
+    planes.sums(a, group, plane, count, of_planes, within, {sums, kRowsTogether});
     for (int k = 0; k < 3; ++k)
       memcpy(group.sums[k] + plane, sums + k * kRowsTogether,
              sizeof(double) * static_cast<size_t>(count));
   });
   set_same_gradient(
-      factors, kRowsTogether,
+      factors, lanes,
       group_gradient(group.sums, gamma_of<T>(optional_at<const T>(a.scale, group.channel)),
                      group.channels, a.cols, factors.standard(0), rstd[0], group.parameters));
   for_each_some([&](int64_t plane, int64_t count) {
-    planes.write(a, group, plane, count, factors, within);
+    planes.write(a, group, plane, count, of_planes, within);
     if (a.stream) stream_fence();
   });
 }

@@ -19,6 +19,24 @@ struct PlaneTerms {
   }
 };
 
+// The factors of some planes: of each, or, where planes of a group share them, of the first alone.
+template <class T>
+struct PlaneFactors {
+  Factors<T> table;
+  int64_t each;  // 1 or 0
+
+  NORMKERNELS_INLINE Standard<T> standard(int64_t i) const { return table.standard(i * each); }
+  NORMKERNELS_INLINE RowGradient<T> gradient(int64_t i) const { return table.gradient(i * each); }
+  NORMKERNELS_INLINE PlaneFactors from(int64_t i) const { return {table.from(i * each), each}; }
+  // Whether none of these planes needs a scale: nearly always.
+  NORMKERNELS_INLINE bool unscaled(int64_t planes) const {
+    const T* const scale = table[Factors<T>::kScale];
+    bool all = scale[0] == 1;
+    for (int64_t i = each; i < each * planes; ++i) all &= scale[i] == 1;
+    return all;
+  }
+};
+
 template <class T>
 struct SummedPlane {
   const T *dy, *x;
@@ -177,7 +195,7 @@ enum class PlaneSize { kFew, kBlock, kChunk };
 template <class T, PlaneSize kSize>
 __attribute__((noinline)) void short_plane_sums(const Rows<const T>& dy, const Rows<const T>& x,
                                                 int64_t planes, int64_t n,
-                                                const Factors<T>& factors, SumTable sums) {
+                                                const PlaneFactors<T>& factors, SumTable sums) {
   constexpr int W = Vec<double>::kLanes;
   const int64_t blocks = parts_of(n, kBlock);
   StoredSums<T, kSize == PlaneSize::kChunk> folded;
@@ -205,8 +223,8 @@ __attribute__((noinline)) void short_plane_sums(const Rows<const T>& dy, const R
 // order.
 template <class T>
 __attribute__((noinline)) void long_plane_sums(const T* dy, const T* x, int64_t n,
-                                               const Factors<T>& factors, const Executor& executor,
-                                               SumTable sums) {
+                                               const PlaneFactors<T>& factors,
+                                               const Executor& executor, SumTable sums) {
   double of_span[kMaxSpans][3];
   const int64_t span = span_of(n);
   for_each_span(n, executor, [&](int64_t first, int64_t stop) {
@@ -231,21 +249,13 @@ __attribute__((noinline)) void long_plane_sums(const T* dy, const T* x, int64_t 
 template <class T>
 constexpr bool kSumsInRegisters = Vec<T>::kLanes >= 8;
 
-// Whether all of these need no scale: nearly always.
-template <class T>
-NORMKERNELS_INLINE bool unscaled(const Factors<T>& factors, int64_t planes) {
-  bool all = true;
-  for (int64_t i = 0; i < planes; ++i) all &= factors[Factors<T>::kScale][i] == 1;
-  return all;
-}
-
 // Of planes of any length but 1, no more than kRowsTogether. Reads dy and x once.
 template <class T>
 NORMKERNELS_INLINE void sums_of_planes(const Rows<const T>& dy, const Rows<const T>& x,
-                                       int64_t planes, int64_t n, const Factors<T>& factors,
+                                       int64_t planes, int64_t n, const PlaneFactors<T>& factors,
                                        const Executor& executor, SumTable sums) {
   if constexpr (kSumsInRegisters<T>) {
-    if (__builtin_expect(unscaled(factors, planes), 1)) {
+    if (__builtin_expect(factors.unscaled(planes), 1)) {
       if (n <= kSumLanes)
         return short_plane_sums<T, PlaneSize::kFew>(dy, x, planes, n, factors, sums);
       if (n <= kBlock)
@@ -257,7 +267,7 @@ NORMKERNELS_INLINE void sums_of_planes(const Rows<const T>& dy, const Rows<const
       return;
     }
   }
-  gradient_sums<T>({dy, x, gamma_of<T>(nullptr)}, planes, n, factors, executor, sums);
+  gradient_sums<T>({dy, x, gamma_of<T>(nullptr)}, planes, n, factors.table, executor, sums);
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -45,7 +45,7 @@ __attribute__((noinline)) void long_planes_backward(const PlanesBackward<T>& a,
   set_plane_gradients(sums, a.cols, count, factors, rstd, optional_at<const T>(a.scale, channel),
                       channels);
   for_each_chunk(first, count, 0, a.cols, [&](const Part& part) {
-    write_planes(a, tiles.open(part), count, part.cols, channel, factors, kSerial);
+    write_planes(a, tiles.open(part), count, part.cols, channel, {factors, 1}, kSerial);
     tiles.close(part);
   });
 }
