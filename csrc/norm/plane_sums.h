@@ -163,26 +163,32 @@ NORMKERNELS_INLINE FoldedSums<T> sums_of_block(const SummedPlane<T>& plane, int6
   FoldedSums<T> sums;
 #pragma GCC unroll 16
   for (int i = 0; i < V; ++i) {
-    Vec<T> acc[kLive][3] = {};
-    for (int64_t at = begin; at != whole; at += kSumLanes) {
+    // What comes first is added to nothing: planes of 200 to 300 elements take 0.96 of the time.
+    PlaneTerms<T> sum[kLive] = {};
+    int64_t at = begin;
+    if (at != whole) {
+#pragma GCC unroll 4
+      for (int j = 0; j < kLive; ++j) sum[j] = plane.terms(at + i * W + j * kFoldedLanes, Full{});
+      at += kSumLanes;
+    }
+    for (; at != whole; at += kSumLanes) {
       const T *dy = plane.dy + at, *x = plane.x + at;
 #pragma GCC unroll 4
       for (int j = 0; j < kLive; ++j)
-        plane.add(acc[j], dy + i * W + j * kFoldedLanes, x + i * W + j * kFoldedLanes, Full{});
+        plane.add(sum[j].v, dy + i * W + j * kFoldedLanes, x + i * W + j * kFoldedLanes, Full{});
     }
     if (left != 0) {
 #pragma GCC unroll 4
       for (int j = 0; j < kLive; ++j) {
         const int at = i * W + j * kFoldedLanes;
         if (left >= at + W) {
-          plane.add(acc[j], dy_rest + at, x_rest + at, Full{});
+          plane.add(sum[j].v, dy_rest + at, x_rest + at, Full{});
         } else if (left > at) {
-          plane.add(acc[j], dy_rest + at, x_rest + at, left - at);
+          plane.add(sum[j].v, dy_rest + at, x_rest + at, left - at);
         }
       }
     }
-#pragma GCC unroll 4
-    for (int k = 0; k < 3; ++k) sums.of[i].v[k] = (acc[0][k] + acc[2][k]) + (acc[1][k] + acc[3][k]);
+    sums.of[i] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
   }
   return sums;
 }
