@@ -217,3 +217,18 @@ def test_backward_of_a_constant_plane_with_epsilon_zero(isa, dtype, order):
         actual = nk.instance_norm_backward(dy, x, None, *saved, order=order, epsilon=0)
         for name, a, e in zip(actual._fields, actual, exact, strict=True):
             assert_within(a, e, BACKWARD, name)
+
+
+def test_backward_of_single_positions_beside_unusual_ones(isa, dtype):
+    """Planes of one element have a shorter way, of an image none of which is unusual."""
+    shape = (3, 37, 1)
+    x, dy, scale = normal(shape, dtype), normal(shape, dtype, seed=1), normal((37,), dtype, seed=2)
+    dy[:, ::5], scale[::3] = -0.0, 0
+    saved = nk.instance_norm(x, return_stats=True)[1:]
+    usual = nk.instance_norm_backward(dy, x, scale, *saved)
+    x[:, 36], dy[:, 35], saved[0][:, 34] = np.nan, np.inf, 100
+    unusual = nk.instance_norm_backward(dy, x, scale, *saved)
+    assert same_bits(usual.dx[:, :34], unusual.dx[:, :34])
+    assert same_bits(usual.dscale[:34], unusual.dscale[:34])
+    assert same_bits(usual.dbias[:34], unusual.dbias[:34])
+    assert np.isnan(unusual.dx[:, 35:]).all()

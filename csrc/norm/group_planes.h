@@ -89,7 +89,7 @@ __attribute__((noinline)) void group_backward(const PlanesBackward<T>& a,
   const PlaneFactors<T> of_planes = {factors, shares_factors(a.cols, factors) ? 0 : 1};
   const int64_t lanes = of_planes.each == 0 ? 1 : kRowsTogether;
   spread_statistics(factors, 1, lanes);
-  const int64_t together = planes_together(a.cols);
+  const int64_t together = a.together;
   const bool split = split_rows(group.channels, a.cols, executor);
   const Executor &across = split ? kSerial : executor, &within = split ? executor : kSerial;
   const auto for_each_some = [&](auto&& f) {

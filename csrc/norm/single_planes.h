@@ -10,20 +10,22 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 
-// Their dx and sums, if nothing about them is unusual: whole vectors of planes, with statistics
-// that are theirs. Measured (AVX2, Zen 3): 64 x 256 planes take 21 us instead of 69.
+// Their dx and sums, of whole vectors of planes, if nothing about them is unusual and the
+// statistics are theirs; returns how many. Measured (AVX2, Zen 3): 64 x 256 planes take XX us
+// instead of 69.
 template <class T>
-__attribute__((noinline)) bool write_constant_planes(const PlanesBackward<T>& a,
-                                                     const Planes<T>& planes, int64_t first,
-                                                     int64_t count, int64_t channel,
-                                                     const ChannelSums& channels) {
+__attribute__((noinline)) int64_t write_constant_planes(const PlanesBackward<T>& a,
+                                                        const Planes<T>& planes, int64_t first,
+                                                        int64_t count, int64_t channel,
+                                                        const ChannelSums& channels) {
   constexpr int W = Vec<T>::kLanes, kWide = W / Vec<double>::kLanes;
-  if (a.mean == nullptr || a.writes != Writes::kDx || count % W != 0) return false;
+  if (a.mean == nullptr || a.writes != Writes::kDx) return 0;
+  const int64_t n = count / W * W;
   const T *x = planes.x.p, *dy = planes.dy.p;
   const Parameter<T> scale = gamma_of<T>(optional_at<const T>(a.scale, channel));
   const Vec<T> zero = Vec<T>::zero();
   unsigned unusual = 0;
-  for (int64_t j = 0; j < count; j += W) {
+  for (int64_t j = 0; j < n; j += W) {
     const Vec<T> difference = load(x + j) - load(a.mean + first + j);
     const Vec<T> d = load(dy + j), gamma = load(scale.at(j));
     const Vec<T> is_zero = absolute(difference) + ((d - d) + (gamma - gamma));
@@ -31,18 +33,19 @@ __attribute__((noinline)) bool write_constant_planes(const PlanesBackward<T>& a,
     unusual |= lanes_outside(rstd, Vec<T>::all(power_of_two<T>(-kOrdinaryExponents<T>)),
                              Vec<T>::all(power_of_two<T>(kOrdinaryExponents<T>)));
   }
-  if (unusual != 0) return false;
-  for (int64_t j = 0; j < count; j += W) {
+  if (unusual != 0) return 0;
+  for (int64_t j = 0; j < n; j += W) {
     const Vec<T> d = load(dy + j);
     Vec<double> wide[kWide];
     set_widened(wide, d);
-    store(planes.dx.p + j, zero * load(scale.at(j)));
+    const Vec<T> difference = d - (zero + d);  // a zero that has the sign of one
+    store(planes.dx.p + j, difference * load(scale.at(j)));
     for (int k = 0; k < kWide; ++k) {
       double* const sum = channels.bias + j + k * Vec<double>::kLanes;
       store(sum, load(sum) + wide[k]);
     }
   }
-  return true;
+  return n;
 }
 
 // The sums of others, and their dx (and y).

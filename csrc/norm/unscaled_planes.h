@@ -23,10 +23,18 @@ struct Planes {
   }
 };
 
+// As many planes as fit L1 together, whole vectors of them, since these share what is made of their
+// sums: planes of 140 to 400 elements are 1.04 times as fast (AVX2, Zen 3).
+NORMKERNELS_INLINE int64_t planes_together(int64_t cols) {
+  constexpr int64_t W = Vec<double>::kLanes;
+  const int64_t planes = rows_together(cols);
+  return planes < W ? planes : planes / W * W;
+}
+
 // A backward's arguments by their types, from plane `first` on.
 template <class T>
 struct PlanesBackward {
-  int64_t cols;
+  int64_t cols, together;
   Writes writes;
   const T *scale, *bias, *mean, *inv_std;
   double epsilon;
@@ -35,6 +43,7 @@ struct PlanesBackward {
 
   explicit PlanesBackward(const GroupNormBackward& a)
       : cols(a.shape.spatial),
+        together(planes_together(cols)),
         writes(a.groups != a.shape.c ? Writes::kDxOfGroup
                : a.y != nullptr      ? Writes::kDxAndY
                                      : Writes::kDx),
