@@ -5,7 +5,7 @@
 // Traffic, for a row that fits the cache: the forward reads x once and writes y once, the backward
 // reads dy and x once and writes dx once. Longer rows are read once more, in the sweep that writes.
 #include "isa_table.h"
-#include "norm/half_rows.h"
+#include "norm/row_grid.h"
 #include "norm/row_groups.h"
 #include "norm/wide_parameters.h"
 #include "table.h"
@@ -14,7 +14,7 @@ namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
 template <class T>
-void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
+RowNorm<T> row_norm_of(const LayerNormForward& a) {
   RowNorm<T> norm = {};
   norm.x = {static_cast<const T*>(a.x), row_stride(a.at, &Placement::x, a.shape.cols)};
   if (a.total != nullptr) {
@@ -38,6 +38,12 @@ void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
   norm.rstd = static_cast<T*>(a.rstd);
   norm.centred = a.centred;
   norm.stream = a.stream;
+  return norm;
+}
+
+template <class T>
+void layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
+  RowNorm<T> norm = row_norm_of<T>(a);
   if (grid_of(a.at) == nullptr) return normalise_rows(norm, executor);
   normalise_grid(norm, *a.at, a.workspace, executor);
 }
@@ -255,7 +261,9 @@ size_t layer_norm_backward_grid_workspace(const Matrix& shape) {
 // ---- Half types ---------------------------------------------------------------------
 
 void half_layer_norm_forward(const LayerNormForward& a, const Executor& executor) {
-  if (a.workspace == nullptr) return half_rows_forward(a, executor);
+  // The functions for dense arrays take none.
+  if (a.workspace == nullptr)
+    return normalise_half_rows(row_norm_of<float>(a), a.wide, *a.at, executor);
   with_wide_parameters(a, executor, layer_norm_forward<float>);
 }
 void half_layer_norm_backward(const LayerNormBackward& a, const Executor& executor) {

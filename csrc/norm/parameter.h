@@ -6,10 +6,11 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 
-// A cache line of one value.
+// A cache line of one value, or two vectors, if they are longer.
 template <class T>
 struct Copies {
-  static constexpr int kElements = kLineBytes / sizeof(T);
+  static constexpr int kLine = kLineBytes / sizeof(T);
+  static constexpr int kElements = kLine < 2 * Vec<T>::kLanes ? 2 * Vec<T>::kLanes : kLine;
   alignas(kLineBytes) T v[kElements] = {};
 
   constexpr explicit Copies(T value) {
@@ -34,7 +35,7 @@ struct Parameter {
   }
   static NORMKERNELS_INLINE Parameter for_all(const Copies<T>& value) { return {value.v, 0}; }
 
-  // The values of the columns from i on, as many as a cache line holds.
+  // The values of the columns from i on, as many as `Copies` holds.
   NORMKERNELS_INLINE const T* at(int64_t i) const { return p + (i & mask); }
   NORMKERNELS_INLINE Parameter from(int64_t i) const { return {at(i), mask}; }
 };

@@ -33,37 +33,21 @@ template <class T>
 NORMKERNELS_INLINE bool is_worth_aligning(const RowNorm<T>& a) {
   constexpr int64_t kLong = 1536 / sizeof(T);
   const bool is_aligned = elements_to_border<sizeof(Vec<T>)>(a.y.p) == 0;
-  return a.buffers == nullptr && a.cols >= kLong &&
-         !(is_aligned && a.y.stride % Vec<T>::kLanes == 0);
-}
-
-// Group `group` of a few rows, made and read.
-template <class T>
-NORMKERNELS_INLINE RowsInOut<T> open_group(const RowNorm<T>& a, int64_t group, int64_t first,
-                                           int64_t rows) {
-  if (a.buffers == nullptr) {
-    a.add(first, rows, 0, a.cols);
-    return {a.x.from(first), a.y.p == nullptr ? a.y : a.y.from(first)};
-  }
-  RowBuffers<T>& buffers = *a.buffers;
-  const Part part = buffers.part(first, rows);
-  buffers.addition.write(part.row, rows, a.cols);
-  const Rows<const T> x = buffers.x[group % 2].read(part);
-  return {x, buffers.y[group % 2].open(part)};
+  return a.cols >= kLong && !(is_aligned && a.y.stride % Vec<T>::kLanes == 0);
 }
 
 // Groups of rows [begin, end): each is written beside the sums of the next, or after its own.
 template <class T>
 void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int64_t end) {
   RowFactors<T> storage[2];
-  RowsInOut<T> at[2];
   Copies<T> copies[2] = {Copies<T>(0), Copies<T>(0)};
   double sums[kSumFields * kRowsTogether];
   const SumTable moments = {sums, kRowsTogether};
   const bool beside = overlaps(a), aligns = is_worth_aligning(a);
   // The sums of a group's rows, and beside them what writes those of the one before.
   const auto sum_beside = [&](Rows<const T> x, int64_t group, int64_t rows, auto how) {
-    const RowsInOut<T> before = at[(group - 1) % 2];
+    const Rows<const T> x_before = a.x.from((group - 1) * together);
+    const Rows<T> y_before = a.y.from((group - 1) * together);
     const Parameter<T> g = gamma_of<T>(a.gamma), b = beta_of<T>(a.beta);
     const Factors<T> factors = storage[(group - 1) % 2].table();
     const int64_t channel = a.channel_of((group - 1) * together);
@@ -71,27 +55,25 @@ void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int6
         x, rows, a.cols, kSerial,
         [ =, &a, &copies ](int64_t i, int64_t begin, int64_t end) __attribute__((always_inline)) {
           return a.template writer<decltype(how)>(a.channel_after(channel, i), factors.standard(i),
-                                                  begin, end, before.x[i] + begin,
-                                                  before.y[i] + begin, x[i] + begin, g, b, copies);
+                                                  begin, end, x_before[i] + begin,
+                                                  y_before[i] + begin, x[i] + begin, g, b, copies);
         },
         moments, a.centred);
   };
   const auto write = [&](int64_t group, int64_t from, int64_t rows) {
-    const RowsInOut<T>& own = at[group % 2];
     for (int64_t i = from; i < rows; ++i) {
-      a.write(group * together + i, storage[group % 2].table().standard(i), 0, a.cols, own.x[i],
-              own.y[i], a.stream, copies);
+      const int64_t row = group * together + i;
+      a.write(row, storage[group % 2].table().standard(i), 0, a.cols, a.x[row], a.y[row], a.stream,
+              copies);
     }
-    if (a.buffers != nullptr)
-      a.buffers->y[group % 2].close(a.buffers->part(group * together, rows));
   };
   int64_t rows = 0;
   for (int64_t group = begin; group < end; ++group) {
     const int64_t first = group * together;
     const Factors<T> own = storage[group % 2].table();
     rows = smaller(together, a.rows - first);
-    at[group % 2] = open_group(a, group, first, rows);
-    const Rows<const T> x = at[group % 2].x;
+    a.add(first, rows, 0, a.cols);
+    const Rows<const T> x = a.x.from(first);
     if (beside && group > begin) {
       if constexpr (kOverlaps<T>) {
         if (a.stream) {

@@ -3,7 +3,7 @@
 #ifndef NORMKERNELS_NORM_ROW_GRID_H_
 #define NORMKERNELS_NORM_ROW_GRID_H_
 
-#include "norm/row_forward.h"
+#include "norm/half_rows.h"
 #include "norm/tiled_rows.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -36,42 +36,19 @@ TileSlots<T> normalise_slots(int64_t rows, int64_t cols, Storage storage, const 
   return TileSlots<T>(rows, rows * cols, storage, shape, adds ? 1 + TiledAddition<T>::kBuffers : 1);
 }
 
-// Some rows of a half type, if they are each in one piece; whether they were. With a buffer in L1
-// the conversions go on between sums that are in registers.
-template <class T>
-bool normalise_buffered(const RowNorm<T>& a, const Placement& at, const Strides& x,
-                        const TileShape<T>& shape, int64_t begin, int64_t end,
-                        TiledAddition<T>& addition, T* memory) {
-  const Grid& grid = *at.grid;
-  int64_t stride;
-  if (grid.storage == Storage::kComputed || a.cols == 1 || a.cols > kChunk ||
-      !is_plain(grid, x, {0, 1, 0, a.cols}, &stride))
-    return false;
-  const int64_t together = rows_together(a.cols);
-  T* const second = memory + together * shape.stride;
-  RowBuffers<T> buffers = {begin,
-                           a.cols,
-                           addition,
-                           {{a.x.p, grid, x, shape, memory}, {a.x.p, grid, x, shape, second}},
-                           {{a.y.p, at.y, buffers.x[0]}, {a.y.p, at.y, buffers.x[1]}}};
-  RowNorm<T> rows = a.part(begin, end - begin, a.x, a.y);
-  rows.buffers = &buffers;
-  rows.stream = false;
-  normalise_groups(rows, together, 0, parts_of(rows.rows, together));
-  return true;
-}
-
 // The arrays as `a` has them, but anywhere. The workspace is that of normalise_grid_workspace.
 template <class T>
 void normalise_grid(const RowNorm<T>& a, const Placement& at, void* workspace,
                     const Executor& executor) {
   const Grid& grid = *at.grid;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (has_half_rows(a, at)) return normalise_half_rows(a, {true, true, true}, at, executor);
+  }
   const TileShape<T> shape(a.rows, a.cols);
   const TileSlots<T> slots = normalise_slots<T>(a.rows, a.cols, grid.storage, shape, a.adds());
   slots.for_each(a.rows, workspace, executor, [&](int64_t begin, int64_t end, T* buffers) {
     const Strides& strides = a.adds() ? at.total : at.x;
     TiledAddition<T> addition(a.addition, at, shape, buffers + shape.elements());
-    if (normalise_buffered(a, at, strides, shape, begin, end, addition, buffers)) return;
     TiledInput<T> x(a.x.p, grid, strides, shape, buffers);
     TiledOutput<T> y(a.y.p, at.y, x);
     for (int64_t row = begin, rows; row < end; row += rows) {

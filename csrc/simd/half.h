@@ -226,23 +226,35 @@ NORMKERNELS_INLINE void store_half(S* p, Vec<float> a, int n) {
   store_halves<N>(&p->bits, narrow<N>(a.v, S{}), n);
 }
 
-// Two vectors.
+// Two vectors, as one of halves. Made in registers: from memory, as memcpy has it, GCC 12 loads
+// what it has just stored by parts.
 template <class S>
-NORMKERNELS_INLINE void store_halves_of(S* p, Vec<float> a, Vec<float> b) {
+NORMKERNELS_INLINE Vec<uint16_t> halves_of(Vec<float> a, Vec<float> b) {
+  using Native [[maybe_unused]] = Vec<uint16_t>::Native;
+  constexpr int N = Vec<float>::kLanes;
 #if NORMKERNELS_SIMD_X86 == 32
   // One packing for both, and what NaN needs only where there is one.
   if constexpr (S::kDigits == 8) {
-    if (_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_UNORD_Q)) == 0) {
+    if (__builtin_expect(_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_UNORD_Q)) == 0, 1)) {
       const __m256i packed =
           _mm256_packus_epi32((__m256i)rounded_bits<8>(a.v), (__m256i)rounded_bits<8>(b.v));
-      const __m256i in_order = _mm256_permute4x64_epi64(packed, 0xd8);
-      memcpy(p, &in_order, sizeof(in_order));
-      return;
+      return {(Native)_mm256_permute4x64_epi64(packed, 0xd8)};
     }
   }
+  return {(Native)_mm256_set_m128i((__m128i)narrow<N>(b.v, S{}), (__m128i)narrow<N>(a.v, S{}))};
+#elif NORMKERNELS_SIMD_X86 == 64
+  const __m512i low = _mm512_castsi256_si512((__m256i)narrow<N>(a.v, S{}));
+  return {(Native)_mm512_inserti64x4(low, (__m256i)narrow<N>(b.v, S{}), 1)};
+#else
+  const typename HalfLanes<N>::Halves both[2] = {narrow<N>(a.v, S{}), narrow<N>(b.v, S{})};
+  Vec<uint16_t> r;
+  memcpy(&r, both, sizeof(r));
+  return r;
 #endif
-  store_half(p, a, Full{});
-  store_half(p + Vec<float>::kLanes, b, Full{});
+}
+template <class Store, class S>
+NORMKERNELS_INLINE void store_halves_of(Store how, S* p, Vec<float> a, Vec<float> b) {
+  store(how, &p->bits, halves_of<S>(a, b), Full{});
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA

@@ -18,7 +18,7 @@ NORMKERNELS_INLINE void narrow_elements(const float* from, int64_t n, void* to) 
   for_each_group<float, 2>(
       n, [=](int64_t i, auto vectors, auto lanes) __attribute__((always_inline)) {
         if constexpr (decltype(vectors)::value == 2) {
-          store_halves_of(p + i, load(from + i), load(from + i + Vec<float>::kLanes));
+          store_halves_of(Cached{}, p + i, load(from + i), load(from + i + Vec<float>::kLanes));
         } else {
           store_half(p + i, load(from + i, lanes), lanes);
         }
