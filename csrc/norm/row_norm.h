@@ -102,34 +102,24 @@ struct RowNorm {
     const Forward<T> forward = {from, Standardise<T>(s), g.from(begin), b.from(begin), to, coming};
     return RowWriter<T, Forward<T>, Beside>(forward, to, end - begin);
   }
-  // f(begin, end, gamma, beta) for the pieces of columns [begin, end) of a row that has channels.
-  template <class F>
-  NORMKERNELS_INLINE void for_each_piece(int64_t row, int64_t begin, int64_t end,
-                                         const F& f) const {
+  __attribute__((noinline)) void write_pieces(int64_t row, const Standard<T>& s, int64_t begin,
+                                              int64_t end, const T* from, T* to,
+                                              bool past_caches) const {
     const int64_t channel = channel_of(row), length = cols / pieces;
-    if (length == 1 && pieces > 1) {
-      const int64_t first_one = channel + begin;
-      return f(begin, end, gamma_of<T>(gamma).from(first_one), beta_of<T>(beta).from(first_one));
-    }
     Copies<T> g(0), b(0);
     for (int64_t i = begin, piece = begin / length, stop; i < end; i = stop, ++piece) {
       stop = smaller((piece + 1) * length, end);
       g.fill(value_or(gamma, channel + piece, T{1}));
       b.fill(value_or(beta, channel + piece, T{-0.0}));
-      f(i, stop, Parameter<T>::for_all(g), Parameter<T>::for_all(b));
+      const T* const x_piece = from + (i - begin);
+      const Forward<T> forward = {x_piece,
+                                  Standardise<T>(s),
+                                  Parameter<T>::for_all(g),
+                                  Parameter<T>::for_all(b),
+                                  to + (i - begin),
+                                  x_piece};
+      RowWriter<T, Forward<T>>(forward, forward.y, stop - i).write(past_caches);
     }
-  }
-  __attribute__((noinline)) void write_pieces(int64_t row, const Standard<T>& s, int64_t begin,
-                                              int64_t end, const T* from, T* to,
-                                              bool past_caches) const {
-    for_each_piece(
-        row, begin, end,
-        [&](int64_t i, int64_t stop, const Parameter<T>& g,
-            const Parameter<T>& b) __attribute__((always_inline)) {
-          const T* const x_piece = from + (i - begin);
-          const Forward<T> forward = {x_piece, Standardise<T>(s), g, b, to + (i - begin), x_piece};
-          RowWriter<T, Forward<T>>(forward, forward.y, stop - i).write(past_caches);
-        });
   }
   NORMKERNELS_INLINE void write(int64_t row, const Standard<T>& s, int64_t begin, int64_t end,
                                 const T* from, T* to, bool past_caches,
