@@ -5,20 +5,26 @@ namespace {
 
 // ---- Written rows -------------------------------------------------------------------
 
-// value(i, k, lanes), k elements behind i, for elements [0, n), rounded; k is 0 or a vector's, so
-// that one address serves two. y may be where they are read. The last ones are therefore computed
-// first: a vector of them reaches over those before, which is 1.4 times as fast for 196 elements as
-// to store a part of one (AVX2, Zen 3). Streamed lines are not touched again.
-template <class S, class Value>
-NORMKERNELS_INLINE void write_halves(S* y, int64_t n, bool stream, const Value& value) {
+// The n elements of a row, by a Formula, which has
+//
+//   both(i)        two vectors of them, as one of halves
+//   one(i, lanes)  one, in float32
+//
+// y may be where they are read. The last ones are therefore computed first: a vector of them
+// reaches over those before, which is 1.4 times as fast for 196 elements as to store a part of one
+// (AVX2, Zen 3). Streamed lines are not touched again.
+template <class S, class Formula>
+NORMKERNELS_INLINE void write_row(S* y, int64_t n, bool stream, const Formula& formula) {
   constexpr int64_t W = Vec<float>::kLanes, kLine = kLineBytes / sizeof(S);
-  const auto pair = [&](auto how, int64_t i) __attribute__((always_inline)) {
-    store_halves_of(how, y + i, value(i, 0, Full{}), value(i, W, Full{}));
+  const auto both = [&](auto how, int64_t i) __attribute__((always_inline)) {
+    store(how, &y[i].bits, formula.both(i), Full{});
+  };
+  const auto one = [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    store_half(y + i, formula.one(i, lanes), lanes);
   };
   const auto part = [&](int64_t i, int64_t end) __attribute__((always_inline)) {
-    for (; i + W <= end; i += W) store_half(y + i, value(i, 0, Full{}), Full{});
-    if (i < end)
-      store_half(y + i, value(i, 0, static_cast<int>(end - i)), static_cast<int>(end - i));
+    for (; i + W <= end; i += W) one(i, Full{});
+    if (i < end) one(i, static_cast<int>(end - i));
   };
   int64_t i = 0;
   if (stream) {
@@ -26,72 +32,130 @@ NORMKERNELS_INLINE void write_halves(S* y, int64_t n, bool stream, const Value& 
     part(0, i);
     for (; i + kLine <= n; i += kLine) {
 #pragma GCC unroll 4
-      for (int64_t k = 0; k < kLine; k += 2 * W) pair(Streamed{}, i + k);
+      for (int64_t k = 0; k < kLine; k += 2 * W) both(Streamed{}, i + k);
     }
   }
   if (stream || n < W) return part(i, n);
-  const Vec<float> last = value(n - W, 0, Full{});
-  for (; i + 2 * W <= n; i += 2 * W) pair(Cached{}, i);
-  if (i + W <= n) store_half(y + i, value(i, 0, Full{}), Full{});
+  const Vec<float> last = formula.one(n - W, Full{});
+  for (; i + 2 * W <= n; i += 2 * W) both(Cached{}, i);
+  if (i + W <= n) one(i, Full{});
   if (n % W != 0) store_half(y + n - W, last, Full{});
 }
 
-// Rows in a tile, normalised, piece by piece. Gamma and beta are lines, or, where there are
-// channels, one value for each piece, of channel `channel` and those after it.
-struct WrittenRows {
-  Rows<const float> x;
-  int64_t rows, pieces, length;
+// y from float32 in a tile, with gamma and beta per column.
+template <class S>
+struct FromTile {
+  const float* x;
+  Standardise<float> xhat;
+  Parameter<float> gamma, beta;
+
+  // k elements behind i, where the same address serves.
+  template <class Lanes>
+  NORMKERNELS_INLINE Vec<float> at(int64_t i, int64_t k, Lanes lanes) const {
+    return fma(xhat(load(x + i + k, lanes)), load(gamma.at(i) + k, lanes),
+               load(beta.at(i) + k, lanes));
+  }
+  template <class Lanes>
+  NORMKERNELS_INLINE Vec<float> one(int64_t i, Lanes lanes) const {
+    return at(i, 0, lanes);
+  }
+  NORMKERNELS_INLINE Vec<uint16_t> both(int64_t i) const {
+    return halves_of<S>(at(i, 0, Full{}), at(i, Vec<float>::kLanes, Full{}));
+  }
+};
+
+// y from x itself, with one gamma and beta: their order is then any, and x is widened as it is
+// packed again.
+template <class S>
+struct FromHalves {
+  const S* x;
+  Standardise<float> xhat;
+  Vec<float> gamma, beta;
+
+  NORMKERNELS_INLINE Vec<float> of(Vec<float> v) const { return fma(xhat(v), gamma, beta); }
+  template <class Lanes>
+  NORMKERNELS_INLINE Vec<float> one(int64_t i, Lanes lanes) const {
+    return of(load_half(x + i, lanes));
+  }
+  NORMKERNELS_INLINE Vec<uint16_t> both(int64_t i) const {
+    const TwoVectors v = load_two(x + i);
+    return packed<S>({of(v.first), of(v.second)});
+  }
+};
+
+// x + residual + bias.
+template <class S, bool kBias>
+struct Sum {
+  const S *x, *residual;
+  const float* bias;
+
+  template <class Lanes>
+  NORMKERNELS_INLINE Vec<float> one(int64_t i, Lanes lanes) const {
+    const Vec<float> a = load_half(x + i, lanes), b = load_half(residual + i, lanes);
+    if constexpr (kBias) return rounded_sum(a, b, load(bias + i, lanes));
+    return a + b;
+  }
+  NORMKERNELS_INLINE Vec<uint16_t> both(int64_t i) const {
+    if constexpr (kBias) return halves_of<S>(one(i, Full{}), one(i + Vec<float>::kLanes, Full{}));
+    const TwoVectors a = load_two(x + i), b = load_two(residual + i);
+    return packed<S>({a.first + b.first, a.second + b.second});
+  }
+};
+
+// Rows with gamma and beta per column, or null, from the first one on.
+struct Lines {
+  int64_t rows, cols;
   Factors<float> factors;
   const float *gamma, *beta;
-  int64_t channels, channel;
+  Rows<const float> x;
   Rows<uint16_t> y;
   bool stream;
 };
 template <class S>
-__attribute__((noinline)) void write_rows(const WrittenRows& all) {
-  const WrittenRows a = all;
-  Copies<float> copies[2] = {Copies<float>(0), Copies<float>(0)};
-  Parameter<float> gamma = gamma_of<float>(a.gamma), beta = beta_of<float>(a.beta);
-  if (a.channels != 0)
-    gamma = Parameter<float>::for_all(copies[0]), beta = Parameter<float>::for_all(copies[1]);
+__attribute__((noinline)) void write_lines(const Lines& all) {
+  const Lines a = all;
+  const Parameter<float> gamma = gamma_of<float>(a.gamma), beta = beta_of<float>(a.beta);
+  for (int64_t i = 0; i < a.rows; ++i) {
+    const Standardise<float> xhat(a.factors.standard(i));
+    write_row(reinterpret_cast<S*>(a.y[i]), a.cols, a.stream,
+              FromTile<S>{a.x[i], xhat, gamma, beta});
+  }
+}
+
+// Rows of so many pieces, each with one gamma and beta: those of `channel` and of the channels
+// after it.
+struct Pieces {
+  int64_t rows, pieces, length;
+  Factors<float> factors;
+  const float *gamma, *beta;
+  int64_t channels, channel;
+  Rows<const uint16_t> x;
+  Rows<uint16_t> y;
+  bool stream;
+};
+template <class S>
+__attribute__((noinline)) void write_pieces(const Pieces& all) {
+  const Pieces a = all;
   int64_t channel = a.channel;
-  for (int64_t row = 0; row < a.rows; ++row) {
-    const Standardise<float> xhat(a.factors.standard(row));
-    for (int64_t piece = 0; piece < a.pieces; ++piece) {
-      if (a.channels != 0) {
-        copies[0].fill(value_or(a.gamma, channel, 1.0f));
-        copies[1].fill(value_or(a.beta, channel, -0.0f));
-        channel = channel + 1 == a.channels ? 0 : channel + 1;
-      }
-      const float* const x = a.x[row] + piece * a.length;
-      write_halves(
-          reinterpret_cast<S*>(a.y[row] + piece * a.length), a.length,
-          a.stream, [=](int64_t i, int64_t k, auto lanes) __attribute__((always_inline)) {
-            return fma(xhat(load(x + i + k, lanes)), load(gamma.at(i) + k, lanes),
-                       load(beta.at(i) + k, lanes));
-          });
+  for (int64_t i = 0; i < a.rows; ++i) {
+    const Standardise<float> xhat(a.factors.standard(i));
+    for (int64_t begin = 0; begin < a.pieces * a.length; begin += a.length) {
+      const Vec<float> gamma = Vec<float>::all(value_or(a.gamma, channel, 1.0f));
+      const Vec<float> beta = Vec<float>::all(value_or(a.beta, channel, -0.0f));
+      write_row(reinterpret_cast<S*>(a.y[i] + begin), a.length, a.stream,
+                FromHalves<S>{reinterpret_cast<const S*>(a.x[i] + begin), xhat, gamma, beta});
+      channel = channel + 1 == a.channels ? 0 : channel + 1;
     }
   }
 }
 
-// total = x + residual + bias, which may be x or residual.
-template <class S, bool kBias>
-__attribute__((noinline)) void write_total(const void* x, const void* residual, const float* bias,
-                                           int64_t n, void* total) {
-  const S *a = static_cast<const S*>(x), *b = static_cast<const S*>(residual);
-  write_halves(
-      static_cast<S*>(total), n,
-      false, [=](int64_t i, int64_t k, auto lanes) __attribute__((always_inline)) {
-        const Vec<float> of_x = load_half(a + i + k, lanes), of_b = load_half(b + i + k, lanes);
-        if constexpr (kBias) return rounded_sum(of_x, of_b, load(bias + i + k, lanes));
-        return of_x + of_b;
-      });
-}
 template <class S>
-NORMKERNELS_INLINE void write_total(const void* x, const void* residual, const float* bias,
-                                    int64_t n, void* total) {
-  bias == nullptr ? write_total<S, false>(x, residual, bias, n, total)
-                  : write_total<S, true>(x, residual, bias, n, total);
+__attribute__((noinline)) void write_sum(const void* x, const void* residual, const float* bias,
+                                         int64_t n, void* total) {
+  const S *a = static_cast<const S*>(x), *b = static_cast<const S*>(residual);
+  S* const to = static_cast<S*>(total);
+  bias == nullptr ? write_row(to, n, false, Sum<S, false>{a, b, nullptr})
+                  : write_row(to, n, false, Sum<S, true>{a, b, bias});
 }
 
 // ---- Rows ---------------------------------------------------------------------------
@@ -141,8 +205,11 @@ class HalfRows {
     constexpr int64_t W = Vec<double>::kLanes;
     const int64_t most = HalfTile::kElements / a_.cols;
     if (is_short()) return smaller(most, TileShape<float>::kMostRows);
+    if (per_column() && a_.channels != 0) return 1;
     return smaller(most < W ? larger(most, 1) : most / W * W, kRowsTogether);
   }
+  // Pieces of one element are columns, too, which begin with another channel in each row.
+  bool per_column() const { return a_.channels == 0 || (a_.pieces > 1 && a_.pieces == a_.cols); }
   bool is_short() const { return a_.cols < kShort; }
 
   const uint16_t* at(const void* p, const Strides& strides, int64_t row, int64_t col) const {
@@ -184,59 +251,60 @@ class HalfRows {
       const uint16_t* const terms[2] = {at(all.x.p, at_.x, row, i),
                                         at(all.residual.p, at_.residual, row, i)};
       uint16_t* const total = at(all.total.p, at_.total, row, i);
-      storage_ == Storage::kFloat16 ? write_total<Float16>(terms[0], terms[1], bias, n, total)
-                                    : write_total<Bfloat16>(terms[0], terms[1], bias, n, total);
+      storage_ == Storage::kFloat16 ? write_sum<Float16>(terms[0], terms[1], bias, n, total)
+                                    : write_sum<Bfloat16>(terms[0], terms[1], bias, n, total);
     }
   }
 
-  void write_some(WrittenRows some) const {
-    some.stream = a_.stream && some.length >= kLeastStreamed<uint16_t>;
-    storage_ == Storage::kFloat16 ? write_rows<Float16>(some) : write_rows<Bfloat16>(some);
-  }
-  // Columns [begin, begin + n) of rows that are in a tile.
+  bool streams(int64_t n) const { return a_.stream && n >= kLeastStreamed<uint16_t>; }
+
+  // Columns [begin, begin + n) of rows that are in a tile, so many at a time as there are of gamma
+  // and beta.
   __attribute__((noinline)) void write(int64_t row, int64_t rows, const Factors<float>& factors,
                                        int64_t begin, int64_t n, HalfTile& tile) const {
-    if (a_.y.p == nullptr) return;
     const Rows<const float> x = {tile.x, n};
     const Rows<uint16_t> y = {at(a_.y.p, at_.y, row, begin), stride_of(at_.y, row, rows)};
-    a_.channels == 0 ? write_strips(x, rows, factors, begin, n, y, tile)
-                     : write_pieces(row, x, rows, factors, begin, n, y);
-  }
-  // With gamma and beta per column, so many columns at a time as there are of these.
-  void write_strips(const Rows<const float>& x, int64_t rows, const Factors<float>& factors,
-                    int64_t begin, int64_t n, const Rows<uint16_t>& y, HalfTile& tile) const {
     const bool whole = (wide_.gamma || a_.gamma == nullptr) && (wide_.beta || a_.beta == nullptr);
     const int64_t strip = whole ? n : HalfTile::kStrip;
     for (int64_t done = 0; done < n; done += strip) {
-      const int64_t col = begin + done, count = smaller(strip, n - done);
+      const int64_t count = smaller(strip, n - done);
+      const int64_t col = a_.channel_of(row) + begin + done;  // of gamma and beta
       const bool has_it = tile.strip == col;
       const float* const gamma = line(a_.gamma, wide_.gamma, col, count, tile.gamma, has_it);
       const float* const beta = line(a_.beta, wide_.beta, col, count, tile.beta, has_it);
       tile.strip = col;
-      write_some({x.at(0, done), rows, 1, count, factors, gamma, beta, 0, 0, y.at(0, done), false});
+      write_these({rows, count, factors, gamma, beta, x.at(0, done), y.at(0, done), streams(n)});
     }
   }
-  // One value of them per piece: whole ones, and those that the columns begin and end in.
-  void write_pieces(int64_t row, const Rows<const float>& x, int64_t rows,
-                    const Factors<float>& factors, int64_t begin, int64_t n,
-                    const Rows<uint16_t>& y) const {
+  void write_these(const Lines& some) const {
+    storage_ == Storage::kFloat16 ? write_lines<Float16>(some) : write_lines<Bfloat16>(some);
+  }
+
+  // The same where gamma and beta are one per piece: whole ones, and those that the columns begin
+  // and end in.
+  __attribute__((noinline)) void write_channels(int64_t row, int64_t rows,
+                                                const Factors<float>& factors, int64_t begin,
+                                                int64_t n) const {
     const int64_t length = a_.cols / a_.pieces;
-    if (a_.pieces > 1 && length == 1) {  // pieces are columns
-      for (int64_t i = 0; i < rows; ++i) {
-        const int64_t channel = a_.channel_of(row + i) + begin;
-        write_some({x.from(i), 1, 1, n, factors.from(i),
-                    optional_at<const float>(a_.gamma, channel),
-                    optional_at<const float>(a_.beta, channel), 0, 0, y.from(i), false});
-      }
-      return;
-    }
+    const Rows<const uint16_t> x = {this->x(row, begin), stride_of(x_strides(), row, rows)};
+    const Rows<uint16_t> y = {at(a_.y.p, at_.y, row, begin), stride_of(at_.y, row, rows)};
     const int64_t channel = a_.channel_of(row);
     for (int64_t done = 0, count; done < n; done += count) {
       const int64_t piece = (begin + done) / length, left = (piece + 1) * length - begin - done;
       const int64_t whole = left == length ? (n - done) / length : 0;
       count = whole > 0 ? whole * length : smaller(left, n - done);
-      write_some({x.at(0, done), rows, larger(whole, 1), whole > 0 ? length : count, factors,
-                  a_.gamma, a_.beta, a_.channels, channel + piece, y.at(0, done), false});
+      const Pieces some = {rows,
+                           larger(whole, 1),
+                           whole > 0 ? length : count,
+                           factors,
+                           a_.gamma,
+                           a_.beta,
+                           a_.channels,
+                           channel + piece,
+                           x.at(0, done),
+                           y.at(0, done),
+                           streams(whole > 0 ? length : count)};
+      storage_ == Storage::kFloat16 ? write_pieces<Float16>(some) : write_pieces<Bfloat16>(some);
     }
   }
 
@@ -278,7 +346,10 @@ class HalfRows {
           moments, a_.centred);
     }
     a_.set_statistics({}, row, rows, moments, kSerial, factors);
-    if (cols > kChunk) {
+    if (a_.y.p == nullptr) return;
+    if (!per_column()) {
+      write_channels(row, rows, factors, 0, cols);
+    } else if (cols > kChunk) {
       write_long(row, factors, 0, cols, tile);
     } else {
       write(row, rows, factors, 0, cols, tile);
@@ -335,9 +406,11 @@ class HalfRows {
     };
     store_moments(long_row_moments(executor, span_moments_of), moments, 0);
     a_.set_statistics({}, row, 1, moments, executor, factors);
+    if (a_.y.p == nullptr) return;
     for_each_span(a_.cols, executor, [&](int64_t begin, int64_t end) {
       HalfTile tile;
-      write_long(row, factors, begin, end, tile);
+      !per_column() ? write_channels(row, 1, factors, begin, end - begin)
+                    : write_long(row, factors, begin, end, tile);
     });
   }
 

@@ -90,10 +90,15 @@ NORMKERNELS_INLINE typename HalfLanes<N>::Words rounded_bits(typename HalfLanes<
   const auto bits = (typename HalfLanes<N>::Words)a;
   return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
+// Of any.
+template <int N>
+NORMKERNELS_INLINE typename HalfLanes<N>::Words narrow_words(typename HalfLanes<N>::Floats a) {
+  const auto nan = ((typename HalfLanes<N>::Words)a >> 16) | 0x40;
+  return select_words(a == a, rounded_bits<N>(a), nan);
+}
 template <int N>
 NORMKERNELS_INLINE typename HalfLanes<N>::Halves narrow(typename HalfLanes<N>::Floats a, Bfloat16) {
-  const auto nan = ((typename HalfLanes<N>::Words)a >> 16) | 0x40;
-  return shortened<N>(select_words(a == a, rounded_bits<N>(a), nan));
+  return shortened<N>(narrow_words<N>(a));
 }
 
 // Infinity and NaN have the largest exponent in both types. A denormal number is a whole number of
@@ -226,35 +231,65 @@ NORMKERNELS_INLINE void store_half(S* p, Vec<float> a, int n) {
   store_halves<N>(&p->bits, narrow<N>(a.v, S{}), n);
 }
 
-// Two vectors, as one of halves. Made in registers: from memory, as memcpy has it, GCC 12 loads
-// what it has just stored by parts.
+// Two vectors of float32, which are one of halves. Their order is that of `packed`: the elements',
+// or, of bfloat16 in AVX2, whose instructions do not cross its 128-bit halves, that of these.
+struct TwoVectors {
+  Vec<float> first, second;
+};
 template <class S>
-NORMKERNELS_INLINE Vec<uint16_t> halves_of(Vec<float> a, Vec<float> b) {
+constexpr bool kPacksByHalves = NORMKERNELS_SIMD_X86 == 32 && S::kDigits == 8;
+
+// As they are in memory.
+template <class S>
+NORMKERNELS_INLINE TwoVectors load_two(const S* p) {
+#if NORMKERNELS_SIMD_X86 == 32
+  if constexpr (kPacksByHalves<S>) {
+    const __m256i h = bit_cast<__m256i>(load_halves<16>(p)), zero = _mm256_setzero_si256();
+    return {{(__m256)_mm256_unpacklo_epi16(zero, h)}, {(__m256)_mm256_unpackhi_epi16(zero, h)}};
+  }
+#endif
+  return {load_half(p, Full{}), load_half(p + Vec<float>::kLanes, Full{})};
+}
+
+// Made in registers: from memory, as memcpy has it, GCC 12 loads what it has just stored by parts.
+template <class S>
+NORMKERNELS_INLINE Vec<uint16_t> packed(const TwoVectors& a) {
   using Native [[maybe_unused]] = Vec<uint16_t>::Native;
   constexpr int N = Vec<float>::kLanes;
 #if NORMKERNELS_SIMD_X86 == 32
-  // One packing for both, and what NaN needs only where there is one.
-  if constexpr (S::kDigits == 8) {
-    if (__builtin_expect(_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_UNORD_Q)) == 0, 1)) {
-      const __m256i packed =
-          _mm256_packus_epi32((__m256i)rounded_bits<8>(a.v), (__m256i)rounded_bits<8>(b.v));
-      return {(Native)_mm256_permute4x64_epi64(packed, 0xd8)};
+  // What NaN needs only where there is one.
+  if constexpr (kPacksByHalves<S>) {
+    const bool numbers =
+        _mm256_movemask_ps(_mm256_cmp_ps(a.first.v, a.second.v, _CMP_UNORD_Q)) == 0;
+    if (__builtin_expect(numbers, 1)) {
+      return {(Native)_mm256_packus_epi32((__m256i)rounded_bits<N>(a.first.v),
+                                          (__m256i)rounded_bits<N>(a.second.v))};
     }
+    return {(Native)_mm256_packus_epi32((__m256i)narrow_words<N>(a.first.v),
+                                        (__m256i)narrow_words<N>(a.second.v))};
   }
-  return {(Native)_mm256_set_m128i((__m128i)narrow<N>(b.v, S{}), (__m128i)narrow<N>(a.v, S{}))};
+#endif
+  const auto low = narrow<N>(a.first.v, S{}), high = narrow<N>(a.second.v, S{});
+#if NORMKERNELS_SIMD_X86 == 32
+  return {(Native)_mm256_set_m128i((__m128i)high, (__m128i)low)};
 #elif NORMKERNELS_SIMD_X86 == 64
-  const __m512i low = _mm512_castsi256_si512((__m256i)narrow<N>(a.v, S{}));
-  return {(Native)_mm512_inserti64x4(low, (__m256i)narrow<N>(b.v, S{}), 1)};
+  return {(Native)_mm512_inserti64x4(_mm512_castsi256_si512((__m256i)low), (__m256i)high, 1)};
 #else
-  const typename HalfLanes<N>::Halves both[2] = {narrow<N>(a.v, S{}), narrow<N>(b.v, S{})};
+  const typename HalfLanes<N>::Halves both[2] = {low, high};
   Vec<uint16_t> r;
   memcpy(&r, both, sizeof(r));
   return r;
 #endif
 }
-template <class Store, class S>
-NORMKERNELS_INLINE void store_halves_of(Store how, S* p, Vec<float> a, Vec<float> b) {
-  store(how, &p->bits, halves_of<S>(a, b), Full{});
+// The same of two that are in the order of the elements.
+template <class S>
+NORMKERNELS_INLINE Vec<uint16_t> halves_of(Vec<float> a, Vec<float> b) {
+  const Vec<uint16_t> h = packed<S>({a, b});
+#if NORMKERNELS_SIMD_X86 == 32
+  if constexpr (kPacksByHalves<S>)
+    return {(Vec<uint16_t>::Native)_mm256_permute4x64_epi64((__m256i)h.v, 0xd8)};
+#endif
+  return h;
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA

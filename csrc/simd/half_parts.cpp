@@ -18,7 +18,8 @@ NORMKERNELS_INLINE void narrow_elements(const float* from, int64_t n, void* to) 
   for_each_group<float, 2>(
       n, [=](int64_t i, auto vectors, auto lanes) __attribute__((always_inline)) {
         if constexpr (decltype(vectors)::value == 2) {
-          store_halves_of(Cached{}, p + i, load(from + i), load(from + i + Vec<float>::kLanes));
+          const Vec<float> a = load(from + i), b = load(from + i + Vec<float>::kLanes);
+          store(&p[i].bits, halves_of<S>(a, b));
         } else {
           store_half(p + i, load(from + i, lanes), lanes);
         }
