@@ -83,6 +83,31 @@ struct FromHalves {
   }
 };
 
+// The same with gamma and beta per column, which are halves as well.
+template <class S>
+constexpr Copies<uint16_t> kAbsentHalfGamma(S::kDigits == 8 ? 0x3f80 : 0x3c00);
+constexpr Copies<uint16_t> kAbsentHalfBeta(0x8000);
+template <class S>
+struct AllHalves {
+  const S* x;
+  Standardise<float> xhat;
+  Parameter<uint16_t> gamma, beta;
+
+  static NORMKERNELS_INLINE const S* at(const Parameter<uint16_t>& p, int64_t i) {
+    return reinterpret_cast<const S*>(p.at(i));
+  }
+  template <class Lanes>
+  NORMKERNELS_INLINE Vec<float> one(int64_t i, Lanes lanes) const {
+    return fma(xhat(load_half(x + i, lanes)), load_half(at(gamma, i), lanes),
+               load_half(at(beta, i), lanes));
+  }
+  NORMKERNELS_INLINE Vec<uint16_t> both(int64_t i) const {
+    const TwoVectors v = load_two(x + i), g = load_two(at(gamma, i)), b = load_two(at(beta, i));
+    return packed<S>(
+        {fma(xhat(v.first), g.first, b.first), fma(xhat(v.second), g.second, b.second)});
+  }
+};
+
 // x + residual + bias.
 template <class S, bool kBias>
 struct Sum {
@@ -119,6 +144,28 @@ __attribute__((noinline)) void write_lines(const Lines& all) {
     const Standardise<float> xhat(a.factors.standard(i));
     write_row(reinterpret_cast<S*>(a.y[i]), a.cols, a.stream,
               FromTile<S>{a.x[i], xhat, gamma, beta});
+  }
+}
+
+struct HalfLines {
+  int64_t rows, cols;
+  Factors<float> factors;
+  const void *gamma, *beta;
+  Rows<const uint16_t> x;
+  Rows<uint16_t> y;
+  bool stream;
+};
+template <class S>
+__attribute__((noinline)) void write_half_lines(const HalfLines& all) {
+  const HalfLines a = all;
+  const auto gamma =
+      Parameter<uint16_t>::per_column(static_cast<const uint16_t*>(a.gamma), kAbsentHalfGamma<S>);
+  const auto beta =
+      Parameter<uint16_t>::per_column(static_cast<const uint16_t*>(a.beta), kAbsentHalfBeta);
+  for (int64_t i = 0; i < a.rows; ++i) {
+    const Standardise<float> xhat(a.factors.standard(i));
+    write_row(reinterpret_cast<S*>(a.y[i]), a.cols, a.stream,
+              AllHalves<S>{reinterpret_cast<const S*>(a.x[i]), xhat, gamma, beta});
   }
 }
 
@@ -183,7 +230,7 @@ struct HalfTile {
 class HalfRows {
  public:
   HalfRows(const RowNorm<float>& a, const WideFlags& wide, const Placement& at)
-      : a_(a), wide_(wide), at_(at), storage_(at.grid->storage) {}
+      : a_(a), wide_(wide), at_(at), storage_(at.grid->storage), all_alike_(alike(0, a.rows)) {}
 
   void normalise(const Executor& executor) const {
     if (split_rows(a_.rows, a_.cols, executor)) {
@@ -218,15 +265,17 @@ class HalfRows {
   uint16_t* at(void* p, const Strides& strides, int64_t row, int64_t col) const {
     return const_cast<uint16_t*>(at(const_cast<const void*>(p), strides, row, col));
   }
-  // How far rows that are equally far apart are that.
-  int64_t stride_of(const Strides& strides, int64_t row, int64_t rows) const {
-    int64_t stride = 0;
-    is_plain(*at_.grid, strides, {row, rows, 0, a_.cols}, &stride);
-    return stride;
-  }
-  bool alike(const Strides& strides, int64_t row, int64_t rows) const {
+  // Whether some rows are equally far apart in x and y.
+  bool alike(int64_t row, int64_t rows) const {
     int64_t stride;
-    return is_plain(*at_.grid, strides, {row, rows, 0, a_.cols}, &stride);
+    const Part part = {row, rows, 0, a_.cols};
+    return is_plain(*at_.grid, x_strides(), part, &stride) &&
+           (a_.y.p == nullptr || is_plain(*at_.grid, at_.y, part, &stride));
+  }
+  // How far.
+  int64_t stride_of(const Strides& strides) const {
+    const int axes = at_.grid->rows.count;
+    return axes == 0 ? 0 : strides.rows[axes - 1];
   }
   const Strides& x_strides() const { return a_.adds() ? at_.total : at_.x; }
   const uint16_t* x(int64_t row, int64_t col) const { return at(a_.x.p, x_strides(), row, col); }
@@ -263,7 +312,7 @@ class HalfRows {
   __attribute__((noinline)) void write(int64_t row, int64_t rows, const Factors<float>& factors,
                                        int64_t begin, int64_t n, HalfTile& tile) const {
     const Rows<const float> x = {tile.x, n};
-    const Rows<uint16_t> y = {at(a_.y.p, at_.y, row, begin), stride_of(at_.y, row, rows)};
+    const Rows<uint16_t> y = {at(a_.y.p, at_.y, row, begin), stride_of(at_.y)};
     const bool whole = (wide_.gamma || a_.gamma == nullptr) && (wide_.beta || a_.beta == nullptr);
     const int64_t strip = whole ? n : HalfTile::kStrip;
     for (int64_t done = 0; done < n; done += strip) {
@@ -280,14 +329,37 @@ class HalfRows {
     storage_ == Storage::kFloat16 ? write_lines<Float16>(some) : write_lines<Bfloat16>(some);
   }
 
+  // The same where gamma and beta are halves, or there are none.
+  bool has_halves() const {
+    return a_.channels == 0 && (a_.gamma == nullptr || !wide_.gamma) &&
+           (a_.beta == nullptr || !wide_.beta);
+  }
+  __attribute__((noinline)) void write_halves(int64_t row, int64_t rows,
+                                              const Factors<float>& factors, int64_t begin,
+                                              int64_t n) const {
+    const auto from = [&](const float* p) {
+      return optional_at<const uint16_t>(static_cast<const void*>(p), begin);
+    };
+    const HalfLines some = {rows,
+                            n,
+                            factors,
+                            from(a_.gamma),
+                            from(a_.beta),
+                            {x(row, begin), stride_of(x_strides())},
+                            {at(a_.y.p, at_.y, row, begin), stride_of(at_.y)},
+                            streams(n)};
+    storage_ == Storage::kFloat16 ? write_half_lines<Float16>(some)
+                                  : write_half_lines<Bfloat16>(some);
+  }
+
   // The same where gamma and beta are one per piece: whole ones, and those that the columns begin
   // and end in.
   __attribute__((noinline)) void write_channels(int64_t row, int64_t rows,
                                                 const Factors<float>& factors, int64_t begin,
                                                 int64_t n) const {
     const int64_t length = a_.cols / a_.pieces;
-    const Rows<const uint16_t> x = {this->x(row, begin), stride_of(x_strides(), row, rows)};
-    const Rows<uint16_t> y = {at(a_.y.p, at_.y, row, begin), stride_of(at_.y, row, rows)};
+    const Rows<const uint16_t> x = {this->x(row, begin), stride_of(x_strides())};
+    const Rows<uint16_t> y = {at(a_.y.p, at_.y, row, begin), stride_of(at_.y)};
     const int64_t channel = a_.channel_of(row);
     for (int64_t done = 0, count; done < n; done += count) {
       const int64_t piece = (begin + done) / length, left = (piece + 1) * length - begin - done;
@@ -314,7 +386,7 @@ class HalfRows {
     if (is_short()) return short_rows(begin, end, together, tile);
     for (int64_t row = begin, rows; row < end; row += rows) {
       rows = smaller(together, end - row);
-      if (!alike(x_strides(), row, rows) || !alike(at_.y, row, rows)) rows = 1;
+      if (!all_alike_ && !alike(row, rows)) rows = 1;
       for (int64_t i = row; i < row + rows; ++i) add(i, 0, a_.cols, tile);
       group(row, rows, tile);
     }
@@ -333,7 +405,7 @@ class HalfRows {
                                      }),
                     moments, 0);
     } else {
-      const Rows<const uint16_t> from = {x(row, 0), stride_of(x_strides(), row, rows)};
+      const Rows<const uint16_t> from = {x(row, 0), stride_of(x_strides())};
       if (from.stride == cols) {
         widen_line(storage_, from.p, rows * cols, tile.x);
       } else {
@@ -347,7 +419,9 @@ class HalfRows {
     }
     a_.set_statistics({}, row, rows, moments, kSerial, factors);
     if (a_.y.p == nullptr) return;
-    if (!per_column()) {
+    if (has_halves()) {
+      write_halves(row, rows, factors, 0, cols);
+    } else if (!per_column()) {
       write_channels(row, rows, factors, 0, cols);
     } else if (cols > kChunk) {
       write_long(row, factors, 0, cols, tile);
@@ -409,6 +483,7 @@ class HalfRows {
     if (a_.y.p == nullptr) return;
     for_each_span(a_.cols, executor, [&](int64_t begin, int64_t end) {
       HalfTile tile;
+      if (has_halves()) return write_halves(row, 1, factors, begin, end - begin);
       !per_column() ? write_channels(row, 1, factors, begin, end - begin)
                     : write_long(row, factors, begin, end, tile);
     });
@@ -442,6 +517,7 @@ class HalfRows {
   const WideFlags& wide_;
   const Placement& at_;
   const Storage storage_;
+  const bool all_alike_;
 };
 
 }  // namespace
