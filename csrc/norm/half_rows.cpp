@@ -95,8 +95,8 @@ struct AheadOfHalves {
   NORMKERNELS_INLINE void finish() const {}
 };
 
-// Rows as float32, or a chunk of one; and some columns of gamma, beta and bias, where these are
-// halves, which is all that the functions for dense arrays can keep of them.
+// Rows as float32, or a chunk of one; and some columns of gamma and beta, where one of them is of
+// the half type and the other is not, nor is there a workspace for lines of it.
 struct HalfTile {
   static constexpr int64_t kElements = kChunk, kStrip = 256;
 
@@ -175,7 +175,6 @@ class HalfRows {
 
   __attribute__((noinline)) void add(int64_t row, int64_t begin, int64_t end,
                                      HalfTile& tile) const {
-    if (!a_.adds()) return;
     const Addition<float>& all = a_.addition;
     const uint16_t* const x = at(all.x.p, at_.x, row, begin);
     const uint16_t* const residual = at(all.residual.p, at_.residual, row, begin);
@@ -281,7 +280,7 @@ class HalfRows {
     for (int64_t row = begin, rows; row < end; row += rows) {
       rows = smaller(together, end - row);
       if (!all_alike_ && !alike(row, rows)) rows = 1;
-      for (int64_t i = row; i < row + rows; ++i) add(i, 0, a_.cols, tile);
+      for (int64_t i = row; a_.adds() && i < row + rows; ++i) add(i, 0, a_.cols, tile);
       group(row, rows, tile);
     }
     if (a_.stream) stream_fence();
@@ -416,7 +415,7 @@ class HalfRows {
     TiledOutput<float> to(a_.y.p, at_.y, from);
     for (int64_t row = begin, rows; row < end; row += rows) {
       rows = smaller(together, end - row);
-      for (int64_t i = row; i < row + rows; ++i) add(i, 0, cols, tile);
+      for (int64_t i = row; a_.adds() && i < row + rows; ++i) add(i, 0, cols, tile);
       const Part part = {row, rows, 0, cols};
       const Rows<const float> x = from.read(part);
       RowNorm<float> some = a_.part(row, rows, x, to.open(part));

@@ -2,9 +2,13 @@
 // group norm in NCHW.
 //
 // A few short rows, or a chunk of a long one, at a time are float32 in a tile on the stack, where
-// they are summed and where they are written from: rounded in registers, straight to where they
-// belong. A long row is read once more for that. No workspace is needed, and every thread has a
-// tile of its own.
+// they are summed; no workspace is needed, and every thread has a tile of its own. They are written
+// by one sweep that rounds in registers (half_writer.h): from the tile, where gamma and beta are
+// lines of float32, else from x itself, which is widened once more.
+//
+// Sums take 4 operations in float64 per element, the sweep 22 instructions for 16 (AVX2): in L2 or
+// beyond, it is they that bound it, not memory (Zen 3: 0.28 to 0.33 ns per element, of which 0.04
+// to widen, 0.09 to sum, 0.14 to 0.16 to write).
 #ifndef NORMKERNELS_NORM_HALF_ROWS_H_
 #define NORMKERNELS_NORM_HALF_ROWS_H_
 
