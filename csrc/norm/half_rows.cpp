@@ -134,7 +134,6 @@ class HalfRows {
     constexpr int64_t W = Vec<double>::kLanes;
     const int64_t most = larger(HalfTile::kElements / a_.cols, 1);
     if (is_short()) return smaller(most, TileShape<float>::kMostRows);
-    if (per_column() && a_.channels != 0) return 1;
     return smaller(most < W ? most : most / W * W, kRowsTogether);
   }
   // Pieces of one element are columns, too, which begin with another channel in each row.
@@ -200,11 +199,16 @@ class HalfRows {
 
   bool streams(int64_t n) const { return a_.stream && n >= kLeastStreamed<uint16_t>; }
 
-  // Columns [begin, begin + n) of rows that are in a tile, so many at a time as there are of gamma
-  // and beta.
+  // Columns [begin, begin + n) of rows that are float32 at `x`, so many at a time as there are of
+  // gamma and beta.
   __attribute__((noinline)) void write(int64_t row, int64_t rows, const Factors<float>& factors,
-                                       int64_t begin, int64_t n, HalfTile& tile) const {
-    const Rows<const float> x = {tile.x, n};
+                                       int64_t begin, const Rows<const float>& x, int64_t n,
+                                       HalfTile& tile) const {
+    if (a_.channels != 0 && rows > 1) {
+      for (int64_t i = 0; i < rows; ++i)
+        write(row + i, 1, factors.from(i), begin, x.from(i), n, tile);
+      return;
+    }
     const Rows<uint16_t> y = {at(a_.y.p, at_.y, row, begin), stride_of(at_.y)};
     const bool whole = (wide_.gamma || a_.gamma == nullptr) && (wide_.beta || a_.beta == nullptr);
     const int64_t strip = whole ? n : HalfTile::kStrip;
@@ -306,7 +310,7 @@ class HalfRows {
     } else if (cols > kChunk) {
       write_long(row, factors, 0, cols, tile);
     } else {
-      write(row, rows, factors, 0, cols, tile);
+      write(row, rows, factors, 0, {tile.x, cols}, cols, tile);
     }
   }
 
@@ -379,7 +383,7 @@ class HalfRows {
     for (int64_t i = begin, n; i < end; i += n) {
       n = smaller(kChunk, end - i);
       widen_line(storage_, x(row, i), n, tile.x);
-      write(row, 1, factors, i, n, tile);
+      write(row, 1, factors, i, {tile.x, n}, n, tile);
     }
   }
   // Its spans are shared by the threads.
