@@ -138,16 +138,17 @@ NORMKERNELS_INLINE void add_group(const ParameterSums<T>& group, int64_t n, bool
   add_sums(group.beta, n, begins, sums + n);
 }
 
-// The groups of a block, or an only group. rows_of(begin, end, sums): the rows of a group.
+// The groups of a block, but for the first `done` of its rows, or an only group. rows_of(begin, end,
+// sums): the rows of a group.
 template <class T, class RowsOf>
 NORMKERNELS_INLINE void for_each_group_of(const RowsBackward<T>& a, int64_t block,
-                                          const RowsOf& rows_of) {
+                                          const RowsOf& rows_of, int64_t done = 0) {
   const GroupWorkspace<T>& w = a.workspace;
   const bool adds = a.adds_groups(), single = w.has_single_groups();
   const int64_t n = 2 * a.cols, begin = block * w.blocks.each;
   const int64_t end = part_end(begin, w.blocks.each, a.rows);
   const ParameterSums<T> sums = adds ? w.of_group(block) : ParameterSums<T>{a.dgamma, a.dbeta};
-  for (int64_t group = begin; group < end; group += kGroup) {
+  for (int64_t group = begin + done; group < end; group += kGroup) {
     rows_of(group, part_end(group, kGroup, end), sums);
     if (adds && !single) add_group(sums, a.cols, group == begin, w.of_block(block));
   }
@@ -177,12 +178,24 @@ void add_all_groups(const RowsBackward<T>& a, const Executor& executor) {
 
 template <class T>
 void block_backward(const RowsBackward<T>& a, int64_t block, const Executor& executor) {
+  int64_t done = 0;
+  if constexpr (kTurns<T>) {
+    const int64_t each = a.workspace.blocks.each, begin = block * each;
+    if (a.rows > kGroup && are_short<T>(a.cols, kMostBackward)) {
+      done = turned_rows_backward(a, begin, part_end(begin, each, a.rows),
+                                  a.workspace.of_block(block)) -
+             begin;
+    }
+  }
   const int64_t together =
       executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols, a.dx.stride, a.stream);
-  for_each_group_of(a, block, [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
-    for (int64_t i = begin; i < end; i += together)
-      rows_backward(a, i, smaller(together, end - i), i == begin, sums, executor);
-  });
+  for_each_group_of(
+      a, block,
+      [&](int64_t begin, int64_t end, const ParameterSums<T>& sums) {
+        for (int64_t i = begin; i < end; i += together)
+          rows_backward(a, i, smaller(together, end - i), i == begin, sums, executor);
+      },
+      done);
 }
 
 template <class T>

@@ -11,6 +11,7 @@
 #define NORMKERNELS_NORM_ROW_FORWARD_H_
 
 #include "norm/row_norm.h"
+#include "norm/short_rows.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
@@ -95,6 +96,27 @@ void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int6
   if (a.stream) stream_fence();
 }
 
+// The same of short rows, a row per lane.
+template <class T>
+void normalise_short_groups(const RowNorm<T>& a, int64_t begin, int64_t end) {
+  RowFactors<T> storage;
+  const Factors<T> factors = storage.table();
+  double sums[kSumFields * kRowsTogether];
+  const SumTable moments = {sums, kRowsTogether};
+  ForwardColumns<T> columns;
+  const int n = static_cast<int>(a.cols);
+  const ShortLine<T> gamma(gamma_of<T>(a.gamma), n), beta(beta_of<T>(a.beta), n);
+  for (int64_t group = begin; group < end; ++group) {
+    const int64_t first = group * kRowsTogether, rows = smaller(kRowsTogether, a.rows - first);
+    const RowsInOut<T> at = open_group(a, group, first, rows);
+    read_short(at.x, rows, n, columns);
+    turned_moments<T>(columns, rows, n, moments, a.centred);
+    a.set_statistics(at.x, first, rows, moments, kSerial, factors);
+    if (at.y.p != nullptr) write_short(columns, at.y, rows, n, factors, gamma, beta);
+    if (a.buffers != nullptr) a.buffers->y[group % 2].close(a.buffers->part(first, rows));
+  }
+}
+
 // Rows of one element: var = 0, so xhat is 0 and sigma that of epsilon, but NaN for NaN and
 // infinity, which x - x gives. A row is a lane, and a parameter per row one per column.
 template <class T>
@@ -167,6 +189,13 @@ __attribute__((noinline)) void normalise_rows(RowNorm<T>& a, const Executor& exe
   if (a.cols == 1 && a.centred) return normalise_singles(a);
   a.stream = a.stream && a.cols >= kLeastStreamed<T>;
   if (split_rows(a.rows, a.cols, executor)) return normalise_long_rows(a, executor);
+  if constexpr (kTurns<T>) {
+    if (are_short<T>(a.cols, kMostForward) && a.channels == 0) {
+      return for_each_share(
+          parts_of(a.rows, kRowsTogether), executor,
+          [&](int64_t begin, int64_t end) { normalise_short_groups(a, begin, end); });
+    }
+  }
   const int64_t together = rows_in_group<T>(a.cols, a.rows, larger(executor.threads, 1));
   for_each_share(
       parts_of(a.rows, together), executor,

@@ -10,6 +10,7 @@
 
 #include "norm/blocks.h"
 #include "norm/row_sweep.h"
+#include "norm/short_rows.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
@@ -188,6 +189,57 @@ void rows_backward(const RowsBackward<T>& a, int64_t begin, int64_t rows, bool b
       write_group(Cached{}, group, task * strip, end);
     }
   });
+}
+
+// Short rows [begin, end), as many of them as are whole groups to be turned; `sums` are those of
+// their block, over which groups these begin. Returns where the rest begins.
+template <class T>
+__attribute__((noinline)) int64_t turned_rows_backward(const RowsBackward<T>& a, int64_t begin,
+                                                       int64_t end, double* sums) {
+  using Groups = TurnedGroups<T>;
+  constexpr int64_t kRows = Groups::kRows;
+  if (end - begin < kRows) return begin;
+  const int n = static_cast<int>(a.cols);
+  alignas(64) T table[Factors<T>::kFields * kRows];
+  const Factors<T> factors = {table, kRows};
+  double storage[3 * kRows], rstd[kRows], of_gamma[kMostShort] = {}, of_beta[kMostShort] = {};
+  const SumTable row_sums = {storage, kRows};
+  alignas(64) T saved[2][kRows];
+  RowsBackward<T> some = a;
+  some.mean = saved[0];
+  some.sigma = some.rstd = saved[1];
+  Groups groups;
+  groups.n = n;
+  for (int j = 0; j < n; ++j) groups.gamma[j] = *a.gamma.at(j);
+  for (; begin + kRows <= end; begin += kRows) {
+    for (int64_t i = 0; i < Groups::kVectors; ++i) {
+      groups.dy.read(a.dy.from(begin), i, n);
+      groups.x.read(a.x.from(begin), i, n);
+    }
+    if (a.has_statistics()) {
+      const T* const of_row = a.centred ? a.sigma : a.rstd;
+      for (int64_t i = 0; i < Groups::kVectors; ++i) {
+        constexpr int W = Groups::W;
+        if (a.centred) store(saved[0] + i * W, load_quads(a.mean + begin + 4 * i, kRun, Full{}));
+        store(saved[1] + i * W, load_quads(of_row + begin + 4 * i, kRun, Full{}));
+      }
+      set_saved_rows(some, 0, kRows, factors, rstd);
+    } else {
+      double moments_storage[kSumFields * kRows];
+      const SumTable moments = {moments_storage, kRows};
+      turned_moments<T>(groups.x, kRows, n, moments, false);
+      set_all_statistics<T>(moments, static_cast<double>(n), kRows, nullptr, a.epsilon, factors,
+                            nullptr, nullptr, nullptr, rstd);
+    }
+    groups.sum(factors, row_sums, a.centred);
+    set_row_gradients(row_sums, n, kRows, factors, rstd, a.centred);
+    groups.write(a.dy.from(begin), a.dx.from(begin), factors, of_gamma, of_beta);
+  }
+  if (a.adds_groups()) {
+    memcpy(sums, of_gamma, sizeof(double) * static_cast<size_t>(n));
+    memcpy(sums + n, of_beta, sizeof(double) * static_cast<size_t>(n));
+  }
+  return begin;
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA

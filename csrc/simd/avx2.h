@@ -75,6 +75,32 @@ NORMKERNELS_INLINE Vec<double> high_halves(Vec<double> a, Vec<double> b) {
   return {_mm256_permute2f128_pd(a.v, b.v, 0x31)};
 }
 
+// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; of a quad n lanes
+// exist, or all.
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, Full) {
+  return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1)};
+}
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, int n) {
+  const __m128i lanes = _mm256_castsi256_si128(lanes8(n));
+  return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_maskload_ps(p, lanes)),
+                               _mm_maskload_ps(p + step, lanes), 1)};
+}
+template <class Lanes>
+NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a, Lanes lanes) {
+  store_quad(p, _mm256_castps256_ps128(a.v), lanes);
+  store_quad(p + step, _mm256_extractf128_ps(a.v, 1), lanes);
+}
+
+// Lane j of each quad of vector k becomes lane k of the same quad of vector j.
+NORMKERNELS_INLINE void transpose_quads(Vec<float> (&v)[4]) {
+  const __m256 a = _mm256_unpacklo_ps(v[0].v, v[1].v), b = _mm256_unpackhi_ps(v[0].v, v[1].v);
+  const __m256 c = _mm256_unpacklo_ps(v[2].v, v[3].v), d = _mm256_unpackhi_ps(v[2].v, v[3].v);
+  v[0].v = _mm256_shuffle_ps(a, c, 0x44);
+  v[1].v = _mm256_shuffle_ps(a, c, 0xee);
+  v[2].v = _mm256_shuffle_ps(b, d, 0x44);
+  v[3].v = _mm256_shuffle_ps(b, d, 0xee);
+}
+
 NORMKERNELS_INLINE double fold(Vec<double> a) {
   const __m128d two = _mm256_castpd256_pd128(a.v) + _mm256_extractf128_pd(a.v, 1);
   return two[0] + two[1];

@@ -76,6 +76,41 @@ NORMKERNELS_INLINE Vec<double> high_halves(Vec<double> a, Vec<double> b) {
   return {_mm512_permutex2var_pd(a.v, _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), b.v)};
 }
 
+// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; of a quad n lanes
+// exist, or all.
+NORMKERNELS_INLINE Vec<float> quads(__m128 a, __m128 b, __m128 c, __m128 d) {
+  __m512 v = _mm512_castps128_ps512(a);
+  v = _mm512_mask_broadcast_f32x4(v, 0x00f0, b);
+  v = _mm512_mask_broadcast_f32x4(v, 0x0f00, c);
+  return {_mm512_mask_broadcast_f32x4(v, 0xf000, d)};
+}
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, Full) {
+  return quads(_mm_loadu_ps(p), _mm_loadu_ps(p + step), _mm_loadu_ps(p + 2 * step),
+               _mm_loadu_ps(p + 3 * step));
+}
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, int n) {
+  const __mmask8 lanes = lanes8(n);
+  return quads(_mm_maskz_loadu_ps(lanes, p), _mm_maskz_loadu_ps(lanes, p + step),
+               _mm_maskz_loadu_ps(lanes, p + 2 * step), _mm_maskz_loadu_ps(lanes, p + 3 * step));
+}
+template <class Lanes>
+NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a, Lanes lanes) {
+  store_quad(p, _mm512_castps512_ps128(a.v), lanes);
+  store_quad(p + step, _mm512_extractf32x4_ps(a.v, 1), lanes);
+  store_quad(p + 2 * step, _mm512_extractf32x4_ps(a.v, 2), lanes);
+  store_quad(p + 3 * step, _mm512_extractf32x4_ps(a.v, 3), lanes);
+}
+
+// Lane j of each quad of vector k becomes lane k of the same quad of vector j.
+NORMKERNELS_INLINE void transpose_quads(Vec<float> (&v)[4]) {
+  const __m512 a = _mm512_unpacklo_ps(v[0].v, v[1].v), b = _mm512_unpackhi_ps(v[0].v, v[1].v);
+  const __m512 c = _mm512_unpacklo_ps(v[2].v, v[3].v), d = _mm512_unpackhi_ps(v[2].v, v[3].v);
+  v[0].v = _mm512_shuffle_ps(a, c, 0x44);
+  v[1].v = _mm512_shuffle_ps(a, c, 0xee);
+  v[2].v = _mm512_shuffle_ps(b, d, 0x44);
+  v[3].v = _mm512_shuffle_ps(b, d, 0xee);
+}
+
 // Lane i + lane i + half, until one is left.
 NORMKERNELS_INLINE double fold(Vec<double> a) {
   const __m256d four = _mm512_castpd512_pd256(a.v) + _mm512_extractf64x4_pd(a.v, 1);

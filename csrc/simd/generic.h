@@ -118,6 +118,35 @@ NORMKERNELS_INLINE Vec<double> high_halves(Vec<double> a, Vec<double> b) {
   return r;
 }
 
+// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; of a quad n lanes
+// exist, or all.
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, int n) {
+  Vec<float> a = Vec<float>::zero();
+  for (int i = 0; i < Vec<float>::kLanes; ++i) {
+    if (i % 4 < n) a.v[i] = p[i / 4 * step + i % 4];
+  }
+  return a;
+}
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, Full) {
+  return load_quads(p, step, 4);
+}
+NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a, int n) {
+  for (int i = 0; i < Vec<float>::kLanes; ++i) {
+    if (i % 4 < n) p[i / 4 * step + i % 4] = a.v[i];
+  }
+}
+NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a, Full) {
+  store_quads(p, step, a, 4);
+}
+
+// Lane j of each quad of vector k becomes lane k of the same quad of vector j.
+NORMKERNELS_INLINE void transpose_quads(Vec<float> (&v)[4]) {
+  const Vec<float> from[4] = {v[0], v[1], v[2], v[3]};
+  for (int i = 0; i < Vec<float>::kLanes; ++i) {
+    for (int k = 0; k < 4; ++k) v[i % 4].v[i / 4 * 4 + k] = from[k].v[i];
+  }
+}
+
 NORMKERNELS_INLINE double fold(Vec<double> a) {
   for (int half = Vec<double>::kLanes / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) a.v[i] += a.v[i + half];
