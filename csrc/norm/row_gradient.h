@@ -110,8 +110,9 @@ __attribute__((noinline)) void gradient_sums(const GradientRows<T>& r, int64_t r
 // sums of g xhat and g as the parameters' gradients need them are added to gx and g, if wanted.
 template <class T, class FactorOf>
 NORMKERNELS_INLINE void set_all_gradients(SumTable sums, int64_t count, int64_t n,
-                                          const Factors<T>& f, FactorOf&& factor_of, double* gx,
-                                          double* g, bool centred = true) {
+                                          const Factors<T>& factors, FactorOf&& factor_of,
+                                          double* gx, double* g, bool centred = true) {
+  const Factors<T> f = factors;  // in registers, which a store cannot have changed
   for_each_vector<double, 1>(
       n, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
         const Vec<double> of_row[3] = {load(sums[0] + j, lanes), load(sums[1] + j, lanes),

@@ -77,7 +77,7 @@ struct RowsBackward {
 // What the saved statistics say of rows [first, first + rows), no more than kRowsTogether.
 template <class T>
 __attribute__((noinline)) void set_saved_rows(const RowsBackward<T>& a, int64_t first, int64_t rows,
-                                              const Factors<T>& factors, double* rstd) {
+                                              Factors<T> factors, double* rstd) {
   const T* const saved = a.centred ? a.sigma : a.rstd;
   for_each_vector<double, 1>(
       rows, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
@@ -220,8 +220,8 @@ __attribute__((noinline)) int64_t turned_rows_backward(const RowsBackward<T>& a,
       const T* const of_row = a.centred ? a.sigma : a.rstd;
       for (int64_t i = 0; i < Groups::kVectors; ++i) {
         constexpr int W = Groups::W;
-        if (a.centred) store(saved[0] + i * W, load_quads(a.mean + begin + 4 * i, kRun, Full{}));
-        store(saved[1] + i * W, load_quads(of_row + begin + 4 * i, kRun, Full{}));
+        if (a.centred) store(saved[0] + i * W, load_quads<4>(a.mean + begin + 4 * i, kRun));
+        store(saved[1] + i * W, load_quads<4>(of_row + begin + 4 * i, kRun));
       }
       set_saved_rows(some, 0, kRows, factors, rstd);
     } else {

@@ -23,12 +23,14 @@ NORMKERNELS_INLINE bool are_short(int64_t cols, int64_t most) {
 
 // ---- Turning ------------------------------------------------------------------------
 
-// f(j, lanes) for every four columns from j on, and for those left over.
+// f(j, Index<N>) for every N = 4 columns from j on, and for those left over.
 template <class F>
 NORMKERNELS_INLINE void for_each_quad(int n, F&& f) {
   int j = 0;
-  for (; j + 4 <= n; j += 4) f(j, Full{});
-  if (j < n) f(j, n - j);
+  for (; j + 4 <= n; j += 4) f(j, Index<4>{});
+  if (n - j == 1) f(j, Index<1>{});
+  if (n - j == 2) f(j, Index<2>{});
+  if (n - j == 3) f(j, Index<3>{});
 }
 
 // The columns of kRows rows. A vector of them is made of quads, 4 rows next to each other; the
@@ -49,26 +51,19 @@ struct Columns {
           Vec<T> quads[4];
 #pragma GCC unroll 4
           for (int k = 0; k < 4; ++k)
-            quads[k] = load_quads(rows[k] + j, kStep * rows.stride, lanes);
+            quads[k] = load_quads<decltype(lanes)::value>(rows[k] + j, kStep * rows.stride);
           transpose_quads(quads);
 #pragma GCC unroll 4
-          for (int k = 0; k < 4; ++k) store(v[j + k] + i * W, quads[k]);
+          for (int k = 0; k < decltype(lanes)::value; ++k) store(v[j + k] + i * W, quads[k]);
         });
   }
 };
 
-// values(j) of four columns from j on, of which `lanes` exist; turned back, a vector is the quads
-// of a row of each.
-template <class T, class Lanes, class Values>
-NORMKERNELS_INLINE void turned_back(Vec<T> (&quads)[4], int j, Lanes lanes, const Values& values) {
+// values(j) of N columns from j on; turned back, a vector is the quads of a row of each.
+template <int N, class T, class Values>
+NORMKERNELS_INLINE void turned_back(Vec<T> (&quads)[4], int j, Index<N>, const Values& values) {
 #pragma GCC unroll 4
-  for (int k = 0; k < 4; ++k) {
-    if constexpr (sizeof(lanes) == sizeof(int)) {
-      quads[k] = values(k < lanes ? j + k : j);
-    } else {
-      quads[k] = values(j + k);
-    }
-  }
+  for (int k = 0; k < 4; ++k) quads[k] = k < N ? values(j + k) : Vec<T>::zero();
   transpose_quads(quads);
 }
 
@@ -198,7 +193,8 @@ __attribute__((noinline)) void write_short(const ForwardColumns<T>& x, Rows<T> y
                 return fma(xhat(x.at(k, i)), gamma[k], beta[k]);
               });
 #pragma GCC unroll 4
-          for (int k = 0; k < 4; ++k) store_quads(to[k] + j, 4 * to.stride, quads[k], lanes);
+          for (int k = 0; k < 4; ++k)
+            store_quads<decltype(lanes)::value>(to[k] + j, 4 * to.stride, quads[k]);
         });
     for (int64_t k = 0; k < left && left < W; ++k)
       memcpy(y[i * W + k], copy + k * n, sizeof(T) * static_cast<size_t>(n));
@@ -265,10 +261,10 @@ struct TurnedGroups {
                 });
 #pragma GCC unroll 4
             for (int k = 0; k < 4; ++k) {
-              const Vec<T> d = load_quads(from, dy_step, lanes);
+              const Vec<T> d = load_quads<decltype(lanes)::value>(from, dy_step);
               sum_gamma = multiply_add(d, xhat[k], sum_gamma);
               sum_beta = sum_beta + d;
-              store_quads(to, dx_step, values[k], lanes);
+              store_quads<decltype(lanes)::value>(to, dx_step, values[k]);
               from += dy_rows.stride;
               to += dx_rows.stride;
             }

@@ -75,20 +75,15 @@ NORMKERNELS_INLINE Vec<double> high_halves(Vec<double> a, Vec<double> b) {
   return {_mm256_permute2f128_pd(a.v, b.v, 0x31)};
 }
 
-// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; of a quad n lanes
-// exist, or all.
-NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, Full) {
-  return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + step), 1)};
+// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; N of its lanes exist.
+template <int N>
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step) {
+  return {_mm256_insertf128_ps(_mm256_castps128_ps256(load_quad<N>(p)), load_quad<N>(p + step), 1)};
 }
-NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, int n) {
-  const __m128i lanes = _mm256_castsi256_si128(lanes8(n));
-  return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_maskload_ps(p, lanes)),
-                               _mm_maskload_ps(p + step, lanes), 1)};
-}
-template <class Lanes>
-NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a, Lanes lanes) {
-  store_quad(p, _mm256_castps256_ps128(a.v), lanes);
-  store_quad(p + step, _mm256_extractf128_ps(a.v, 1), lanes);
+template <int N>
+NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a) {
+  store_quad<N>(p, _mm256_castps256_ps128(a.v));
+  store_quad<N>(p + step, _mm256_extractf128_ps(a.v, 1));
 }
 
 // Lane j of each quad of vector k becomes lane k of the same quad of vector j.

@@ -76,29 +76,20 @@ NORMKERNELS_INLINE Vec<double> high_halves(Vec<double> a, Vec<double> b) {
   return {_mm512_permutex2var_pd(a.v, _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), b.v)};
 }
 
-// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; of a quad n lanes
-// exist, or all.
-NORMKERNELS_INLINE Vec<float> quads(__m128 a, __m128 b, __m128 c, __m128 d) {
-  __m512 v = _mm512_castps128_ps512(a);
-  v = _mm512_mask_broadcast_f32x4(v, 0x00f0, b);
-  v = _mm512_mask_broadcast_f32x4(v, 0x0f00, c);
-  return {_mm512_mask_broadcast_f32x4(v, 0xf000, d)};
+// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; N of its lanes exist.
+template <int N>
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step) {
+  __m512 v = _mm512_castps128_ps512(load_quad<N>(p));
+  v = _mm512_mask_broadcast_f32x4(v, 0x00f0, load_quad<N>(p + step));
+  v = _mm512_mask_broadcast_f32x4(v, 0x0f00, load_quad<N>(p + 2 * step));
+  return {_mm512_mask_broadcast_f32x4(v, 0xf000, load_quad<N>(p + 3 * step))};
 }
-NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, Full) {
-  return quads(_mm_loadu_ps(p), _mm_loadu_ps(p + step), _mm_loadu_ps(p + 2 * step),
-               _mm_loadu_ps(p + 3 * step));
-}
-NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, int n) {
-  const __mmask8 lanes = lanes8(n);
-  return quads(_mm_maskz_loadu_ps(lanes, p), _mm_maskz_loadu_ps(lanes, p + step),
-               _mm_maskz_loadu_ps(lanes, p + 2 * step), _mm_maskz_loadu_ps(lanes, p + 3 * step));
-}
-template <class Lanes>
-NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a, Lanes lanes) {
-  store_quad(p, _mm512_castps512_ps128(a.v), lanes);
-  store_quad(p + step, _mm512_extractf32x4_ps(a.v, 1), lanes);
-  store_quad(p + 2 * step, _mm512_extractf32x4_ps(a.v, 2), lanes);
-  store_quad(p + 3 * step, _mm512_extractf32x4_ps(a.v, 3), lanes);
+template <int N>
+NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a) {
+  store_quad<N>(p, _mm512_castps512_ps128(a.v));
+  store_quad<N>(p + step, _mm512_extractf32x4_ps(a.v, 1));
+  store_quad<N>(p + 2 * step, _mm512_extractf32x4_ps(a.v, 2));
+  store_quad<N>(p + 3 * step, _mm512_extractf32x4_ps(a.v, 3));
 }
 
 // Lane j of each quad of vector k becomes lane k of the same quad of vector j.

@@ -118,25 +118,20 @@ NORMKERNELS_INLINE Vec<double> high_halves(Vec<double> a, Vec<double> b) {
   return r;
 }
 
-// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; of a quad n lanes
-// exist, or all.
-NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, int n) {
+// Quads: the 4 lanes of each 16 bytes of a vector. Quad i is at p + i * step; N of its lanes exist.
+template <int N>
+NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step) {
   Vec<float> a = Vec<float>::zero();
   for (int i = 0; i < Vec<float>::kLanes; ++i) {
-    if (i % 4 < n) a.v[i] = p[i / 4 * step + i % 4];
+    if (i % 4 < N) a.v[i] = p[i / 4 * step + i % 4];
   }
   return a;
 }
-NORMKERNELS_INLINE Vec<float> load_quads(const float* p, int64_t step, Full) {
-  return load_quads(p, step, 4);
-}
-NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a, int n) {
+template <int N>
+NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a) {
   for (int i = 0; i < Vec<float>::kLanes; ++i) {
-    if (i % 4 < n) p[i / 4 * step + i % 4] = a.v[i];
+    if (i % 4 < N) p[i / 4 * step + i % 4] = a.v[i];
   }
-}
-NORMKERNELS_INLINE void store_quads(float* p, int64_t step, Vec<float> a, Full) {
-  store_quads(p, step, a, 4);
 }
 
 // Lane j of each quad of vector k becomes lane k of the same quad of vector j.

@@ -77,13 +77,21 @@ NORMKERNELS_INLINE Vec<T> first(Vec<T> a, Full) {
 }
 
 #if NORMKERNELS_SIMD_X86
-// One to three elements, or all four, by ordinary stores: a masked one takes AMD's processors 12
-// cycles.
-NORMKERNELS_INLINE void store_quad(float* p, __m128 a, Full) { _mm_storeu_ps(p, a); }
-NORMKERNELS_INLINE void store_quad(float* p, __m128 a, int n) {
-  if (n == 1) return _mm_store_ss(p, a);
+// N of 4 elements by ordinary loads and stores: a masked store takes AMD's processors 12 cycles.
+template <int N>
+NORMKERNELS_INLINE __m128 load_quad(const float* p) {
+  if constexpr (N == 4) return _mm_loadu_ps(p);
+  if constexpr (N == 1) return _mm_load_ss(p);
+  const __m128 two = _mm_castpd_ps(_mm_load_sd(reinterpret_cast<const double*>(p)));
+  if constexpr (N == 2) return two;
+  return _mm_movelh_ps(two, _mm_load_ss(p + 2));
+}
+template <int N>
+NORMKERNELS_INLINE void store_quad(float* p, __m128 a) {
+  if constexpr (N == 4) return _mm_storeu_ps(p, a);
+  if constexpr (N == 1) return _mm_store_ss(p, a);
   _mm_storel_pi(reinterpret_cast<__m64*>(p), a);
-  if (n == 3) _mm_store_ss(p + 2, _mm_movehl_ps(a, a));
+  if constexpr (N == 3) _mm_store_ss(p + 2, _mm_movehl_ps(a, a));
 }
 #endif
 
@@ -165,13 +173,15 @@ NORMKERNELS_INLINE Vec<double> load_widened(const double* p, Lanes lanes) {
   return load(p, lanes);
 }
 
+// As many float32 as a vector has float64.
+typedef float HalfVector __attribute__((vector_size(NORMKERNELS_VECTOR_BYTES / 2)));
+
 // Rounded to a T.
 template <class T>
 NORMKERNELS_INLINE Vec<double> rounded_to(Vec<double> a) {
   if constexpr (sizeof(T) == sizeof(double)) return a;
-  Vec<double> low, high;
-  widen(narrow(a, Vec<double>::zero()), low, high);
-  return low;
+  const HalfVector rounded = __builtin_convertvector(a.v, HalfVector);
+  return {__builtin_convertvector(rounded, Vec<double>::Native)};
 }
 
 // Vec<double>::kLanes elements of type T from p on, each rounded.
@@ -180,8 +190,8 @@ NORMKERNELS_INLINE void store_rounded(double* p, Vec<double> a, Lanes lanes) {
   store(p, a, lanes);
 }
 NORMKERNELS_INLINE void store_rounded(float* p, Vec<double> a, Full) {
-  const Vec<float> r = narrow(a, Vec<double>::zero());
-  memcpy(p, &r, sizeof(r) / 2);
+  const HalfVector rounded = __builtin_convertvector(a.v, HalfVector);
+  memcpy(p, &rounded, sizeof(rounded));
 }
 NORMKERNELS_INLINE void store_rounded(float* p, Vec<double> a, int n) {
   store(p, narrow(a, Vec<double>::zero()), n);
