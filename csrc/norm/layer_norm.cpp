@@ -181,11 +181,9 @@ void block_backward(const RowsBackward<T>& a, int64_t block, const Executor& exe
   int64_t done = 0;
   if constexpr (kTurns<T>) {
     const int64_t each = a.workspace.blocks.each, begin = block * each;
-    if (a.rows > kGroup && are_short<T>(a.cols, kMostBackward)) {
-      done = turned_rows_backward(a, begin, part_end(begin, each, a.rows),
-                                  a.workspace.of_block(block)) -
-             begin;
-    }
+    const int64_t end = part_end(begin, each, a.rows);
+    if (a.rows > kGroup && a.cols > 1 && a.cols < kMostTurned)
+      done = turned_rows_backward(a, begin, end, a.workspace.of_block(block)) - begin;
   }
   const int64_t together =
       executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols, a.dx.stride, a.stream);

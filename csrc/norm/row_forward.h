@@ -37,9 +37,37 @@ NORMKERNELS_INLINE bool is_worth_aligning(const RowNorm<T>& a) {
   return a.cols >= kLong && !(is_aligned && a.y.stride % Vec<T>::kLanes == 0);
 }
 
+// Whether rows are taken by short_rows.h.
+template <class T>
+NORMKERNELS_INLINE bool are_short(const RowNorm<T>& a) {
+  return kTurns<T> && a.channels == 0 && a.cols > 1 && a.cols <= kMostShort;
+}
+
+// Groups [begin, end) of such rows.
+template <class T>
+__attribute__((noinline)) void normalise_short_groups(const RowNorm<T>& a, int64_t together,
+                                                      int64_t begin, int64_t end) {
+  RowFactors<T> storage;
+  const Factors<T> factors = storage.table();
+  double sums[kSumFields * kRowsTogether];
+  const SumTable moments = {sums, kRowsTogether};
+  ShortRows<T> some(gamma_of<T>(a.gamma), beta_of<T>(a.beta), static_cast<int>(a.cols));
+  for (int64_t group = begin; group < end; ++group) {
+    const int64_t first = group * together, rows = smaller(together, a.rows - first);
+    const RowsInOut<T> at = open_group(a, group, first, rows);
+    some.sum(at.x, rows, moments, a.centred);
+    a.set_statistics(at.x, first, rows, moments, kSerial, factors);
+    if (at.y.p != nullptr) some.write(at.x, at.y, rows, factors);
+    if (a.buffers != nullptr) a.buffers->y[group % 2].close(a.buffers->part(first, rows));
+  }
+}
+
 // Groups of rows [begin, end): each is written beside the sums of the next, or after its own.
 template <class T>
 void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int64_t end) {
+  if constexpr (kTurns<T>) {
+    if (are_short(a)) return normalise_short_groups(a, together, begin, end);
+  }
   RowFactors<T> storage[2];
   Copies<T> copies[2] = {Copies<T>(0), Copies<T>(0)};
   double sums[kSumFields * kRowsTogether];
@@ -94,27 +122,6 @@ void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int6
   }
   if (beside) write(end - 1, 0, rows);
   if (a.stream) stream_fence();
-}
-
-// The same of short rows, a row per lane.
-template <class T>
-void normalise_short_groups(const RowNorm<T>& a, int64_t begin, int64_t end) {
-  RowFactors<T> storage;
-  const Factors<T> factors = storage.table();
-  double sums[kSumFields * kRowsTogether];
-  const SumTable moments = {sums, kRowsTogether};
-  ForwardColumns<T> columns;
-  const int n = static_cast<int>(a.cols);
-  const ShortLine<T> gamma(gamma_of<T>(a.gamma), n), beta(beta_of<T>(a.beta), n);
-  for (int64_t group = begin; group < end; ++group) {
-    const int64_t first = group * kRowsTogether, rows = smaller(kRowsTogether, a.rows - first);
-    const RowsInOut<T> at = open_group(a, group, first, rows);
-    read_short(at.x, rows, n, columns);
-    turned_moments<T>(columns, rows, n, moments, a.centred);
-    a.set_statistics(at.x, first, rows, moments, kSerial, factors);
-    if (at.y.p != nullptr) write_short(columns, at.y, rows, n, factors, gamma, beta);
-    if (a.buffers != nullptr) a.buffers->y[group % 2].close(a.buffers->part(first, rows));
-  }
 }
 
 // Rows of one element: var = 0, so xhat is 0 and sigma that of epsilon, but NaN for NaN and
@@ -189,18 +196,13 @@ __attribute__((noinline)) void normalise_rows(RowNorm<T>& a, const Executor& exe
   if (a.cols == 1 && a.centred) return normalise_singles(a);
   a.stream = a.stream && a.cols >= kLeastStreamed<T>;
   if (split_rows(a.rows, a.cols, executor)) return normalise_long_rows(a, executor);
-  if constexpr (kTurns<T>) {
-    if (are_short<T>(a.cols, kMostForward) && a.channels == 0) {
-      return for_each_share(
-          parts_of(a.rows, kRowsTogether), executor,
-          [&](int64_t begin, int64_t end) { normalise_short_groups(a, begin, end); });
-    }
-  }
-  const int64_t together = rows_in_group<T>(a.cols, a.rows, larger(executor.threads, 1));
+  const bool short_ones = are_short(a);
+  const int64_t together =
+      short_ones ? kRowsTogether : rows_in_group<T>(a.cols, a.rows, larger(executor.threads, 1));
   for_each_share(
       parts_of(a.rows, together), executor,
       [&](int64_t begin, int64_t end) { normalise_groups(a, together, begin, end); },
-      kGroupsOfThread / 2);
+      short_ones ? 1 : kGroupsOfThread / 2);
 }
 
 // In rows.cpp.

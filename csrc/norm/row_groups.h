@@ -10,7 +10,7 @@
 
 #include "norm/blocks.h"
 #include "norm/row_sweep.h"
-#include "norm/short_rows.h"
+#include "norm/turned_rows.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
@@ -202,7 +202,7 @@ __attribute__((noinline)) int64_t turned_rows_backward(const RowsBackward<T>& a,
   const int n = static_cast<int>(a.cols);
   alignas(64) T table[Factors<T>::kFields * kRows];
   const Factors<T> factors = {table, kRows};
-  double storage[3 * kRows], rstd[kRows], of_gamma[kMostShort] = {}, of_beta[kMostShort] = {};
+  double storage[3 * kRows], rstd[kRows], of_gamma[kMostTurned] = {}, of_beta[kMostTurned] = {};
   const SumTable row_sums = {storage, kRows};
   alignas(64) T saved[2][kRows];
   RowsBackward<T> some = a;

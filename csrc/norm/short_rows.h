@@ -1,151 +1,16 @@
-// Short rows, turned in registers: a row per lane, a vector per column.
-//
-// One by one, a row of a few elements costs its fold, its factors in every lane and the ends of its
-// vectors many times what its elements do. Turned, each of these serves a vector of rows, and what
-// is added is added in the order of moments.h and lanes.h; but nothing is added where a row has no
-// element.
+// The forward of short rows: a few elements turned (turned_rows.h), more of them one by one, by the
+// plainest loops there are. Beside each other, or by lines with borders, rows of 16 to 64 elements
+// take up to 1.4 times as long (AVX2, Zen 3).
 #ifndef NORMKERNELS_NORM_SHORT_ROWS_H_
 #define NORMKERNELS_NORM_SHORT_ROWS_H_
 
-#include "norm/row_sweep.h"
+#include "norm/turned_rows.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
-// Of rows of this type; of shorter vectors and of pairs it is not worth the code.
-template <class T>
-constexpr bool kTurns = sizeof(T) == sizeof(float) && Vec<T>::kLanes >= 8;
-constexpr int kMostShort = 32;  // columns that tables have room for
-constexpr int64_t kMostForward = 24, kMostBackward = 16;
-template <class T>
-NORMKERNELS_INLINE bool are_short(int64_t cols, int64_t most) {
-  return kTurns<T> && cols > 1 && cols <= most;
-}
+constexpr int kMostShort = 64;
 
-// ---- Turning ------------------------------------------------------------------------
-
-// f(j, Index<N>) for every N = 4 columns from j on, and for those left over.
-template <class F>
-NORMKERNELS_INLINE void for_each_quad(int n, F&& f) {
-  int j = 0;
-  for (; j + 4 <= n; j += 4) f(j, Index<4>{});
-  if (n - j == 1) f(j, Index<1>{});
-  if (n - j == 2) f(j, Index<2>{});
-  if (n - j == 3) f(j, Index<3>{});
-}
-
-// The columns of kRows rows. A vector of them is made of quads, 4 rows next to each other; the
-// quads are kStep rows apart.
-template <class T, int kRows, int kStep>
-struct Columns {
-  static constexpr int W = Vec<T>::kLanes;
-  alignas(64) T v[kMostShort][kRows];
-
-  // The first row of vector i.
-  static NORMKERNELS_INLINE int64_t row_of(int64_t i) { return kStep == 4 ? i * W : i * 4; }
-  NORMKERNELS_INLINE Vec<T> at(int j, int64_t i) const { return load(v[j] + i * W); }
-
-  NORMKERNELS_INLINE void read(const Rows<const T>& all, int64_t i, int n) {
-    const Rows<const T> rows = all.from(row_of(i));
-    for_each_quad(
-        n, [&](int j, auto lanes) __attribute__((always_inline)) {
-          Vec<T> quads[4];
-#pragma GCC unroll 4
-          for (int k = 0; k < 4; ++k)
-            quads[k] = load_quads<decltype(lanes)::value>(rows[k] + j, kStep * rows.stride);
-          transpose_quads(quads);
-#pragma GCC unroll 4
-          for (int k = 0; k < decltype(lanes)::value; ++k) store(v[j + k] + i * W, quads[k]);
-        });
-  }
-};
-
-// values(j) of N columns from j on; turned back, a vector is the quads of a row of each.
-template <int N, class T, class Values>
-NORMKERNELS_INLINE void turned_back(Vec<T> (&quads)[4], int j, Index<N>, const Values& values) {
-#pragma GCC unroll 4
-  for (int k = 0; k < 4; ++k) quads[k] = k < N ? values(j + k) : Vec<T>::zero();
-  transpose_quads(quads);
-}
-
-// ---- Sums ---------------------------------------------------------------------------
-
-// K sums, one row per lane.
-template <int K>
-struct TurnedSums {
-  Vec<double> v[K];
-
-  friend NORMKERNELS_INLINE TurnedSums operator+(const TurnedSums& a, const TurnedSums& b) {
-    TurnedSums sums;
-#pragma GCC unroll 4
-    for (int k = 0; k < K; ++k) sums.v[k] = a.v[k] + b.v[k];
-    return sums;
-  }
-};
-
-// of_lane(i) for the 16 lanes, of which n have elements, folded by halves: from lane i on every
-// kStep-th.
-template <int kStep = 1, class OfLane>
-NORMKERNELS_INLINE auto folded_lanes(int i, int n, const OfLane& of_lane) {
-  static_assert(kMomentLanes == kFoldedLanes, "one order for both");
-  if constexpr (kStep == kMomentLanes) {
-    return of_lane(i);
-  } else {
-    auto sum = folded_lanes<2 * kStep>(i, n, of_lane);
-    if (i + kStep < n) sum = sum + folded_lanes<2 * kStep>(i + kStep, n, of_lane);
-    return sum;
-  }
-}
-
-// What moments_in_lanes makes. A lane begins with its first element, not with 0, which is the same
-// but for -0; and the deviation of element 0 is +0. kOnes: no lane has more than one.
-template <class T, bool kOnes, class Columns>
-NORMKERNELS_INLINE void turned_moments(const Columns& x, int64_t rows, int n, SumTable out,
-                                       bool centred) {
-  using V = Vec<double>;
-  for (int64_t row = 0; row < rows; row += V::kLanes) {
-    const auto element = [&](int j) __attribute__((always_inline)) {
-      return load_widened(x.v[j] + row, Full{});
-    };
-    const V pivot = centred ? element(0) : V::zero();
-    const auto of_lane = [&](int i) __attribute__((always_inline)) {
-      const V first = element(i) - pivot;
-      TurnedSums<2> sums = {{first, first * first}};
-      if (!kOnes && i + kMomentLanes < n) {
-        const V difference = element(i + kMomentLanes) - pivot;
-        sums.v[0] = sums.v[0] + difference;
-        sums.v[1] = multiply_add(difference, difference, sums.v[1]);
-      }
-      return sums;
-    };
-    const TurnedSums<2> sums = folded_lanes(0, n, of_lane);
-    const CentredSums<T, V> all = {sums.v[0], sums.v[1]};
-    store_moments(all.about(pivot, static_cast<double>(n), centred), out, row, Full{});
-  }
-}
-template <class T, class Columns>
-__attribute__((noinline)) void turned_moments(const Columns& x, int64_t rows, int n, SumTable out,
-                                              bool centred) {
-  if (n <= kMomentLanes) return turned_moments<T, true>(x, rows, n, out, centred);
-  turned_moments<T, false>(x, rows, n, out, centred);
-}
-
-// What sum_few makes of the terms term(j) of a vector of rows.
-template <class T, class Term>
-NORMKERNELS_INLINE void turned_sum(int n, double* out, const Term& term) {
-  using V = Vec<double>;
-  const auto of_lane = [&](int i) __attribute__((always_inline)) {
-    Vec<T> sum = term(i);
-    if (i + kFoldedLanes < n) sum = sum + term(i + kFoldedLanes);
-    TurnedSums<2> wide;
-    widen(sum, wide.v[0], wide.v[1]);
-    return wide;
-  };
-  const TurnedSums<2> sums = folded_lanes(0, n, of_lane);
-  store(out, V::zero() + sums.v[0]);  // 0 + x: no negative zero
-  store(out + V::kLanes, V::zero() + sums.v[1]);
-}
-
-// ---- Forward ------------------------------------------------------------------------
+// ---- Turned -------------------------------------------------------------------------
 
 template <class T>
 using ForwardColumns = Columns<T, kRowsTogether, 4>;
@@ -157,7 +22,7 @@ __attribute__((noinline)) void read_short(const Rows<const T>& x, int64_t rows, 
   const int64_t whole = rows / W, rest = rows % W;
   for (int64_t i = 0; i < whole; ++i) to.read(x, i, n);
   if (rest == 0) return;
-  T copy[W * kMostShort] = {};
+  T copy[W * kMostTurned] = {};
   for (int64_t k = 0; k < rest; ++k)
     memcpy(copy + k * n, x[whole * W + k], sizeof(T) * static_cast<size_t>(n));
   to.read({copy - whole * W * n, n}, whole, n);
@@ -166,7 +31,7 @@ __attribute__((noinline)) void read_short(const Rows<const T>& x, int64_t rows, 
 // gamma or beta of a short row.
 template <class T>
 struct ShortLine {
-  T v[kMostShort];
+  alignas(kLineBytes) T v[kMostShort];
 
   NORMKERNELS_INLINE ShortLine(Parameter<T> from, int n) {
     for (int j = 0; j < n; ++j) v[j] = *from.at(j);
@@ -180,7 +45,7 @@ __attribute__((noinline)) void write_short(const ForwardColumns<T>& x, Rows<T> y
                                            int n, const Factors<T>& factors,
                                            const ShortLine<T>& gamma, const ShortLine<T>& beta) {
   constexpr int W = Vec<T>::kLanes;
-  T copy[W * kMostShort];
+  T copy[W * kMostTurned];
   for (int64_t i = 0; i * W < rows; ++i) {
     const Standardise<T> xhat(factors, Factors<T>::kShift, i * W, Full{});
     const int64_t left = rows - i * W;
@@ -201,92 +66,115 @@ __attribute__((noinline)) void write_short(const ForwardColumns<T>& x, Rows<T> y
   }
 }
 
-// ---- Backward -----------------------------------------------------------------------
+// ---- One by one ---------------------------------------------------------------------
 
-// As many groups of kRun rows as a vector has quads: a row of each is added to the sums of its
-// group at a time.
-template <class T>
-struct TurnedGroups {
-  static constexpr int W = Vec<T>::kLanes, kGroups = W / 4, kRows = kGroups * kRun;
-  static constexpr int kVectors = kRows / W;
-  using Table = Columns<T, kRows, kRun>;
-
-  int n;
-  T gamma[kMostShort];
-  Table dy, x;
-
-  NORMKERNELS_INLINE Vec<T> g(int j, int64_t i) const {
-    return dy.at(j, i) * Vec<T>::all(gamma[j]);
-  }
-
-  // What gradient_sums makes.
-  __attribute__((noinline)) void sum(const Factors<T>& factors, SumTable sums, bool centred) const {
-    for (int64_t i = 0; i < kVectors; ++i) {
-      const Standardise<T> standardise(factors, Factors<T>::kShift, i * W, Full{});
-      const auto g_of = [&](int j) __attribute__((always_inline)) { return g(j, i); };
-      const auto xhat = [&](int j) __attribute__((always_inline)) {
-        return standardise(x.at(j, i));
+// What moments_in_lanes makes of rows of at least kMomentLanes elements, begun with the first of
+// them: what turned_moments says of -0 holds here. kTail vectors of a row are no whole block, and
+// of the last of these `last` elements exist.
+template <class T, int kTail>
+NORMKERNELS_INLINE void short_moments(const Rows<const T>& x, int64_t rows, int n, SumTable out,
+                                      bool centred) {
+  using V = Vec<double>;
+  constexpr int W = V::kLanes, kVectors = kMomentLanes / W;
+  const int last = (n - 1) % W + 1;
+  for (int64_t begin = 0; begin < rows; begin += W) {
+    V d[W], squares[W], pivots = V::zero();
+    const T* row = x[begin];
+#pragma GCC unroll 8
+    for (int k = 0; k < W; ++k) {
+      const T* p = row;
+      row += begin + k + 1 < rows ? x.stride : 0;
+      const V pivot = centred ? V::all(static_cast<double>(p[0])) : V::zero();
+      pivots.v[k] = pivot.v[0];
+      V sum[kVectors], square[kVectors];
+      const auto add = [&](int j, V difference) __attribute__((always_inline)) {
+        sum[j] = sum[j] + difference;
+        square[j] = multiply_add(difference, difference, square[j]);
       };
-      turned_sum<T>(
-          n,
-          sums[0] + i * W, [&](int j) __attribute__((always_inline)) { return g_of(j) * xhat(j); });
-      if (!centred) continue;
-      turned_sum<T>(n, sums[1] + i * W, g_of);
-      turned_sum<T>(n, sums[2] + i * W, xhat);
+#pragma GCC unroll 8
+      for (int j = 0; j < kVectors; ++j) {
+        sum[j] = load_widened(p + j * W, Full{}) - pivot;
+        square[j] = sum[j] * sum[j];
+      }
+      int i = kMomentLanes;
+      for (p += kMomentLanes; i + kMomentLanes <= n; i += kMomentLanes, p += kMomentLanes) {
+#pragma GCC unroll 8
+        for (int j = 0; j < kVectors; ++j) add(j, load_widened(p + j * W, Full{}) - pivot);
+      }
+#pragma GCC unroll 8
+      for (int j = 0; j < kTail; ++j) {
+        const bool is_whole = j < kTail - 1 || last == W;
+        add(j, is_whole ? load_widened(p + j * W, Full{}) - pivot
+                        : load_widened(p + j * W, last) - first(pivot, last));
+      }
+      d[k] = sum_by_halves(sum);
+      squares[k] = sum_by_halves(square);
     }
+    const CentredSums<T, V> all = {fold_rows(d), fold_rows(squares)};
+    store_moments(all.about(pivots, static_cast<double>(n), centred), out, begin, Full{});
   }
+}
+template <class T, int kTail = 0>
+NORMKERNELS_INLINE void short_moments_of(const Rows<const T>& x, int64_t rows, int n, SumTable out,
+                                         bool centred) {
+  constexpr int W = Vec<double>::kLanes;
+  if constexpr (kTail * W < kMomentLanes) {
+    if (n % kMomentLanes > kTail * W)
+      return short_moments_of<T, kTail + 1>(x, rows, n, out, centred);
+  }
+  short_moments<T, kTail>(x, rows, n, out, centred);
+}
 
-  // What write_group does, with the sums of its groups added to those of a block.
-  __attribute__((noinline)) void write(Rows<const T> dy_rows, Rows<T> dx_rows,
-                                       const Factors<T>& all_factors, double* of_gamma,
-                                       double* of_beta) const {
-    const Factors<T> factors = all_factors;
-    const int64_t dy_step = kRun * dy_rows.stride, dx_step = kRun * dx_rows.stride;
-    for_each_quad(
-        n, [&, dy_step, dx_step ](int j, auto lanes) __attribute__((always_inline)) {
-          Vec<T> sum_gamma = Vec<T>::zero(), sum_beta = sum_gamma;
-          const T* from = dy_rows.p + j;
-          T* to = dx_rows.p + j;
-          for (int64_t i = 0; i < kVectors; ++i) {
-            const Standardise<T> standardise(factors, Factors<T>::kGradientShift, i * W, Full{});
-            const Gradient<T> gradient(factors, i * W, Full{});
-            Vec<T> xhat[4], values[4];
-            turned_back(
-                xhat, j, lanes, [&](int k) __attribute__((always_inline)) {
-                  return standardise(x.at(k, i));
-                });
-            turned_back(
-                values, j, lanes, [&](int k) __attribute__((always_inline)) {
-                  return gradient(g(k, i), standardise(x.at(k, i)));
-                });
-#pragma GCC unroll 4
-            for (int k = 0; k < 4; ++k) {
-              const Vec<T> d = load_quads<decltype(lanes)::value>(from, dy_step);
-              sum_gamma = multiply_add(d, xhat[k], sum_gamma);
-              sum_beta = sum_beta + d;
-              store_quads<decltype(lanes)::value>(to, dx_step, values[k]);
-              from += dy_rows.stride;
-              to += dx_rows.stride;
-            }
-          }
-          add_quads(sum_gamma, of_gamma + j);
-          add_quads(sum_beta, of_beta + j);
-        });
+// Their y.
+template <class T>
+__attribute__((noinline)) void write_rows(const Rows<const T>& x, const Rows<T>& y, int64_t rows,
+                                          int n, const Factors<T>& factors,
+                                          const ShortLine<T>& gamma, const ShortLine<T>& beta) {
+  constexpr int W = Vec<T>::kLanes;
+  const T* from = x.p;
+  T* to = y.p;
+  const int64_t x_stride = x.stride, y_stride = y.stride;
+  const Factors<T> f = factors;
+  for (int64_t i = 0; i < rows; ++i) {
+    const Standardise<T> xhat(f.standard(i));
+    const auto value = [ =, &gamma, &beta ](int j) __attribute__((always_inline)) {
+      return fma(xhat(load(from + j)), load(gamma.v + j), load(beta.v + j));
+    };
+    const Vec<T> last = value(n - W);  // before it is overwritten
+    for (int j = 0; j < n - W; j += W) store(to + j, value(j));
+    store(to + n - W, last);
+    from += x_stride;
+    to += y_stride;
+  }
+}
+
+// ---- Either -------------------------------------------------------------------------
+
+// Rows of 2 to kMostShort columns, some together.
+template <class T>
+class ShortRows {
+ public:
+  ShortRows(Parameter<T> gamma, Parameter<T> beta, int n)
+      : n_(n), gamma_(gamma, n), beta_(beta, n) {}
+
+  __attribute__((noinline)) void sum(const Rows<const T>& x, int64_t rows, SumTable moments,
+                                     bool centred) {
+    if (!turns()) return short_moments_of(x, rows, n_, moments, centred);
+    read_short(x, rows, n_, columns_);
+    turned_moments<T>(columns_, rows, n_, moments, centred);
+  }
+  NORMKERNELS_INLINE void write(const Rows<const T>& x, const Rows<T>& y, int64_t rows,
+                                const Factors<T>& factors) const {
+    if (!turns()) return write_rows(x, y, rows, n_, factors, gamma_, beta_);
+    write_short(columns_, y, rows, n_, factors, gamma_, beta_);
   }
 
  private:
-  // The quads of `sums`, one after the other, added to four of `all`.
-  static NORMKERNELS_INLINE void add_quads(Vec<T> sums, double* all) {
-    alignas(64) T quads[W];
-    store(quads, sums);
-    for_each_vector<double, 1>(
-        4, [&](int64_t j, auto lanes) __attribute__((always_inline)) {
-          Vec<double> sum = load(all + j, lanes);
-#pragma GCC unroll 4
-          for (int i = 0; i < kGroups; ++i) sum = sum + load_widened(quads + 4 * i + j, lanes);
-          store(all + j, sum, lanes);
-        });
-  }
+  bool turns() const { return n_ < kMostTurned; }
+
+  int n_;
+  ShortLine<T> gamma_, beta_;
+  ForwardColumns<T> columns_;
 };
 
 }  // namespace normkernels::NORMKERNELS_ISA
