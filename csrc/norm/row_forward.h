@@ -64,10 +64,8 @@ __attribute__((noinline)) void normalise_short_groups(const RowNorm<T>& a, int64
 
 // Groups of rows [begin, end): each is written beside the sums of the next, or after its own.
 template <class T>
-void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int64_t end) {
-  if constexpr (kTurns<T>) {
-    if (are_short(a)) return normalise_short_groups(a, together, begin, end);
-  }
+__attribute__((noinline)) void normalise_long_groups(const RowNorm<T>& a, int64_t together,
+                                                     int64_t begin, int64_t end) {
   RowFactors<T> storage[2];
   Copies<T> copies[2] = {Copies<T>(0), Copies<T>(0)};
   double sums[kSumFields * kRowsTogether];
@@ -122,6 +120,16 @@ void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin, int6
   }
   if (beside) write(end - 1, 0, rows);
   if (a.stream) stream_fence();
+}
+
+// Either, on a stack that is no larger than the one needs.
+template <class T>
+NORMKERNELS_INLINE void normalise_groups(const RowNorm<T>& a, int64_t together, int64_t begin,
+                                         int64_t end) {
+  if constexpr (kTurns<T>) {
+    if (are_short(a)) return normalise_short_groups(a, together, begin, end);
+  }
+  normalise_long_groups(a, together, begin, end);
 }
 
 // Rows of one element: var = 0, so xhat is 0 and sigma that of epsilon, but NaN for NaN and
