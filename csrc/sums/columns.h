@@ -213,10 +213,14 @@ struct MomentsReduction {
       pivot[u] = load_scaled(tile[0] + column + u * W, scales[u], lanes);
     }
     for (int64_t i = 0; i < rows; ++i) {
-      ahead.template operator()<U * W>(i);
       const T* row = tile[i] + column;
+      ahead.template operator()<U * W>(i);
+      prefetch_lines<U * W>(row + AheadOfBlock<T>::kRows * tile.stride);  // from there into L1
+      // By fma, as in moments.h: 1.3 times as fast in L1 (Zen 3).
 #pragma GCC unroll 8
-      for (int u = 0; u < U; ++u) sums[u].add(load_scaled(row + u * W, scales[u], lanes), pivot[u]);
+      for (int u = 0; u < U; ++u)
+        sums[u].template add<NORMKERNELS_HAS_FMA>(load_scaled(row + u * W, scales[u], lanes),
+                                                  pivot[u]);
     }
 #pragma GCC unroll 8
     for (int u = 0; u < U; ++u) {
