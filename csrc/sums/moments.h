@@ -238,17 +238,7 @@ NORMKERNELS_INLINE void store_moments(const Moments<T, Vec<double>>& m, SumTable
   }
 }
 
-// One row's, or one column's.
-template <class T>
-NORMKERNELS_INLINE Moments<T, double> load_moments(SumTable from, int64_t j, double count) {
-  const Pair<double> mean = {from[0][j], from[1][j]};
-  if constexpr (sizeof(T) == sizeof(float)) {
-    return {count, mean, from[2][j]};
-  } else {
-    return {count, mean, {from[2][j], from[3][j]}};
-  }
-}
-
+// One row's.
 template <class T>
 NORMKERNELS_INLINE void store_moments(const Moments<T, double>& m, SumTable to, int64_t j) {
   to[0][j] = m.mean.hi;
