@@ -238,8 +238,8 @@ __attribute__((noinline)) void sweep_along(const Sweep& sweep, int64_t row, int6
 
 // Rows [0, rows), elements [from, to) of each, whose columns are those of c, over again.
 template <class Sweep>
-NORMKERNELS_INLINE void sweep_rows(const Sweep& s, int64_t rows, int64_t from, int64_t to,
-                                   int64_t c) {
+__attribute__((noinline)) void sweep_rows(const Sweep& s, int64_t rows, int64_t from, int64_t to,
+                                          int64_t c) {
   using T = typename Sweep::Element;
   constexpr int64_t kWide = 2048 / sizeof(T), W = Vec<T>::kLanes;
   int64_t row = 0;
@@ -254,7 +254,7 @@ NORMKERNELS_INLINE void sweep_rows(const Sweep& s, int64_t rows, int64_t from, i
 // n elements of pixels that lie next to each other, whose columns are those of `width`, over again.
 // They are written in rows that are whole lines of the output, all but those at the ends.
 template <class Sweep>
-NORMKERNELS_INLINE void sweep_lines(const Sweep& s, int64_t n, int64_t width) {
+__attribute__((noinline)) void sweep_lines(const Sweep& s, int64_t n, int64_t width) {
   using T = typename Sweep::Element;
   constexpr int64_t kLine = kLineBytes / sizeof(T);
   int64_t row = width;
@@ -266,23 +266,33 @@ NORMKERNELS_INLINE void sweep_lines(const Sweep& s, int64_t n, int64_t width) {
   if (done < n) sweep_rows(s, 1, done, n, width);
 }
 
+// f(share, begin, end) for the pixels of the spans of each of `shares` tasks, or fewer.
+template <class F>
+NORMKERNELS_INLINE void for_each_share_of_pixels(const Fold& fold, int64_t pixels,
+                                                 const Executor& executor, int64_t shares,
+                                                 const F& f) {
+  const int64_t each = fold.spans_of_share(shares), tasks = larger(parts_of(fold.spans, each), 1);
+  for_each_task(executor, tasks, [&](int64_t i) {
+    const int64_t begin = i * each * fold.span * fold.pixels;
+    f(i, begin, i + 1 == tasks ? pixels : begin + each * fold.span * fold.pixels);
+  });
+}
+
 // All pixels of an image.
 template <class Sweep>
 __attribute__((noinline)) void sweep_image(const Sweep& s, const Fold& fold, int64_t c,
                                            int64_t pixels, const Executor& executor) {
   const bool contiguous = s.contiguous(c);
-  const int64_t spans = fold.spans > 0 ? fold.spans : 1;
-  for_each_task(executor, spans, [&](int64_t i) {
-    const int64_t begin = i * fold.span * fold.pixels;
-    const int64_t end = i + 1 == spans ? pixels : begin + fold.span * fold.pixels;
-    if (contiguous) {
-      sweep_lines(s.from(begin), (end - begin) * c, fold.width);
-      stream_fence();
-    } else {
-      // Pixels with gaps between them do not begin at borders of vectors.
-      sweep_rows(s.ordinary().from(begin), end - begin, 0, c, c);
-    }
-  });
+  for_each_share_of_pixels(fold, pixels, executor, kMaxSpans,
+                           [&](int64_t, int64_t begin, int64_t end) {
+                             if (contiguous) {
+                               sweep_lines(s.from(begin), (end - begin) * c, fold.width);
+                               stream_fence();
+                             } else {
+                               // Pixels with gaps between them do not begin at borders of vectors.
+                               sweep_rows(s.ordinary().from(begin), end - begin, 0, c, c);
+                             }
+                           });
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA

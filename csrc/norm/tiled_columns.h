@@ -21,37 +21,43 @@ TileShape<T> tile_of(const Fold& fold, int64_t c, int64_t spatial) {
   return shape;
 }
 
-// A reduction (columns.h) of tiles: reduction_of(part) is that of one.
-template <class ReductionOf>
+// A reduction (columns.h) of the tiles of an image: with_tiles(pixel, f) calls f with the tiles
+// that whoever works from that pixel on may use, reduction_of(tiles, part) is the reduction of a
+// part.
+template <class Image, class ReductionOf>
 struct TiledReduction {
+  const Image& image;
   const ReductionOf& reduction_of;
 
   NORMKERNELS_INLINE void merge(SumTable a, double count_a, SumTable b, double count_b,
                                 int64_t width) const {
-    reduction_of({}).merge(a, count_a, b, count_b, width);
+    reduction_of(image.own, {}).merge(a, count_a, b, count_b, width);
   }
-  NORMKERNELS_INLINE void rows(const PixelRows& r, SumTable out) const {
+  __attribute__((noinline)) void rows(const PixelRows& r, SumTable out) const {
     const int64_t c = r.width / r.step;
-    for (int64_t i = 0; i < r.rows; i += kTileRows) {
-      const int64_t rows = smaller(kTileRows, r.rows - i);
-      for (int64_t j = 0; j < c; j += kTileChannels) {
-        const int64_t channels = smaller(kTileChannels, c - j);
-        const Part part = {r.first + i * r.step, rows * r.step, j, channels};
-        reduction_of(part).rows({0, r.step, rows, channels * r.step, i}, out.from(j));
+    image.with_tiles(r.first, [&](auto& tiles) {
+      for (int64_t i = 0; i < r.rows; i += kTileRows) {
+        const int64_t rows = smaller(kTileRows, r.rows - i);
+        for (int64_t j = 0; j < c; j += kTileChannels) {
+          const int64_t channels = smaller(kTileChannels, c - j);
+          const Part part = {r.first + i * r.step, rows * r.step, j, channels};
+          reduction_of(tiles, part).rows({0, r.step, rows, channels * r.step, i}, out.from(j));
+        }
       }
-    }
+    });
   }
 };
 
-// sweep_of(part): the sweep of a tile; close(part) follows it. A tile has no more pixels than are
-// equally far apart, if those are work enough.
+// The pixels [begin, end). sweep_of(part): the sweep of a tile; close(part) follows it. A tile has
+// no more pixels than are equally far apart, if those are work enough.
 template <class SweepOf, class Close>
-NORMKERNELS_INLINE void sweep_tiles(const Fold& fold, const Axes& axes, int64_t c, int64_t pixels,
-                                    const SweepOf& sweep_of, const Close& close) {
+__attribute__((noinline)) void sweep_tiles(const Fold& fold, const Axes& axes, int64_t c,
+                                           int64_t begin, int64_t end, const SweepOf& sweep_of,
+                                           const Close& close) {
   const int64_t most = kTileRows * fold.pixels;
-  for (int64_t i = 0, count; i < pixels; i += count) {
+  for (int64_t i = begin, count; i < end; i += count) {
     const int64_t run = run_of(axes, i);
-    count = smaller(run * c >= kElementsTogether ? smaller(run, most) : most, pixels - i);
+    count = smaller(run * c >= kElementsTogether ? smaller(run, most) : most, end - i);
     for (int64_t j = 0; j < c; j += kTileChannels) {
       const Part part = {i, count, j, smaller(kTileChannels, c - j)};
       const auto sweep = sweep_of(part);

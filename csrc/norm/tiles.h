@@ -41,15 +41,16 @@ struct TileSlots {
   static constexpr int64_t kMost = 16;
   int64_t count, bytes;  // of each
 
-  // `more` bytes, whole lines, come after the buffers.
   TileSlots(int64_t units, int64_t elements, Storage storage, const TileShape<T>& tile,
-            int64_t arrays, size_t more = 0)
+            int64_t arrays)
       : count(smaller(larger(elements / (fraction(storage) * tile.elements()), 1),
                       smaller(units, kMost))),
-        bytes(arrays * tile.elements() * static_cast<int64_t>(sizeof(T)) +
-              static_cast<int64_t>(more)) {}
+        bytes(arrays * tile.elements() * static_cast<int64_t>(sizeof(T))) {}
   static int64_t fraction(Storage storage) { return storage == Storage::kComputed ? 8 : 2; }
   size_t all_bytes() const { return static_cast<size_t>(count * bytes); }
+  T* buffers(void* workspace, int64_t slot) const {
+    return reinterpret_cast<T*>(static_cast<char*>(workspace) + slot * bytes);
+  }
 
   // f(begin, end, buffers) for the units of each slot.
   template <class F>
@@ -57,8 +58,7 @@ struct TileSlots {
                                    F&& f) const {
     const int64_t each = parts_of(units, count);
     for_each_task(executor, parts_of(units, each), [&](int64_t slot) {
-      f(slot * each, part_end(slot * each, each, units),
-        reinterpret_cast<T*>(static_cast<char*>(workspace) + slot * bytes));
+      f(slot * each, part_end(slot * each, each, units), buffers(workspace, slot));
     });
   }
 };

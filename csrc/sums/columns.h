@@ -57,6 +57,11 @@ struct Fold {
   int64_t rest;    // pixels left over
   int64_t span;    // rows: whole tiles
   int64_t spans;
+
+  // Where no more than so many tasks share them.
+  NORMKERNELS_INLINE int64_t spans_of_share(int64_t shares) const {
+    return larger(parts_of(spans, shares), 1);
+  }
 };
 
 NORMKERNELS_INLINE Fold fold_of(int64_t c, int64_t spatial) {
@@ -98,23 +103,27 @@ NORMKERNELS_INLINE int64_t reduction_doubles(const Fold& fold) {
 //   rows(PixelRows, out)                     reduces rows into `out`
 //   merge(a, count_a, b, count_b, width)     a = a and b together
 //
-// The result is in the first c columns of a table in `scratch` (reduction_doubles long). Where
+// The threads share the spans in as many tasks as `shares` says, or fewer. The result is in the
+// first c columns of a table in `scratch` (reduction_doubles long). Where
 // pixels do not lie next to each other, the pixels of a folded row are reduced one after the other:
 // columns are independent, so the bits are the same.
 template <class Reduction>
 __attribute__((noinline)) SumTable reduce_image(const Reduction& reduction, const Fold& fold,
                                                 int64_t c, bool contiguous, double* scratch,
-                                                const Executor& executor) {
+                                                const Executor& executor, int64_t shares) {
   const int64_t stride = fold.width + kPadding, parts = contiguous ? 1 : fold.pixels;
   const auto span_columns = [&](int64_t i) {
     return SumTable{scratch + kSumFields * stride * i, stride};
   };
   const auto rows_of = [&](int64_t i) { return smaller(fold.span, fold.rows - i * fold.span); };
-  for_each_task(executor, fold.spans, [&](int64_t i) {
-    for (int64_t part = 0; part < parts; ++part) {
-      reduction.rows(
-          {i * fold.span * fold.pixels + part, fold.pixels, rows_of(i), fold.width / parts, 0},
-          span_columns(i).from(part * c));
+  const int64_t each = fold.spans_of_share(shares);
+  for_each_task(executor, parts_of(fold.spans, each), [&](int64_t share) {
+    for (int64_t i = share * each; i < part_end(share * each, each, fold.spans); ++i) {
+      for (int64_t part = 0; part < parts; ++part) {
+        reduction.rows(
+            {i * fold.span * fold.pixels + part, fold.pixels, rows_of(i), fold.width / parts, 0},
+            span_columns(i).from(part * c));
+      }
     }
   });
   const SumTable all = span_columns(0);
