@@ -54,11 +54,11 @@ __attribute__((noinline)) void normalise_short_groups(const RowNorm<T>& a, int64
   ShortRows<T> some(gamma_of<T>(a.gamma), beta_of<T>(a.beta), static_cast<int>(a.cols));
   for (int64_t group = begin; group < end; ++group) {
     const int64_t first = group * together, rows = smaller(together, a.rows - first);
-    const RowsInOut<T> at = open_group(a, group, first, rows);
-    some.sum(at.x, rows, moments, a.centred);
-    a.set_statistics(at.x, first, rows, moments, kSerial, factors);
-    if (at.y.p != nullptr) some.write(at.x, at.y, rows, factors);
-    if (a.buffers != nullptr) a.buffers->y[group % 2].close(a.buffers->part(first, rows));
+    a.add(first, rows, 0, a.cols);
+    const Rows<const T> x = a.x.from(first);
+    some.sum(x, rows, moments, a.centred);
+    a.set_statistics(x, first, rows, moments, kSerial, factors);
+    if (a.y.p != nullptr) some.write(x, a.y.from(first), rows, factors);
   }
 }
 

@@ -34,7 +34,7 @@ class RowWriter {
   NORMKERNELS_INLINE RowWriter(const Formula& formula, const T* out, int64_t n)
       : formula_(formula), out_(out), n_(n) {
     if constexpr (Store::kMustBeAligned) {
-      prefetch_to_write(out + n);
+      if (elements_to_border<kLineBytes>(out + n) != 0) prefetch_to_write(out + n);
       begin_ = smaller(elements_to_border<sizeof(Vec<T>)>(out), n);
       if (begin_ != 0) put(0, static_cast<int>(begin_));
       for (; begin_ + W <= n && elements_to_border<kLineBytes>(out + begin_) != 0; begin_ += W)
