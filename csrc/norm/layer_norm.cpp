@@ -138,8 +138,8 @@ NORMKERNELS_INLINE void add_group(const ParameterSums<T>& group, int64_t n, bool
   add_sums(group.beta, n, begins, sums + n);
 }
 
-// The groups of a block, but for the first `done` of its rows, or an only group. rows_of(begin, end,
-// sums): the rows of a group.
+// The groups of a block, but for the first `done` of its rows, or an only group. rows_of(begin,
+// end, sums): the rows of a group.
 template <class T, class RowsOf>
 NORMKERNELS_INLINE void for_each_group_of(const RowsBackward<T>& a, int64_t block,
                                           const RowsOf& rows_of, int64_t done = 0) {
