@@ -1,89 +1,10 @@
 #include "norm/half_rows.h"
 
-#include "norm/half_writer.h"
+#include "norm/half_arrays.h"
+#include "norm/half_lines.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {
-
-// ---- Written rows -------------------------------------------------------------------
-
-// Rows with gamma and beta per column, or null, from the first one on.
-struct Lines {
-  int64_t rows, cols;
-  Factors<float> factors;
-  const float *gamma, *beta;
-  Rows<const float> x;
-  Rows<uint16_t> y;
-  bool stream;
-};
-template <class S>
-__attribute__((noinline)) void write_lines(const Lines& all) {
-  const Lines a = all;
-  const Parameter<float> gamma = gamma_of<float>(a.gamma), beta = beta_of<float>(a.beta);
-  for (int64_t i = 0; i < a.rows; ++i) {
-    const Standardise<float> xhat(a.factors.standard(i));
-    write_row(reinterpret_cast<S*>(a.y[i]), a.cols, a.stream,
-              FromTile<S>{a.x[i], xhat, gamma, beta});
-  }
-}
-
-struct HalfLines {
-  int64_t rows, cols;
-  Factors<float> factors;
-  const void *gamma, *beta;
-  Rows<const uint16_t> x;
-  Rows<uint16_t> y;
-  bool stream;
-};
-template <class S>
-__attribute__((noinline)) void write_half_lines(const HalfLines& all) {
-  const HalfLines a = all;
-  const auto gamma =
-      Parameter<uint16_t>::per_column(static_cast<const uint16_t*>(a.gamma), kAbsentHalfGamma<S>);
-  const auto beta =
-      Parameter<uint16_t>::per_column(static_cast<const uint16_t*>(a.beta), kAbsentHalfBeta);
-  for (int64_t i = 0; i < a.rows; ++i) {
-    const Standardise<float> xhat(a.factors.standard(i));
-    write_row(reinterpret_cast<S*>(a.y[i]), a.cols, a.stream,
-              AllHalves<S>{reinterpret_cast<const S*>(a.x[i]), xhat, gamma, beta});
-  }
-}
-
-// Rows of so many pieces, each with one gamma and beta: those of `channel` and of the channels
-// after it.
-struct Pieces {
-  int64_t rows, pieces, length;
-  Factors<float> factors;
-  const float *gamma, *beta;
-  int64_t channels, channel;
-  Rows<const uint16_t> x;
-  Rows<uint16_t> y;
-  bool stream;
-};
-template <class S>
-__attribute__((noinline)) void write_pieces(const Pieces& all) {
-  const Pieces a = all;
-  int64_t channel = a.channel;
-  for (int64_t i = 0; i < a.rows; ++i) {
-    const Standardise<float> xhat(a.factors.standard(i));
-    for (int64_t begin = 0; begin < a.pieces * a.length; begin += a.length) {
-      const Vec<float> gamma = Vec<float>::all(value_or(a.gamma, channel, 1.0f));
-      const Vec<float> beta = Vec<float>::all(value_or(a.beta, channel, -0.0f));
-      write_row(reinterpret_cast<S*>(a.y[i] + begin), a.length, a.stream,
-                FromHalves<S>{reinterpret_cast<const S*>(a.x[i] + begin), xhat, gamma, beta});
-      channel = channel + 1 == a.channels ? 0 : channel + 1;
-    }
-  }
-}
-
-template <class S>
-__attribute__((noinline)) void write_sum(const void* x, const void* residual, int64_t n,
-                                         void* total) {
-  write_row(static_cast<S*>(total), n, false,
-            Sum<S>{static_cast<const S*>(x), static_cast<const S*>(residual)});
-}
-
-// ---- Rows ---------------------------------------------------------------------------
 
 // Asks for halves while floats are summed: those that are widened next.
 struct AheadOfHalves {
@@ -95,20 +16,10 @@ struct AheadOfHalves {
   NORMKERNELS_INLINE void finish() const {}
 };
 
-// Rows as float32, or a chunk of one; and some columns of gamma and beta, where one of them is of
-// the half type and the other is not, nor is there a workspace for lines of it.
-struct HalfTile {
-  static constexpr int64_t kElements = kChunk, kStrip = 256;
-
-  alignas(kLineBytes) float x[kElements];
-  alignas(kLineBytes) float gamma[kStrip], beta[kStrip];
-  int64_t strip = -1;  // the first of these columns
-};
-
-class HalfRows {
+class HalfRows : HalfArrays {
  public:
   HalfRows(const RowNorm<float>& a, const WideFlags& wide, const Placement& at)
-      : a_(a), wide_(wide), at_(at), storage_(at.grid->storage), all_alike_(alike(0, a.rows)) {}
+      : HalfArrays(a, wide, at), all_alike_(alike(0, a.rows)) {}
 
   void normalise(const Executor& executor) const {
     if (split_rows(a_.rows, a_.cols, executor)) {
@@ -140,61 +51,6 @@ class HalfRows {
   bool per_column() const { return a_.channels == 0 || (a_.pieces > 1 && a_.pieces == a_.cols); }
   bool is_short() const {
     return (a_.in_pieces() ? a_.cols / a_.pieces : a_.cols) < kShort && a_.cols <= kChunk;
-  }
-
-  const uint16_t* at(const void* p, const Strides& strides, int64_t row, int64_t col) const {
-    return static_cast<const uint16_t*>(p) + offset_of(at_.grid->rows, strides.rows, row) + col;
-  }
-  uint16_t* at(void* p, const Strides& strides, int64_t row, int64_t col) const {
-    return const_cast<uint16_t*>(at(const_cast<const void*>(p), strides, row, col));
-  }
-  // Whether some rows are equally far apart in x and y.
-  bool alike(int64_t row, int64_t rows) const {
-    int64_t stride;
-    const Part part = {row, rows, 0, a_.cols};
-    return is_plain(*at_.grid, x_strides(), part, &stride) &&
-           (a_.y.p == nullptr || is_plain(*at_.grid, at_.y, part, &stride));
-  }
-  // How far.
-  int64_t stride_of(const Strides& strides) const {
-    const int axes = at_.grid->rows.count;
-    return axes == 0 ? 0 : strides.rows[axes - 1];
-  }
-  const Strides& x_strides() const { return a_.adds() ? at_.total : at_.x; }
-  const uint16_t* x(int64_t row, int64_t col) const { return at(a_.x.p, x_strides(), row, col); }
-
-  // Columns [begin, begin + n) of a parameter, which `to` may have already.
-  const float* line(const float* p, bool wide, int64_t begin, int64_t n, float* to,
-                    bool has_it = false) const {
-    if (p == nullptr) return nullptr;
-    if (wide) return p + begin;
-    if (!has_it) widen_line(storage_, reinterpret_cast<const uint16_t*>(p) + begin, n, to);
-    return to;
-  }
-
-  __attribute__((noinline)) void add(int64_t row, int64_t begin, int64_t end,
-                                     HalfTile& tile) const {
-    const Addition<float>& all = a_.addition;
-    const uint16_t* const x = at(all.x.p, at_.x, row, begin);
-    const uint16_t* const residual = at(all.residual.p, at_.residual, row, begin);
-    uint16_t* const total = at(all.total.p, at_.total, row, begin);
-    const int64_t n = end - begin;
-    if (all.bias == nullptr) {
-      storage_ == Storage::kFloat16 ? write_sum<Float16>(x, residual, n, total)
-                                    : write_sum<Bfloat16>(x, residual, n, total);
-      return;
-    }
-    // In float32, three lines of which a tile has.
-    constexpr int64_t kStrip = HalfTile::kElements / 4;
-    float *const sum = tile.x, *const other = sum + kStrip, *const bias_line = other + kStrip;
-    for (int64_t i = 0, count; i < n; i += count) {
-      count = smaller(kStrip, n - i);
-      const float* const bias = line(all.bias, wide_.bias, begin + i, count, bias_line);
-      widen_line(storage_, x + i, count, sum);
-      widen_line(storage_, residual + i, count, other);
-      add_rows<float>({{sum, count}, {other, count}, bias, {sum, count}}, 0, 1, 0, count);
-      narrow_line(storage_, sum, count, total + i);
-    }
   }
 
   bool streams(int64_t n) const { return a_.stream && n >= kLeastStreamed<uint16_t>; }
@@ -434,10 +290,6 @@ class HalfRows {
     }
   }
 
-  const RowNorm<float>& a_;
-  const WideFlags& wide_;
-  const Placement& at_;
-  const Storage storage_;
   const bool all_alike_;
 };
 
