@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def cpu_model() -> str:
     return f"{first['model name']} ({' '.join(numbers)})" if numbers else first["model name"]
 
 
+def commit() -> str:
+    """That of the checkout which this file is in, or nothing."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return f" ({text.strip()})"
+    return ""
+
+
 def describe_machine(
     threads: int, dtype: str, libraries: dict[str, Library], isa: str | None = None
 ) -> dict[str, str]:
@@ -41,11 +52,12 @@ def describe_machine(
         + (" (not limited)" if is_limit(isa) and not library.limited else "")
         for title, library in libraries.items()
     ]
+    ours = f"{nk.__version__}{commit()}, {nk.active_isa()}"
     kept = f", to which all that can be are kept: the machine has {supported_isas()[-1]}"
     return {
         "CPU": f"{cpu_model()}, {os.cpu_count()} cores, of which used: {cpus}",
         "System": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "normkernels": f"{nk.__version__}, {nk.active_isa()}{kept if is_limit(isa) else ''}",
+        "normkernels": ours + (kept if is_limit(isa) else ""),
         "Others": ", ".join(versions) or "none",
         "Run": f"{dtype}, {count_threads(threads)}",
     }

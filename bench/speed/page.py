@@ -26,6 +26,8 @@ python -m bench.speed --from avx2.json avx512.json --docs docs --readme README.m
 
 ## How it is measured
 
+A run names the commit that it measured; those of a page may differ in it.
+
 One process; all contestants take turns in rounds and the best round counts, on CPUs that are quiet
 when each begins. Every answer is checked against NumPy in float64 before it is timed. torch and JAX
 allocate what they return; ONNX Runtime and OpenVINO are bound to outputs that exist. Ours does

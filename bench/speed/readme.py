@@ -66,8 +66,10 @@ def readme_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield from markdown_table(["", *heads, "error of ours", *titles], rows)
     yield ""
     for run, outcome in runs.items():
-        facts = (outcome.machine.get(name, "unknown") for name in ("CPU", "Others"))
-        yield f"({run}) {'; '.join(facts)}  "
+        ours, cpu, others = (
+            outcome.machine.get(name, "unknown") for name in ("normkernels", "CPU", "Others")
+        )
+        yield f"({run}) {cpu}; normkernels {ours.partition(',')[0]}, {others}  "
 
 
 def write_readme(path: Path, outcomes: Sequence[Outcome]) -> None:
