@@ -1,0 +1,129 @@
+"""The operators add_layer_norm and add_rms_norm, whose gradient is that of the norm of the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import normkernels as nk
+
+from . import formulas, norms
+from .arrays import array, optional_array, result_like, tensor
+from .kernels import NORMS
+from .norms import fake_statistics, of_parameter, parameter_gradient
+from .operator import Gradient, Operator, Tensors, one_by_one
+
+
+def _kernel(forward: Callable[..., Any]) -> Callable[..., Tensors]:
+    def kernel(
+        x: Tensor,
+        residual: Tensor,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        bias: Tensor | None,
+        axes: Sequence[int],
+        epsilon: float,
+    ) -> Tensors:
+        y, total = result_like(x), result_like(x)
+        results = forward(
+            array(x),
+            array(residual),
+            optional_array(gamma),
+            optional_array(beta),
+            bias=optional_array(bias),
+            axes=axes,
+            epsilon=epsilon,
+            out=optional_array(y),
+            total=optional_array(total),
+            return_stats=True,
+            num_threads=torch.get_num_threads(),
+        )
+        given = (y, total, *(None for _ in results[2:]))
+        return tuple(tensor(r) if t is None else t for t, r in zip(given, results, strict=True))
+
+    return kernel
+
+
+def _sum_of(terms: Sequence[Tensor | None]) -> Tensor | None:
+    present = [t for t in terms if t is not None]
+    return sum(present[1:], present[0]) if present else None
+
+
+def _gradient(name: str, gradient_of: Operator) -> Gradient:
+    norm = NORMS[name]
+
+    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> None:
+        _, _, gamma, *others, ctx.axes, ctx.epsilon = args
+        total = outputs[1]
+        ctx.parameters = tuple(map(of_parameter, (gamma, *others)))
+        ctx.save_for_backward(total, gamma, *outputs[2:])
+        ctx.save_for_forward(total, gamma)
+        ctx.mark_non_differentiable(*outputs[2:])
+
+    def backward(
+        ctx: Any, dy: Tensor | None, dtotal: Tensor | None, *_: None
+    ) -> Sequence[Tensor | None]:
+        total, gamma, *statistics = ctx.saved_tensors
+        _, needs_x, needs_residual, *needed = ctx.needs_input_grad
+        of_gamma, of_beta, of_bias = ctx.parameters
+        dgamma = dbeta = dbias = dx = None
+        if dy is not None:
+            dx, dgamma, dbeta = gradient_of(dy, total, *statistics, gamma, ctx.axes, ctx.epsilon)
+            dgamma = parameter_gradient(dgamma, of_gamma, needed[0])
+            dbeta = parameter_gradient(dbeta, of_beta, needed[1])
+        dx = _sum_of((dx, dtotal))
+        if dx is not None and needed[2]:
+            summed = norm.extent.space(total, ctx.axes, ctx.epsilon).summed
+            dbias = dx.sum(summed, dtype=of_bias[1]) if summed else dx
+            dbias = parameter_gradient(dbias, of_bias, needed[2])
+        given = (dx if needs_x else None, dx if needs_residual else None)
+        return (*given, dgamma, dbeta, dbias, None, None)
+
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        total, gamma = ctx.saved_tensors[:2]
+        space = norm.extent.space(total, ctx.axes, ctx.epsilon)
+        dx, dresidual, dgamma, dbeta, dbias = tangents[:5]
+        if dbias is not None:
+            dbias = dbias.reshape(space.affine).to(total.dtype)
+        dtotal = _sum_of((dx, dresidual, dbias))
+        if dtotal is not None:
+            dtotal = dtotal.expand_as(total)
+        dy = formulas.norm_jvp(space, total, gamma, (dtotal, dgamma, dbeta))
+        if dtotal is None:
+            dtotal = torch.zeros_like(total)
+        return (dy, dtotal, *(None for _ in norm.statistics))
+
+    return Gradient(save, backward, jvp)
+
+
+def _operator(name: str, forward: Callable[..., Any], gradient_of: Operator) -> Operator:
+    norm = NORMS[name]
+    statistics = ", ".join(f"Tensor {s}" for s in norm.statistics)
+
+    def fake(x: Tensor, residual: Tensor, *rest: Any) -> Tensors:
+        of_x = torch.empty_like(x), torch.empty_like(x)
+        return (*of_x, *fake_statistics(norm, x, rest[3]))
+
+    def vmap(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
+        if None in in_dims[:2] or any(d is not None for d in in_dims[2:5]):
+            return one_by_one(op, info, in_dims, *args)
+        x, residual = (a.movedim(d, 0) for a, d in zip(args[:2], in_dims[:2], strict=True))
+        outputs = norm.extent.fold(lambda x, *rest: op(x, residual, *rest), x, args[2:5], *args[5:])
+        return outputs, (0,) * len(outputs)
+
+    return Operator(
+        "add_" + name,
+        "(Tensor x, Tensor residual, Tensor? gamma, Tensor? beta, Tensor? bias, int[] axes,"
+        f" float epsilon) -> (Tensor y, Tensor total, {statistics})",
+        kernel=_kernel(forward),
+        fake=fake,
+        gradient=_gradient(name, gradient_of),
+        vmap=vmap,
+    )
+
+
+add_layer_norm = _operator("layer_norm", nk.add_layer_norm, norms.layer_norm_backward)
+add_rms_norm = _operator("rms_norm", nk.add_rms_norm, norms.rms_norm_backward)

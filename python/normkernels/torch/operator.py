@@ -1,0 +1,185 @@
+"""What makes a function of tensors an operator of torch: schema, kernels, gradient, vmap.
+
+An operator is called in one of two ways that give the same:
+
+- Through torch's dispatcher, `torch.ops.normkernels.<name>`: what compiles, exports, traces,
+  transforms or overrides operators sees it there.
+- Without it, if nothing of that kind is going on and all tensors are ordinary ones in the CPU's
+  memory. A kernel and an autograd formula in Python, as this library's are, cost 15 to 30 us in the
+  dispatcher, several times the work on a small tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+
+Tensors = tuple[Tensor, ...]
+Kernel = Callable[..., Tensors]
+
+# Lives as long as the process: without it the operators are gone.
+LIBRARY = torch.library.Library("normkernels", "DEF")
+
+
+def _keys(*tensors: Tensor) -> frozenset[int]:
+    return frozenset(torch._C._dispatch_keys(t).raw_repr() for t in tensors)
+
+
+def _state() -> int:
+    return torch._C._dispatch_tls_local_include_set().raw_repr()
+
+
+def _ordinary() -> tuple[frozenset[int], frozenset[int]]:
+    """The dispatch keys of tensors, and those of the thread, that ask for a kernel and no more."""
+    outside = torch.empty(0), _state()
+    with torch.inference_mode():
+        inside = torch.empty(0), _state()
+    return _keys(outside[0], inside[0]), frozenset((outside[1], inside[1]))
+
+
+ORDINARY_KEYS, ORDINARY_STATES = _ordinary()
+ORDINARY_TYPES = frozenset((Tensor, torch.nn.Parameter))
+
+
+def _is_ordinary(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether the dispatcher would do nothing but differentiate and call the CPU's kernel."""
+    if torch._C._dispatch_tls_local_include_set().raw_repr() not in ORDINARY_STATES:
+        return False
+    if torch._C._is_torch_function_mode_enabled():
+        return False
+    for t in tensors:
+        if t is None:
+            continue
+        if type(t) not in ORDINARY_TYPES:
+            return False
+        if torch._C._dispatch_keys(t).raw_repr() not in ORDINARY_KEYS:
+            return False
+    return True
+
+
+def _is_differentiated(args: Sequence[Any]) -> bool:
+    if forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and torch._C._any_requires_grad(*args)
+
+
+class Gradient(NamedTuple):
+    """The derivative of an operator, in the terms of torch.autograd.Function.
+
+    save(ctx, args, outputs) keeps what is needed; backward(ctx, *gradients of the outputs) returns
+    one for each argument; jvp(ctx, *tangents of the arguments) returns one for each output.
+    """
+
+    save: Callable[..., None]
+    backward: Callable[..., Sequence[Tensor | None]]
+    jvp: Callable[..., Any]
+
+
+class _Function(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
+    """A node of the graph; subclasses have a `gradient`."""
+
+    gradient: Gradient
+
+    @classmethod
+    def node(cls, call: Kernel, *args: Any) -> Any:
+        # Not apply(): it first looks for transforms of torch.func, which are the dispatcher's work
+        # and done before this is called.
+        return super(torch.autograd.Function, cls).apply(call, *args)
+
+    @classmethod
+    def forward(cls, ctx: Any, call: Kernel, *args: Any) -> Any:
+        outputs = call(*args)
+        ctx.set_materialize_grads(False)
+        cls.gradient.save(ctx, args, outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+        return (None, *ctx._forward_cls.gradient.backward(ctx, *gradients))
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Any:
+        formula = ctx._forward_cls.gradient.jvp
+        if not torch._C._are_functorch_transforms_active():
+            return formula(ctx, *tangents)
+        # Of torch.func's levels, this one is done with; the others differentiate the formula.
+        with torch._C._AutoDispatchBelowAutograd(), forward_ad._set_fwd_grad_enabled(True):
+            return formula(ctx, *tangents)
+
+
+class Operator:
+    """An operator of the namespace normkernels.
+
+    signature  of the schema, such as "(Tensor x, float epsilon) -> (Tensor y, Tensor rstd)"
+    kernel     computes the outputs of tensors in the CPU's memory
+    fake       makes empty outputs of the right shapes, dtypes and strides
+    gradient   of the operator
+    vmap       a rule as torch.library.register_vmap takes it, which gets the operator first
+    """
+
+    def __init__(
+        self,
+        name: str,
+        signature: str,
+        *,
+        kernel: Kernel,
+        fake: Kernel,
+        gradient: Gradient,
+        vmap: Callable[..., Any],
+    ) -> None:
+        """Registers it."""
+        LIBRARY.define(name + signature, tags=(torch.Tag.pt2_compliant_tag,))
+        self.name = name
+        self.overload = getattr(torch.ops.normkernels, name).default
+        self._kernel = kernel
+        self._tensors = signature.split("->", maxsplit=1)[0].count("Tensor")
+        self._function: Any = type(name, (_Function,), {"gradient": gradient})
+        LIBRARY.impl(name, kernel, "CPU")
+        LIBRARY.impl(name, self._differentiated, "Autograd")
+        qualified = "normkernels::" + name
+        torch.library.register_fake(qualified, fake, lib=LIBRARY)
+        torch.library.register_vmap(qualified, lambda *args: vmap(self, *args), lib=LIBRARY)
+
+    def __call__(self, *args: Any) -> Any:
+        """The outputs; all arguments in the order of the schema."""
+        if torch.compiler.is_compiling() or not _is_ordinary(args[: self._tensors]):
+            return self.overload(*args)
+        if _is_differentiated(args):
+            return self._function.node(self._kernel, *args)
+        return self._kernel(*args)
+
+    def _below_autograd(self, *args: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return self.overload(*args)
+
+    def _differentiated(self, *args: Any) -> Any:
+        if not _is_differentiated(args):
+            return self._below_autograd(*args)
+        with enable_single_level_autograd_function():  # one level of torch.func's transforms
+            return self._function.node(self._other_levels, *args)
+
+    def _other_levels(self, *args: Any) -> Any:
+        # A node turns gradients off while it computes, and with them those of the other levels.
+        with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+            return self._below_autograd(*args)
+
+
+def one_by_one(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
+    """The vmap of any operator: each element of the batch by its own call, with its bits."""
+
+    def element(a: Any, dim: Any, i: int) -> Any:
+        return a if dim is None or not isinstance(a, Tensor) else a.select(dim, i)
+
+    calls = [
+        op(*(element(a, dim, i) for a, dim in zip(args, in_dims, strict=True)))
+        for i in range(info.batch_size)
+    ]
+    if isinstance(calls[0], Tensor):
+        return torch.stack(calls), 0
+    outputs = tuple(map(torch.stack, zip(*calls, strict=True)))
+    return outputs, (0,) * len(outputs)

@@ -1,0 +1,62 @@
+"""The functions that write into a tensor of the caller's, without a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .arrays import array, channels_are_last, optional_array, with_channels_last
+from .checks import check_tensors
+
+
+def check_out(function: str, x: Tensor, out: Tensor, *others: Tensor | None) -> None:
+    """A tensor to write into: like the input, and nothing that gradients are wanted of."""
+    check_tensors(function, out=out)
+    if (out.shape, out.dtype) != (x.shape, x.dtype):
+        raise ValueError(
+            f"{function}: out has shape {tuple(out.shape)} and dtype {out.dtype}, must have "
+            f"{tuple(x.shape)} and {x.dtype}"
+        )
+    if torch.is_grad_enabled() and any(
+        t is not None and t.requires_grad for t in (x, out, *others)
+    ):
+        raise RuntimeError(
+            f"{function}: out was given, must not be where a tensor requires grad: there is no "
+            "gradient through out"
+        )
+
+
+def into(
+    out: Tensor, function: Callable[..., Any], x: Tensor, *parameters: Tensor | None, **options: Any
+) -> Tensor:
+    """The result of a function of rows in `out`."""
+    check_out(function.__name__, x, out, *parameters)
+    arrays = map(optional_array, parameters)
+    threads = torch.get_num_threads()
+    with torch.no_grad():
+        function(array(x), *arrays, out=array(out), num_threads=threads, **options)
+    return out
+
+
+def into_image(
+    out: Tensor, function: Callable[..., Any], x: Tensor, *rest: Any, **options: Any
+) -> Tensor:
+    """The result of a function of images in `out`."""
+    *groups, weight, bias = rest
+    check_out(function.__name__, x, out, weight, bias)
+    seen = with_channels_last if channels_are_last(x) else lambda a: a
+    with torch.no_grad():
+        function(
+            seen(array(x)),
+            *groups,
+            optional_array(weight),
+            optional_array(bias),
+            out=seen(array(out)),
+            order="NHWC" if channels_are_last(x) else "NCHW",
+            num_threads=torch.get_num_threads(),
+            **options,
+        )
+    return out

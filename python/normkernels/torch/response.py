@@ -1,0 +1,120 @@
+"""The operators local_response_norm and local_response_norm_backward, with torch's window.
+
+torch's window of an even size has one channel more before the centre than after it; that of the
+functions on arrays, which is ONNX's, has it after: the same on channels in reverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import normkernels as nk
+
+from .._types import Array
+from .arrays import array, channels_are_last, result_like, tensor, with_channels_last
+from .formulas import Windows
+from .operator import Gradient, Operator, one_by_one
+
+ATTRIBUTES = "int size, float alpha, float beta, float k"
+
+
+def run(
+    function: Callable[..., Array],
+    tensors: Sequence[Tensor],
+    attributes: Sequence[Any],
+    out: Tensor | None = None,
+) -> Tensor:
+    """A function of images of one shape, the last of which is x."""
+    x = tensors[-1]
+    size, alpha, beta, k = attributes
+    mirrored, last = size % 2 == 0, channels_are_last(x)
+    y = out
+    if y is None:
+        y = torch.empty_like(x) if mirrored else result_like(x)
+
+    def seen(t: Tensor) -> Array:
+        a = array(t)
+        if mirrored:
+            a = a[:, ::-1]
+        return with_channels_last(a) if last else a
+
+    result = function(
+        *map(seen, tensors),
+        size,
+        alpha=alpha,
+        beta=beta,
+        bias=k,
+        order="NHWC" if last else "NCHW",
+        out=None if y is None else seen(y),
+        num_threads=torch.get_num_threads(),
+    )
+    return tensor(result) if y is None else y
+
+
+def _backward_operator() -> Operator:
+    def save(ctx: Any, args: Sequence[Any], _: Tensor) -> None:
+        dy, x, *ctx.attributes = args
+        ctx.save_for_backward(dy, x)
+        ctx.save_for_forward(dy, x)
+
+    def backward(ctx: Any, v: Tensor | None) -> Sequence[Tensor | None]:
+        nothing = (None,) * 4
+        if v is None:
+            return (None, None, *nothing)
+        dy, x = ctx.saved_tensors
+        return (*Windows(*ctx.attributes).gradient_vjp(dy, x, v), *nothing)
+
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        dy, x = ctx.saved_tensors
+        return Windows(*ctx.attributes).gradient_jvp(dy, x, tangents[0], tangents[1])
+
+    return Operator(
+        "local_response_norm_backward",
+        f"(Tensor dy, Tensor x, {ATTRIBUTES}) -> Tensor dx",
+        kernel=lambda dy, x, *rest: run(nk.local_response_norm_backward, (dy, x), rest),
+        fake=lambda dy, x, *_: torch.empty_like(x),
+        gradient=Gradient(save, backward, jvp),
+        vmap=_vmap,
+    )
+
+
+def _forward_operator(gradient_of: Operator) -> Operator:
+    def save(ctx: Any, args: Sequence[Any], _: Tensor) -> None:
+        x, *ctx.attributes = args
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+
+    def backward(ctx: Any, dy: Tensor | None) -> Sequence[Tensor | None]:
+        (x,) = ctx.saved_tensors
+        dx = None if dy is None else gradient_of(dy, x, *ctx.attributes)
+        return (dx, None, None, None, None)
+
+    def jvp(ctx: Any, t_x: Tensor, *_: None) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return Windows(*ctx.attributes).jvp(x, t_x)
+
+    return Operator(
+        "local_response_norm",
+        f"(Tensor x, {ATTRIBUTES}) -> Tensor y",
+        kernel=lambda x, *rest: run(nk.local_response_norm, (x,), rest),
+        fake=lambda x, *_: torch.empty_like(x),
+        gradient=Gradient(save, backward, jvp),
+        vmap=_vmap,
+    )
+
+
+def _vmap(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
+    images = len(args) - 4
+    if None in in_dims[:images]:
+        return one_by_one(op, info, in_dims, *args)
+    batches = [a.movedim(d, 0) for a, d in zip(args[:images], in_dims, strict=False)]
+    result = op(*(b.flatten(0, 1) for b in batches), *args[images:])
+    return result.unflatten(0, batches[0].shape[:2]), 0
+
+
+local_response_norm_backward = _backward_operator()
+local_response_norm = _forward_operator(local_response_norm_backward)
