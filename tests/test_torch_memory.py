@@ -1,0 +1,184 @@
+"""Where tensors lie: memory formats, views, out=, and what is refused."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import normkernels as nk  # noqa: E402
+import normkernels.torch as nkt  # noqa: E402
+from torch_cases import DTYPES, IDS, normal  # noqa: E402
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=IDS)
+W = normal(6, dtype=torch.float32, seed=1)
+OF_IMAGES = {
+    "group_norm": lambda x, **kw: nkt.group_norm(x, 2, W, W, **kw),
+    "instance_norm": lambda x, **kw: nkt.instance_norm(x, weight=W, bias=W, **kw),
+    "local_response_norm": lambda x, **kw: nkt.local_response_norm(x, 5, 0.1, **kw),
+    "even window": lambda x, **kw: nkt.local_response_norm(x, 4, 0.1, **kw),
+    "layer_norm_2d": lambda x, **kw: nkt.layer_norm_2d(x, W, W, **kw),
+}
+OF_ROWS = {
+    "layer_norm": lambda x, **kw: nkt.layer_norm(x, x.shape[-1:], **kw),
+    "rms_norm": lambda x, **kw: nkt.rms_norm(x, x.shape[-1:], **kw),
+    "layer_norm, two dimensions": lambda x, **kw: nkt.layer_norm(x, x.shape[-2:], **kw),
+}
+ALL = OF_IMAGES | OF_ROWS
+FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+VIEWS = {
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "cropped": lambda x: torch.nn.functional.pad(x, (1, 2, 2, 1))[..., 2:-1, 1:-2],
+    "cropped channels_last": lambda x: torch.nn.functional.pad(
+        x.contiguous(memory_format=torch.channels_last), (1, 2, 2, 1)
+    )[..., 2:-1, 1:-2],
+    "steps": lambda x: x.repeat_interleave(2, -1)[..., ::2],
+    "transposed": lambda x: x.mT.contiguous().mT,
+    "batch last": lambda x: x.movedim(0, -1).contiguous().movedim(-1, 0),
+}
+
+
+class Spied:
+    """Counts the calls that reach NumPy's function and notes their `order`."""
+
+    def __init__(self, function):
+        self.function, self.orders, self.strides = function, [], []
+
+    def __call__(self, *args, **kwargs):
+        self.orders.append(kwargs.get("order"))
+        self.strides.append(args[0].strides)
+        return self.function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("rank", FORMATS)
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_channels_last_comes_out_channels_last(name, rank):
+    x = normal(2, 6, *(3, 4, 5)[: rank - 2], dtype=torch.float32)
+    last = x.contiguous(memory_format=FORMATS[rank]).requires_grad_()
+    y = OF_IMAGES[name](last)
+    assert y.is_contiguous(memory_format=FORMATS[rank])
+    (dx,) = torch.autograd.grad(y.sin().sum(), last)
+    assert dx.is_contiguous(memory_format=FORMATS[rank])
+    x.requires_grad_()
+    expected = OF_IMAGES[name](x)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(dx, *torch.autograd.grad(expected.sin().sum(), x))
+
+
+def test_channels_last_run_the_kernels_of_nhwc_on_a_view(monkeypatch):
+    from normkernels.torch import kernels, norms  # noqa: PLC0415
+
+    spies = Spied(nk.group_norm), Spied(nk.group_norm_backward)
+    norm = kernels.Norm(*spies, ("mean", "inv_std"), kernels.GROUPS)
+    forward, backward = kernels.image_kernels(norm)
+    monkeypatch.setattr(norms.group_norm, "_kernel", forward)
+    monkeypatch.setattr(norms.group_norm_backward, "_kernel", backward)
+    x = normal(2, 6, 3, 4, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
+    nkt.group_norm(x.requires_grad_(), 2).square().sum().backward()
+    assert [s.orders for s in spies] == [["NHWC"], ["NHWC"]]
+    assert spies[0].strides == [(288, 96, 24, 4)]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", ALL)
+def test_views(name, view):
+    dense = normal(3, 6, 4, 5, dtype=torch.float32)
+    x = VIEWS[view](dense).requires_grad_()
+    y = ALL[name](x)
+    assert y.stride() == torch.empty_like(x).stride()
+    (dx,) = torch.autograd.grad(y, x, torch.ones(1).expand_as(y))
+    assert dx.stride() == torch.empty_like(x).stride()
+    dense.requires_grad_()
+    expected = ALL[name](dense)
+    torch.testing.assert_close(y, expected)
+    (expected,) = torch.autograd.grad(expected, dense, torch.ones_like(dense))
+    torch.testing.assert_close(dx, expected)
+
+
+@each_dtype
+@pytest.mark.parametrize("name", ALL)
+def test_out(name, dtype):
+    x = normal(3, 6, 4, 5).to(dtype)
+    if name not in OF_ROWS and dtype is torch.float64:
+        x = x.float()
+    for view in (lambda t: t, *VIEWS.values()):
+        source, out = view(x), view(torch.zeros_like(x))
+        assert ALL[name](source, out=out) is out
+        assert torch.equal(out, ALL[name](source))
+
+
+def test_out_may_be_the_input():
+    x = normal(3, 5)
+    expected = nkt.layer_norm(x, (5,))
+    assert torch.equal(nkt.layer_norm(x, (5,), out=x), expected)
+    with pytest.raises(ValueError, match="out shares memory"):
+        nkt.local_response_norm(x[None], 3, out=x[None])
+
+
+def test_there_is_no_gradient_through_out():
+    x, out = normal(3, 5, grad=True), torch.empty(3, 5, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="layer_norm: out was given, must not be where"):
+        nkt.layer_norm(x, (5,), out=out)
+    with torch.no_grad():
+        nkt.layer_norm(x, (5,), out=out)
+    assert torch.equal(out, nkt.layer_norm(x, (5,)))
+
+
+def error_cases():
+    x, x4, w = normal(3, 5), normal(2, 6, 3, 3), normal(4)
+    return {
+        "layer_norm: normalized_shape is empty": lambda: nkt.layer_norm(x, ()),
+        "layer_norm: input has shape (3, 5), must end with normalized_shape (4,)": lambda: (
+            nkt.layer_norm(x, (4,))
+        ),
+        "rms_norm: input has shape (), must end": lambda: nkt.rms_norm(x[0, 0], (1,)),
+        "layer_norm: weight has shape (4,), must have (5,)": lambda: nkt.layer_norm(x, (5,), w),
+        "rms_norm: weight has shape (4,), must have (3, 5)": lambda: nkt.rms_norm(x, (3, 5), w),
+        "layer_norm_2d: bias has shape (4,), must have (6,)": lambda: nkt.layer_norm_2d(
+            x4, None, w
+        ),
+        "group_norm: num_groups is 4, must divide the 6": lambda: nkt.group_norm(x4, 4),
+        "group_norm: num_groups is 0, must divide the 6": lambda: nkt.group_norm(x4, 0),
+        "group_norm: input has shape (3,), must have 2": lambda: nkt.group_norm(x[:, 0], 1),
+        "instance_norm: running_mean has shape (4,)": lambda: nkt.instance_norm(x4, w, w),
+        "instance_norm: input has shape (3, 5), must have more": lambda: nkt.instance_norm(x),
+        "local_response_norm: input has shape (3, 5), must have 3": lambda: nkt.local_response_norm(
+            x, 3
+        ),
+        "local_response_norm: size is 0": lambda: nkt.local_response_norm(x4, 0),
+        "add_layer_norm: residual has shape (3, 4), must have that of x, (3, 5)": lambda: (
+            nkt.add_layer_norm(x, x[:, :4], (5,))
+        ),
+        "add_rms_norm: add_bias has shape (4,)": lambda: nkt.add_rms_norm(x, x, (5,), add_bias=w),
+        "layer_norm: input is of type ndarray, must be a tensor": lambda: nkt.layer_norm(
+            x.numpy(), (5,)
+        ),
+        "layer_norm: epsilon is -1": lambda: nkt.layer_norm(x, (5,), eps=-1.0),
+        "layer_norm: x has dtype int64": lambda: nkt.layer_norm(x.long(), (5,)),
+        "layer_norm: gamma has dtype float32": lambda: nkt.layer_norm(x, (5,), torch.ones(5)),
+        "layer_norm: out has shape (3, 4)": lambda: nkt.layer_norm(x, (5,), out=x[:, :4]),
+    }
+
+
+@pytest.mark.parametrize("message", error_cases())
+def test_errors_name_the_argument(message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        error_cases()[message]()
+    assert str(caught.value).startswith(message)
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor that says to be on a device that this machine need not have."""
+
+    device = torch.device("cuda:0")
+
+
+def test_other_devices_are_named():
+    x = torch.ones(3, 5).as_subclass(Elsewhere)
+    with pytest.raises(ValueError, match="layer_norm: input is on cuda:0, must be on the CPU"):
+        nkt.layer_norm(x, (5,))
+    with pytest.raises(ValueError, match="group_norm: weight is on cuda:0, must be on the CPU"):
+        nkt.group_norm(torch.ones(3, 5), 1, x[0])
+
+
+def test_sparse_tensors_are_refused_by_torch():
+    with pytest.raises(NotImplementedError, match="Sparse"):
+        nkt.layer_norm(torch.ones(3, 5).to_sparse(), (5,))
