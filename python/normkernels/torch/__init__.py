@@ -9,6 +9,7 @@ operators  torch.ops.normkernels.layer_norm and so on, with gradients of any ord
            derivatives, vmap, and what torch.compile and torch.export need
 functions  with torch's own signatures: normkernels.torch.functional
 modules    that take the place of torch's: normkernels.torch.modules
+models     replace_norms(model) lets all their norms be these, restore_norms undoes it
 
 float32, float64, bfloat16 and float16 in the CPU's memory. Importing this package imports torch.
 """
@@ -36,6 +37,7 @@ from .modules import (
     LocalResponseNorm,
     RMSNorm,
 )
+from .replace import Report, replace_norms, restore_norms
 
 __all__ = [
     "GroupNorm",
@@ -46,6 +48,7 @@ __all__ = [
     "LayerNorm2d",
     "LocalResponseNorm",
     "RMSNorm",
+    "Report",
     "add_layer_norm",
     "add_rms_norm",
     "functional",
@@ -54,5 +57,7 @@ __all__ = [
     "layer_norm",
     "layer_norm_2d",
     "local_response_norm",
+    "replace_norms",
+    "restore_norms",
     "rms_norm",
 ]
