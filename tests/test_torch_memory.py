@@ -168,7 +168,7 @@ def test_errors_name_the_argument(message):
 class Elsewhere(torch.Tensor):
     """A tensor that says to be on a device that this machine need not have."""
 
-    device = torch.device("cuda:0")
+    device, is_cpu = torch.device("cuda:0"), False
 
 
 def test_other_devices_are_named():

@@ -11,9 +11,9 @@ from torch import Tensor
 import normkernels as nk
 
 from . import formulas, norms
-from .arrays import array, optional_array, result_like, tensor
+from .arrays import array, optional_array, result_like, statistics_dtype, tensor
 from .kernels import NORMS
-from .norms import fake_statistics, of_parameter, parameter_gradient
+from .norms import fake_statistics
 from .operator import Gradient, Operator, Tensors, one_by_one
 
 
@@ -52,33 +52,32 @@ def _sum_of(terms: Sequence[Tensor | None]) -> Tensor | None:
     return sum(present[1:], present[0]) if present else None
 
 
+def _sum_over_rows(dx: Tensor, space: formulas.Space) -> Tensor:
+    # Without any, sum() is over all dimensions.
+    return dx.sum(space.summed, dtype=statistics_dtype(dx)) if space.summed else dx
+
+
 def _gradient(name: str, gradient_of: Operator) -> Gradient:
     norm = NORMS[name]
 
-    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> None:
-        _, _, gamma, *others, ctx.axes, ctx.epsilon = args
-        total = outputs[1]
-        ctx.parameters = tuple(map(of_parameter, (gamma, *others)))
-        ctx.save_for_backward(total, gamma, *outputs[2:])
-        ctx.save_for_forward(total, gamma)
-        ctx.mark_non_differentiable(*outputs[2:])
+    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> Sequence[Tensor | None]:
+        _, total, *statistics = outputs
+        *_, ctx.axes, ctx.epsilon = args
+        ctx.mark_non_differentiable(*statistics)
+        return total, args[2], *statistics
 
     def backward(
         ctx: Any, dy: Tensor | None, dtotal: Tensor | None, *_: None
     ) -> Sequence[Tensor | None]:
         total, gamma, *statistics = ctx.saved_tensors
         _, needs_x, needs_residual, *needed = ctx.needs_input_grad
-        of_gamma, of_beta, of_bias = ctx.parameters
         dgamma = dbeta = dbias = dx = None
         if dy is not None:
             dx, dgamma, dbeta = gradient_of(dy, total, *statistics, gamma, ctx.axes, ctx.epsilon)
-            dgamma = parameter_gradient(dgamma, of_gamma, needed[0])
-            dbeta = parameter_gradient(dbeta, of_beta, needed[1])
         dx = _sum_of((dx, dtotal))
         if dx is not None and needed[2]:
-            summed = norm.extent.space(total, ctx.axes, ctx.epsilon).summed
-            dbias = dx.sum(summed, dtype=of_bias[1]) if summed else dx
-            dbias = parameter_gradient(dbias, of_bias, needed[2])
+            dbias = _sum_over_rows(dx, norm.extent.space(total, ctx.axes, ctx.epsilon))
+        dgamma, dbeta = (g if n else None for g, n in zip((dgamma, dbeta), needed, strict=False))
         given = (dx if needs_x else None, dx if needs_residual else None)
         return (*given, dgamma, dbeta, dbias, None, None)
 

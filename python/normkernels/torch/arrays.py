@@ -16,13 +16,21 @@ from .._types import Array
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
+class NoArrayError(TypeError):
+    """A tensor is none of ordinary memory: meta, sparse, with a negative bit, of a transform."""
+
+
 def array(t: Tensor) -> Array:
     """The array in the memory of a tensor, whatever its strides."""
-    if t.requires_grad and torch.is_grad_enabled():
-        t = t.detach()  # Asked before, since it costs as much as all the rest
-    if t.dtype is torch.bfloat16:
-        return t.view(torch.int16).numpy().view(BFLOAT16)
-    return t.numpy()
+    try:
+        if t.dtype is torch.bfloat16:
+            return t.view(torch.int16).numpy().view(BFLOAT16)
+        return t.numpy()
+    except (TypeError, RuntimeError) as error:
+        # Asked afterwards: every look at a tensor costs a tenth of this function
+        if t.requires_grad and torch.is_grad_enabled():
+            return array(t.detach())
+        raise NoArrayError(str(error)) from error
 
 
 def optional_array(t: Tensor | None) -> Array | None:

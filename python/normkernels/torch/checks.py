@@ -9,17 +9,18 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-DEVICES = ("cpu", "meta")
+Names = Sequence[str]
+Tensors = Sequence[Tensor | None]
 
 
-def check_tensors(function: str, **tensors: Tensor | None) -> None:
-    """All are tensors, in the CPU's memory or without memory."""
-    for name, t in tensors.items():
-        if t is None:
-            continue
-        if not isinstance(t, Tensor):
-            raise TypeError(f"{function}: {name} is of type {type(t).__name__}, must be a tensor")
-        if t.device.type not in DEVICES:
+def check_tensors(function: str, names: Names, tensors: Tensors) -> None:
+    """All that are there are tensors, in the CPU's memory or without memory."""
+    for t in tensors:
+        if t is not None and not (isinstance(t, Tensor) and (t.is_cpu or t.is_meta)):
+            name = names[[u is t for u in tensors].index(True)]
+            if not isinstance(t, Tensor):
+                kind = type(t).__name__
+                raise TypeError(f"{function}: {name} is of type {kind}, must be a tensor")
             raise ValueError(f"{function}: {name} is on {t.device}, must be on the CPU")
 
 
@@ -31,17 +32,19 @@ def check_rank(function: str, x: Tensor, least: int) -> None:
         )
 
 
-def check_parameters(function: str, shape: Sequence[int], **parameters: Tensor | None) -> None:
+def check_parameters(function: str, shape: Sequence[int], names: Names, tensors: Tensors) -> None:
     """All that are there have this shape."""
-    for name, p in parameters.items():
+    for name, p in zip(names, tensors, strict=True):
         if p is not None and p.shape != shape:
             raise ValueError(
                 f"{function}: {name} has shape {tuple(p.shape)}, must have {tuple(shape)}"
             )
 
 
-def normalized_axes(function: str, x: Tensor, normalized_shape: Sequence[int]) -> list[int]:
-    """The last dimensions of x, as many as normalized_shape has, which must be theirs."""
+def normalized_axes(
+    function: str, x: Tensor, normalized_shape: Sequence[int], names: Names, parameters: Tensors
+) -> list[int]:
+    """The last dimensions of x, which must be normalized_shape, as that of parameters."""
     shape = tuple(normalized_shape)
     rank = len(shape)
     if rank == 0:
@@ -50,4 +53,5 @@ def normalized_axes(function: str, x: Tensor, normalized_shape: Sequence[int]) -
         raise ValueError(
             f"{function}: input has shape {tuple(x.shape)}, must end with normalized_shape {shape}"
         )
+    check_parameters(function, shape, names, parameters)
     return list(range(-rank, 0))

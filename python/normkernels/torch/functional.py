@@ -39,6 +39,8 @@ __all__ = [
     "rms_norm",
 ]
 
+AFFINE = ("weight", "bias")
+
 
 def layer_norm(
     input: Tensor,
@@ -55,9 +57,9 @@ def layer_norm(
 
     weight and bias are None (1 and 0) or have normalized_shape.
     """
-    check_tensors("layer_norm", input=input, weight=weight, bias=bias)
-    axes = normalized_axes("layer_norm", input, normalized_shape)
-    check_parameters("layer_norm", input.shape[-len(axes) :], weight=weight, bias=bias)
+    parameters = weight, bias
+    check_tensors("layer_norm", ("input", *AFFINE), (input, *parameters))
+    axes = normalized_axes("layer_norm", input, normalized_shape, AFFINE, parameters)
     if out is not None:
         return into(out, nk.layer_norm, input, weight, bias, axes=axes, epsilon=eps)
     return norms.layer_norm(input, weight, bias, axes, eps)[0]
@@ -78,9 +80,8 @@ def rms_norm(
     weight is None (1) or has normalized_shape. eps None is the machine epsilon of the type that is
     computed in, as in torch's kernels: of half types float32's.
     """
-    check_tensors("rms_norm", input=input, weight=weight)
-    axes = normalized_axes("rms_norm", input, normalized_shape)
-    check_parameters("rms_norm", input.shape[-len(axes) :], weight=weight)
+    check_tensors("rms_norm", ("input", "weight"), (input, weight))
+    axes = normalized_axes("rms_norm", input, normalized_shape, ("weight",), (weight,))
     if eps is None:
         eps = torch.finfo(statistics_dtype(input)).eps
     if out is not None:
@@ -100,9 +101,9 @@ def layer_norm_2d(
 
     weight and bias are None (1 and 0) or have C elements.
     """
-    check_tensors("layer_norm_2d", input=input, weight=weight, bias=bias)
+    check_tensors("layer_norm_2d", ("input", *AFFINE), (input, weight, bias))
     check_rank("layer_norm_2d", input, 2)
-    check_parameters("layer_norm_2d", input.shape[1:2], weight=weight, bias=bias)
+    check_parameters("layer_norm_2d", input.shape[1:2], AFFINE, (weight, bias))
     if out is not None:
         return into(out, nk.layer_norm, input, weight, bias, axes=1, epsilon=eps)
     return norms.layer_norm(input, weight, bias, [1], eps)[0]
@@ -125,14 +126,14 @@ def group_norm(
     weight and bias are None (1 and 0) or have C elements. A group of a single element is
     normalised to bias, where torch refuses some.
     """
-    check_tensors("group_norm", input=input, weight=weight, bias=bias)
+    check_tensors("group_norm", ("input", *AFFINE), (input, weight, bias))
     check_rank("group_norm", input, 2)
     if num_groups < 1 or input.shape[1] % num_groups:
         raise ValueError(
             f"group_norm: num_groups is {num_groups}, must divide the {input.shape[1]} channels "
             "of input"
         )
-    check_parameters("group_norm", input.shape[1:2], weight=weight, bias=bias)
+    check_parameters("group_norm", input.shape[1:2], AFFINE, (weight, bias))
     if out is not None:
         return into_image(out, nk.group_norm, input, num_groups, weight, bias, epsilon=eps)
     return norms.group_norm(input, weight, bias, num_groups, eps)[0]
@@ -160,12 +161,11 @@ def instance_norm(
     that is torch's own function.
     """
     name = "instance_norm"
-    check_tensors(name, input=input, running_mean=running_mean, running_var=running_var)
-    check_tensors(name, weight=weight, bias=bias)
+    names = ("running_mean", "running_var", *AFFINE)
+    of_channels = running_mean, running_var, weight, bias
+    check_tensors(name, ("input", *names), (input, *of_channels))
     check_rank(name, input, 2)
-    shape = input.shape[1:2]
-    check_parameters(name, shape, running_mean=running_mean, running_var=running_var)
-    check_parameters(name, shape, weight=weight, bias=bias)
+    check_parameters(name, input.shape[1:2], names, of_channels)
     if not use_input_stats:
         if out is not None:
             raise ValueError(f"{name}: out was given, must be None where use_input_stats is False")
@@ -212,7 +212,7 @@ def local_response_norm(
     The window of an even size has one channel more before c than after it, which is torch's;
     normkernels.local_response_norm has ONNX's, the mirrored one. out may not be the input.
     """
-    check_tensors("local_response_norm", input=input)
+    check_tensors("local_response_norm", ("input",), (input,))
     check_rank("local_response_norm", input, 3)
     if size < 1:
         raise ValueError(f"local_response_norm: size is {size}, must be 1 or more")
@@ -270,21 +270,20 @@ def _add_norm(
     parameters: tuple[Tensor | None, Tensor | None, Tensor | None],
     eps: float | None,
 ) -> tuple[Tensor, Tensor]:
-    weight, bias, add_bias = parameters
-    check_tensors(name, x=x, residual=residual, weight=weight, bias=bias, add_bias=add_bias)
+    names = (*AFFINE, "add_bias")
+    check_tensors(name, ("x", "residual", *names), (x, residual, *parameters))
     if residual.shape != x.shape:
         raise ValueError(
             f"{name}: residual has shape {tuple(residual.shape)}, must have that of x, "
             f"{tuple(x.shape)}"
         )
-    axes = normalized_axes(name, x, normalized_shape)
-    check_parameters(name, x.shape[-len(axes) :], weight=weight, bias=bias, add_bias=add_bias)
+    axes = normalized_axes(name, x, normalized_shape, names, parameters)
     if x.dtype is not residual.dtype:
         dtype = torch.promote_types(x.dtype, residual.dtype)
         x, residual = x.to(dtype), residual.to(dtype)
     if eps is None:
         eps = torch.finfo(statistics_dtype(x)).eps
-    y, total, *_ = getattr(add_norms, name)(x, residual, weight, bias, add_bias, axes, eps)
+    y, total, *_ = getattr(add_norms, name)(x, residual, *parameters, axes, eps)
     return y, total
 
 

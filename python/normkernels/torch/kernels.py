@@ -128,13 +128,10 @@ def run_rows(
 ) -> Tensors:
     """What a function of rows returns, as tensors; the first is of x's shape and strides."""
     y = result_like(x)
-    results = forward(
-        *arrays,
-        out=None if y is None else array(y),
-        num_threads=torch.get_num_threads(),
-        **options,
-    )
-    return (tensor(results[0]) if y is None else y, *map(tensor, results[1:]))
+    if y is None:
+        return tuple(map(tensor, forward(*arrays, num_threads=torch.get_num_threads(), **options)))
+    _, *others = forward(*arrays, out=array(y), num_threads=torch.get_num_threads(), **options)
+    return (y, *map(tensor, others))
 
 
 def run_images(

@@ -30,11 +30,10 @@ def _backward_operator(name: str, norm: Norm, kernel: Callable[..., Tensors]) ->
         dtype = x.dtype if gamma is None else gamma.dtype
         return (torch.empty_like(x), *(x.new_empty(shape, dtype=dtype) for _ in range(2)))
 
-    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> None:
+    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> Sequence[Tensor | None]:
         dy, x, *rest = args
         gamma, *ctx.attributes = rest[count:]
-        ctx.save_for_backward(dy, x, gamma, outputs[1])
-        ctx.save_for_forward(dy, x, gamma, outputs[1])
+        return dy, x, gamma, outputs[1]
 
     def backward(ctx: Any, *cotangents: Tensor | None) -> Sequence[Tensor | None]:
         dy, x, gamma, _ = ctx.saved_tensors
@@ -59,21 +58,6 @@ def _backward_operator(name: str, norm: Norm, kernel: Callable[..., Tensors]) ->
     )
 
 
-def parameter_gradient(gradient: Tensor, parameter: Any, needed: bool) -> Tensor | None:
-    """A gradient of gamma's extents and type as that of a parameter of that many elements."""
-    if not needed:
-        return None
-    shape, dtype = parameter
-    if gradient.shape != shape:
-        gradient = gradient.reshape(shape)
-    return gradient if gradient.dtype is dtype else gradient.to(dtype)
-
-
-def of_parameter(parameter: Tensor | None) -> Any:
-    """What parameter_gradient needs to know of a parameter."""
-    return None if parameter is None else (parameter.shape, parameter.dtype)
-
-
 def _forward_operator(
     name: str, norm: Norm, kernel: Callable[..., Tensors], gradient_of: Operator
 ) -> Operator:
@@ -83,12 +67,11 @@ def _forward_operator(
     def fake(x: Tensor, gamma: Any, beta: Any, *attributes: Any) -> Tensors:
         return (torch.empty_like(x), *fake_statistics(norm, x, *attributes[:-1]))
 
-    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> None:
-        x, gamma, beta, *ctx.attributes = args
-        ctx.gamma, ctx.beta = of_parameter(gamma), of_parameter(beta)
-        ctx.save_for_backward(x, gamma, *outputs[1:])
-        ctx.save_for_forward(x, gamma)
-        ctx.mark_non_differentiable(*outputs[1:])
+    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> Sequence[Tensor | None]:
+        x, gamma, _, *ctx.attributes = args
+        statistics = outputs[1:]
+        ctx.mark_non_differentiable(*statistics)
+        return x, gamma, *statistics
 
     def backward(ctx: Any, dy: Tensor | None, *_: None) -> Sequence[Tensor | None]:
         nothing = (None,) * len(ctx.attributes)
@@ -99,8 +82,8 @@ def _forward_operator(
         dx, dgamma, dbeta = gradient_of(dy, x, *statistics, gamma, *ctx.attributes)
         return (
             dx if needs_x else None,
-            parameter_gradient(dgamma, ctx.gamma, needs_gamma),
-            parameter_gradient(dbeta, ctx.beta, needs_beta),
+            dgamma if needs_gamma else None,
+            dbeta if needs_beta else None,
             *nothing,
         )
 

@@ -56,10 +56,9 @@ def run(
 
 
 def _backward_operator() -> Operator:
-    def save(ctx: Any, args: Sequence[Any], _: Tensor) -> None:
+    def save(ctx: Any, args: Sequence[Any], _: Tensor) -> Sequence[Tensor]:
         dy, x, *ctx.attributes = args
-        ctx.save_for_backward(dy, x)
-        ctx.save_for_forward(dy, x)
+        return dy, x
 
     def backward(ctx: Any, v: Tensor | None) -> Sequence[Tensor | None]:
         nothing = (None,) * 4
@@ -83,10 +82,9 @@ def _backward_operator() -> Operator:
 
 
 def _forward_operator(gradient_of: Operator) -> Operator:
-    def save(ctx: Any, args: Sequence[Any], _: Tensor) -> None:
+    def save(ctx: Any, args: Sequence[Any], _: Tensor) -> Sequence[Tensor]:
         x, *ctx.attributes = args
-        ctx.save_for_backward(x)
-        ctx.save_for_forward(x)
+        return (x,)
 
     def backward(ctx: Any, dy: Tensor | None) -> Sequence[Tensor | None]:
         (x,) = ctx.saved_tensors
