@@ -66,39 +66,35 @@ class Gradient(NamedTuple):
     jvp: Callable[..., Any]
 
 
-class _Function(torch.autograd.Function):  # type: ignore[misc, unused-ignore]
-    """A node of the graph; subclasses have a `gradient`."""
+def _node(name: str, gradient: Gradient) -> Kernel:
+    """A function that calls a kernel, its first argument, on the others, as a node of the graph."""
+    save, backward, jvp = gradient
 
-    gradient: Gradient
-
-    @classmethod
-    def node(cls, call: Kernel, *args: Any) -> Any:
-        # Not apply(): it first looks for transforms of torch.func, which are the dispatcher's work
-        # and done before this is called.
-        return super(torch.autograd.Function, cls).apply(call, *args)
-
-    @classmethod
-    def forward(cls, ctx: Any, call: Kernel, *args: Any) -> Any:
-        outputs = call(*args)
+    def forward(ctx: Any, kernel: Kernel, *args: Any) -> Any:
+        outputs = kernel(*args)
         ctx.set_materialize_grads(False)
-        saved = cls.gradient.save(ctx, args, outputs)
+        saved = save(ctx, args, outputs)
         ctx.save_for_backward(*saved)
         if forward_ad._current_level >= 0:
             ctx.save_for_forward(*saved)
         return outputs
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> Any:
-        return (None, *ctx._forward_cls.gradient.backward(ctx, *gradients))
-
-    @staticmethod
-    def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Any:
-        formula = ctx._forward_cls.gradient.jvp
+    def tangents(ctx: Any, _: None, *given: Tensor | None) -> Any:
         if not torch._C._are_functorch_transforms_active():
-            return formula(ctx, *tangents)
+            return jvp(ctx, *given)
         # Of torch.func's levels, this one is done with; the others differentiate the formula.
         with torch._C._AutoDispatchBelowAutograd(), forward_ad._set_fwd_grad_enabled(True):
-            return formula(ctx, *tangents)
+            return jvp(ctx, *given)
+
+    methods = {
+        "forward": staticmethod(forward),
+        "backward": staticmethod(lambda ctx, *gradients: (None, *backward(ctx, *gradients))),
+        "jvp": staticmethod(tangents),
+    }
+    function: Any = type(name, (torch.autograd.Function,), methods)
+    # Not its own apply(), which first looks for transforms of torch.func: those are the
+    # dispatcher's work and done before this is called.
+    return super(torch.autograd.Function, function).apply
 
 
 class Operator:
@@ -127,7 +123,7 @@ class Operator:
         self.overload = getattr(torch.ops.normkernels, name).default
         self._kernel = kernel
         self._tensors = signature.split("->", maxsplit=1)[0].count("Tensor")
-        self._function: Any = type(name, (_Function,), {"gradient": gradient})
+        self._node = _node(name, gradient)
         LIBRARY.impl(name, kernel, "CPU")
         LIBRARY.impl(name, self._differentiated, "Autograd")
         qualified = "normkernels::" + name
@@ -139,7 +135,7 @@ class Operator:
         if not torch.compiler.is_compiling() and _is_ordinary(args[: self._tensors]):
             try:
                 if _is_differentiated(args):
-                    return self._function.node(self._kernel, *args)
+                    return self._node(self._kernel, *args)
                 return self._kernel(*args)
             except NoArrayError:
                 pass  # Asked afterwards: to look at every tensor costs as much as a kernel
@@ -153,7 +149,7 @@ class Operator:
         if not _is_differentiated(args):
             return self._below_autograd(*args)
         with enable_single_level_autograd_function():  # one level of torch.func's transforms
-            return self._function.node(self._other_levels, *args)
+            return self._node(self._other_levels, *args)
 
     def _other_levels(self, *args: Any) -> Any:
         # A node turns gradients off while it computes, and with them those of the other levels.
