@@ -148,9 +148,7 @@ def error_cases():
             nkt.add_layer_norm(x, x[:, :4], (5,))
         ),
         "add_rms_norm: add_bias has shape (4,)": lambda: nkt.add_rms_norm(x, x, (5,), add_bias=w),
-        "layer_norm: input is of type ndarray, must be a tensor": lambda: nkt.layer_norm(
-            x.numpy(), (5,)
-        ),
+        "layer_norm: x is a ndarray, must be a tensor": lambda: nkt.layer_norm(x.numpy(), (5,)),
         "layer_norm: epsilon is -1": lambda: nkt.layer_norm(x, (5,), eps=-1.0),
         "layer_norm: x has dtype int64": lambda: nkt.layer_norm(x.long(), (5,)),
         "layer_norm: gamma has dtype float32": lambda: nkt.layer_norm(x, (5,), torch.ones(5)),
@@ -173,9 +171,9 @@ class Elsewhere(torch.Tensor):
 
 def test_other_devices_are_named():
     x = torch.ones(3, 5).as_subclass(Elsewhere)
-    with pytest.raises(ValueError, match="layer_norm: input is on cuda:0, must be on the CPU"):
+    with pytest.raises(ValueError, match="layer_norm: x is on cuda:0, must be on the CPU"):
         nkt.layer_norm(x, (5,))
-    with pytest.raises(ValueError, match="group_norm: weight is on cuda:0, must be on the CPU"):
+    with pytest.raises(ValueError, match="group_norm: gamma is on cuda:0, must be on the CPU"):
         nkt.group_norm(torch.ones(3, 5), 1, x[0])
 
 

@@ -1,6 +1,6 @@
-"""What the functions with torch's signatures refuse, in torch's names.
+"""The shapes that the functions with torch's signatures refuse, in torch's names.
 
-What is left to the kernels, dtypes above all, they refuse in the names of normkernels' functions.
+What is left to the operators, devices and dtypes, they refuse in the names of normkernels'.
 """
 
 from __future__ import annotations
@@ -8,20 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
-
-Names = Sequence[str]
-Tensors = Sequence[Tensor | None]
-
-
-def check_tensors(function: str, names: Names, tensors: Tensors) -> None:
-    """All that are there are tensors, in the CPU's memory or without memory."""
-    for t in tensors:
-        if t is not None and not (isinstance(t, Tensor) and (t.is_cpu or t.is_meta)):
-            name = names[[u is t for u in tensors].index(True)]
-            if not isinstance(t, Tensor):
-                kind = type(t).__name__
-                raise TypeError(f"{function}: {name} is of type {kind}, must be a tensor")
-            raise ValueError(f"{function}: {name} is on {t.device}, must be on the CPU")
 
 
 def check_rank(function: str, x: Tensor, least: int) -> None:
@@ -32,9 +18,9 @@ def check_rank(function: str, x: Tensor, least: int) -> None:
         )
 
 
-def check_parameters(function: str, shape: Sequence[int], names: Names, tensors: Tensors) -> None:
+def check_parameters(function: str, shape: Sequence[int], **parameters: Tensor | None) -> None:
     """All that are there have this shape."""
-    for name, p in zip(names, tensors, strict=True):
+    for name, p in parameters.items():
         if p is not None and p.shape != shape:
             raise ValueError(
                 f"{function}: {name} has shape {tuple(p.shape)}, must have {tuple(shape)}"
@@ -42,7 +28,7 @@ def check_parameters(function: str, shape: Sequence[int], names: Names, tensors:
 
 
 def normalized_axes(
-    function: str, x: Tensor, normalized_shape: Sequence[int], names: Names, parameters: Tensors
+    function: str, x: Tensor, normalized_shape: Sequence[int], **parameters: Tensor | None
 ) -> list[int]:
     """The last dimensions of x, which must be normalized_shape, as that of parameters."""
     shape = tuple(normalized_shape)
@@ -53,5 +39,7 @@ def normalized_axes(
         raise ValueError(
             f"{function}: input has shape {tuple(x.shape)}, must end with normalized_shape {shape}"
         )
-    check_parameters(function, shape, names, parameters)
+    for p in parameters.values():
+        if p is not None and p.shape != shape:
+            check_parameters(function, shape, **parameters)
     return list(range(-rank, 0))

@@ -25,7 +25,7 @@ import normkernels as nk
 
 from . import add_norms, norms, response
 from .arrays import statistics_dtype
-from .checks import check_parameters, check_rank, check_tensors, normalized_axes
+from .checks import check_parameters, check_rank, normalized_axes
 from .out import check_out, into, into_image
 
 __all__ = [
@@ -38,8 +38,6 @@ __all__ = [
     "local_response_norm",
     "rms_norm",
 ]
-
-AFFINE = ("weight", "bias")
 
 
 def layer_norm(
@@ -57,12 +55,10 @@ def layer_norm(
 
     weight and bias are None (1 and 0) or have normalized_shape.
     """
-    parameters = weight, bias
-    check_tensors("layer_norm", ("input", *AFFINE), (input, *parameters))
-    axes = normalized_axes("layer_norm", input, normalized_shape, AFFINE, parameters)
+    axes = normalized_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     if out is not None:
         return into(out, nk.layer_norm, input, weight, bias, axes=axes, epsilon=eps)
-    return norms.layer_norm(input, weight, bias, axes, eps)[0]
+    return norms.layer_norm.first(input, weight, bias, axes, eps)
 
 
 def rms_norm(
@@ -80,13 +76,12 @@ def rms_norm(
     weight is None (1) or has normalized_shape. eps None is the machine epsilon of the type that is
     computed in, as in torch's kernels: of half types float32's.
     """
-    check_tensors("rms_norm", ("input", "weight"), (input, weight))
-    axes = normalized_axes("rms_norm", input, normalized_shape, ("weight",), (weight,))
+    axes = normalized_axes("rms_norm", input, normalized_shape, weight=weight)
     if eps is None:
         eps = torch.finfo(statistics_dtype(input)).eps
     if out is not None:
         return into(out, nk.rms_norm, input, weight, None, axes=axes, epsilon=eps)
-    return norms.rms_norm(input, weight, None, axes, eps)[0]
+    return norms.rms_norm.first(input, weight, None, axes, eps)
 
 
 def layer_norm_2d(
@@ -101,12 +96,11 @@ def layer_norm_2d(
 
     weight and bias are None (1 and 0) or have C elements.
     """
-    check_tensors("layer_norm_2d", ("input", *AFFINE), (input, weight, bias))
     check_rank("layer_norm_2d", input, 2)
-    check_parameters("layer_norm_2d", input.shape[1:2], AFFINE, (weight, bias))
+    check_parameters("layer_norm_2d", input.shape[1:2], weight=weight, bias=bias)
     if out is not None:
         return into(out, nk.layer_norm, input, weight, bias, axes=1, epsilon=eps)
-    return norms.layer_norm(input, weight, bias, [1], eps)[0]
+    return norms.layer_norm.first(input, weight, bias, [1], eps)
 
 
 def group_norm(
@@ -126,17 +120,16 @@ def group_norm(
     weight and bias are None (1 and 0) or have C elements. A group of a single element is
     normalised to bias, where torch refuses some.
     """
-    check_tensors("group_norm", ("input", *AFFINE), (input, weight, bias))
     check_rank("group_norm", input, 2)
     if num_groups < 1 or input.shape[1] % num_groups:
         raise ValueError(
             f"group_norm: num_groups is {num_groups}, must divide the {input.shape[1]} channels "
             "of input"
         )
-    check_parameters("group_norm", input.shape[1:2], AFFINE, (weight, bias))
+    check_parameters("group_norm", input.shape[1:2], weight=weight, bias=bias)
     if out is not None:
         return into_image(out, nk.group_norm, input, num_groups, weight, bias, epsilon=eps)
-    return norms.group_norm(input, weight, bias, num_groups, eps)[0]
+    return norms.group_norm.first(input, weight, bias, num_groups, eps)
 
 
 def instance_norm(
@@ -161,11 +154,10 @@ def instance_norm(
     that is torch's own function.
     """
     name = "instance_norm"
-    names = ("running_mean", "running_var", *AFFINE)
-    of_channels = running_mean, running_var, weight, bias
-    check_tensors(name, ("input", *names), (input, *of_channels))
     check_rank(name, input, 2)
-    check_parameters(name, input.shape[1:2], names, of_channels)
+    shape = input.shape[1:2]
+    check_parameters(name, shape, running_mean=running_mean, running_var=running_var)
+    check_parameters(name, shape, weight=weight, bias=bias)
     if not use_input_stats:
         if out is not None:
             raise ValueError(f"{name}: out was given, must be None where use_input_stats is False")
@@ -185,6 +177,8 @@ def instance_norm(
         if running_mean is not None or running_var is not None:
             raise ValueError(f"{name}: out was given, must be None where statistics are kept")
         return into_image(out, nk.instance_norm, input, weight, bias, epsilon=eps)
+    if running_mean is None and running_var is None:
+        return norms.instance_norm.first(input, weight, bias, eps)
     y, mean, inv_std = norms.instance_norm(input, weight, bias, eps)
     if running_mean is not None:
         _move(running_mean, mean, momentum)
@@ -212,7 +206,6 @@ def local_response_norm(
     The window of an even size has one channel more before c than after it, which is torch's;
     normkernels.local_response_norm has ONNX's, the mirrored one. out may not be the input.
     """
-    check_tensors("local_response_norm", ("input",), (input,))
     check_rank("local_response_norm", input, 3)
     if size < 1:
         raise ValueError(f"local_response_norm: size is {size}, must be 1 or more")
@@ -270,14 +263,13 @@ def _add_norm(
     parameters: tuple[Tensor | None, Tensor | None, Tensor | None],
     eps: float | None,
 ) -> tuple[Tensor, Tensor]:
-    names = (*AFFINE, "add_bias")
-    check_tensors(name, ("x", "residual", *names), (x, residual, *parameters))
     if residual.shape != x.shape:
         raise ValueError(
             f"{name}: residual has shape {tuple(residual.shape)}, must have that of x, "
             f"{tuple(x.shape)}"
         )
-    axes = normalized_axes(name, x, normalized_shape, names, parameters)
+    weight, bias, add_bias = parameters
+    axes = normalized_axes(name, x, normalized_shape, weight=weight, bias=bias, add_bias=add_bias)
     if x.dtype is not residual.dtype:
         dtype = torch.promote_types(x.dtype, residual.dtype)
         x, residual = x.to(dtype), residual.to(dtype)

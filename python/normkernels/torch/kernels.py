@@ -120,31 +120,35 @@ NORMS = {
 }
 
 
-# ---- Kernels
+# ---- Kernels. What they do besides the function's work is a good part of a call on a small tensor,
+# so they are written out rather than composed.
 
 
-def run_rows(
-    forward: Callable[..., Any], arrays: Sequence[Any], x: Tensor, **options: Any
-) -> Tensors:
+def _as_tensors(results: Any) -> Any:
+    return tuple(map(tensor, results)) if isinstance(results, tuple) else tensor(results)
+
+
+def run_rows(function: Callable[..., Any], arrays: Sequence[Any], x: Tensor, **options: Any) -> Any:
     """What a function of rows returns, as tensors; the first is of x's shape and strides."""
+    options["num_threads"] = torch.get_num_threads()
     y = result_like(x)
     if y is None:
-        return tuple(map(tensor, forward(*arrays, num_threads=torch.get_num_threads(), **options)))
-    _, *others = forward(*arrays, out=array(y), num_threads=torch.get_num_threads(), **options)
-    return (y, *map(tensor, others))
+        return _as_tensors(function(*arrays, **options))
+    results = function(*arrays, out=array(y), **options)
+    return (y, *map(tensor, results[1:])) if isinstance(results, tuple) else y
 
 
 def run_images(
-    forward: Callable[..., Any], arrays: Sequence[Any], x: Tensor, images: int, **options: Any
-) -> Tensors:
+    function: Callable[..., Any], arrays: Sequence[Any], x: Tensor, images: int, **options: Any
+) -> Any:
     """The same of a function of images, of which the first `images` arrays are.
 
     Of channels that are neighbours in memory the kernels for NHWC are told.
     """
     if not channels_are_last(x):
-        return run_rows(forward, arrays, x, **options)
+        return run_rows(function, arrays, x, **options)
     y = torch.empty_like(x)
-    results = forward(
+    results = function(
         *map(with_channels_last, arrays[:images]),
         *arrays[images:],
         order="NHWC",
@@ -152,33 +156,48 @@ def run_images(
         num_threads=torch.get_num_threads(),
         **options,
     )
-    return (y, *map(tensor, results[1:]))
+    return (y, *map(tensor, results[1:])) if isinstance(results, tuple) else y
 
 
-def row_kernels(norm: Norm) -> tuple[Callable[..., Tensors], Callable[..., Tensors]]:
-    """The forward and the backward of a norm of rows."""
+def row_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]:
+    """The forward of a norm of rows, without return_stats of y alone, and the backward."""
 
     def forward(
-        x: Tensor, gamma: Tensor | None, beta: Tensor | None, axes: Sequence[int], epsilon: float
-    ) -> Tensors:
-        arrays = array(x), optional_array(gamma), optional_array(beta)
-        return run_rows(norm.forward, arrays, x, axes=axes, epsilon=epsilon, return_stats=True)
+        x: Tensor,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        axes: Sequence[int],
+        epsilon: float,
+        return_stats: bool = True,
+    ) -> Any:
+        g = None if gamma is None else array(gamma)
+        b = None if beta is None else array(beta)
+        arrays = (array(x), g, b)
+        return run_rows(
+            norm.forward, arrays, x, axes=axes, epsilon=epsilon, return_stats=return_stats
+        )
 
     def backward(dy: Tensor, x: Tensor, *rest: Any) -> Tensors:
         *tensors, axes, _ = rest
-        arrays = array(dy), array(x), *map(optional_array, tensors)
+        arrays = [None if t is None else array(t) for t in (dy, x, *tensors)]
         return run_rows(norm.backward, arrays, x, axes=axes)
 
     return forward, backward
 
 
-def image_kernels(norm: Norm) -> tuple[Callable[..., Tensors], Callable[..., Tensors]]:
-    """The forward and the backward of a norm of images."""
+def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]:
+    """The forward of a norm of images, without return_stats of y alone, and the backward."""
 
-    def forward(x: Tensor, gamma: Tensor | None, beta: Tensor | None, *attributes: Any) -> Tensors:
+    def forward(
+        x: Tensor,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        *attributes: Any,
+        return_stats: bool = True,
+    ) -> Any:
         *groups, epsilon = attributes
-        arrays = array(x), *groups, optional_array(gamma), optional_array(beta)
-        return run_images(norm.forward, arrays, x, 1, epsilon=epsilon, return_stats=True)
+        arrays = (array(x), *groups, optional_array(gamma), optional_array(beta))
+        return run_images(norm.forward, arrays, x, 1, epsilon=epsilon, return_stats=return_stats)
 
     def backward(
         dy: Tensor,

@@ -68,10 +68,9 @@ def _forward_operator(
         return (torch.empty_like(x), *fake_statistics(norm, x, *attributes[:-1]))
 
     def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> Sequence[Tensor | None]:
-        x, gamma, _, *ctx.attributes = args
-        statistics = outputs[1:]
+        ctx.attributes, statistics = args[3:], outputs[1:]
         ctx.mark_non_differentiable(*statistics)
-        return x, gamma, *statistics
+        return (args[0], args[1], *statistics)
 
     def backward(ctx: Any, dy: Tensor | None, *_: None) -> Sequence[Tensor | None]:
         nothing = (None,) * len(ctx.attributes)

@@ -16,13 +16,21 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C import (
+    _any_requires_grad,
+    _are_functorch_transforms_active,
+    _get_tracing_state,
+    _is_torch_function_mode_enabled,
+    _len_torch_dispatch_stack,
+)
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 
 from .arrays import NoArrayError
 
 Tensors = tuple[Tensor, ...]
-Kernel = Callable[..., Tensors]
+Kernel = Callable[..., Any]
 
 # Lives as long as the process: without it the operators are gone.
 LIBRARY = torch.library.Library("normkernels", "DEF")
@@ -35,10 +43,10 @@ def _is_ordinary(tensors: Sequence[Tensor | None]) -> bool:
     """Whether the dispatcher would do nothing but differentiate and call the kernel of a device."""
     # Not by the keys that the dispatcher itself looks at: to ask for them costs 3 us.
     if (
-        torch._C._len_torch_dispatch_stack()
-        or torch._C._is_torch_function_mode_enabled()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._get_tracing_state() is not None
+        _len_torch_dispatch_stack()
+        or _is_torch_function_mode_enabled()
+        or _are_functorch_transforms_active()
+        or _get_tracing_state() is not None
     ):
         return False
     for t in tensors:  # noqa: SIM110, all() costs 1 us
@@ -50,7 +58,7 @@ def _is_ordinary(tensors: Sequence[Tensor | None]) -> bool:
 def _is_differentiated(args: Sequence[Any]) -> bool:
     if forward_ad._current_level >= 0:
         return True
-    return torch.is_grad_enabled() and torch._C._any_requires_grad(*args)
+    return torch.is_grad_enabled() and _any_requires_grad(*args)
 
 
 class Gradient(NamedTuple):
@@ -80,7 +88,7 @@ def _node(name: str, gradient: Gradient) -> Kernel:
         return outputs
 
     def tangents(ctx: Any, _: None, *given: Tensor | None) -> Any:
-        if not torch._C._are_functorch_transforms_active():
+        if not _are_functorch_transforms_active():
             return jvp(ctx, *given)
         # Of torch.func's levels, this one is done with; the others differentiate the formula.
         with torch._C._AutoDispatchBelowAutograd(), forward_ad._set_fwd_grad_enabled(True):
@@ -101,7 +109,8 @@ class Operator:
     """An operator of the namespace normkernels.
 
     signature  of the schema, such as "(Tensor x, float epsilon) -> (Tensor y, Tensor rstd)"
-    kernel     computes the outputs of tensors in the CPU's memory
+    kernel     computes the outputs of tensors in the CPU's memory; of several, with
+               return_stats=False, the first alone
     fake       makes empty outputs of the right shapes, dtypes and strides
     gradient   of the operator
     vmap       a rule as torch.library.register_vmap takes it, which gets the operator first
@@ -131,15 +140,44 @@ class Operator:
         torch.library.register_vmap(qualified, lambda *args: vmap(self, *args), lib=LIBRARY)
 
     def __call__(self, *args: Any) -> Any:
-        """The outputs; all arguments in the order of the schema."""
-        if not torch.compiler.is_compiling() and _is_ordinary(args[: self._tensors]):
+        """The outputs; all arguments in the order of the schema.
+
+        TypeError for what is no tensor, ValueError for a tensor on another device than the CPU;
+        they name the argument.
+        """
+        if is_compiling():
+            return self.overload(*args)
+        if _is_ordinary(args[: self._tensors]):
             try:
                 if _is_differentiated(args):
                     return self._node(self._kernel, *args)
                 return self._kernel(*args)
             except NoArrayError:
                 pass  # Asked afterwards: to look at every tensor costs as much as a kernel
+        self._check(args)
         return self.overload(*args)
+
+    def first(self, *args: Any) -> Tensor:
+        """The first of several outputs; nothing else is computed, unless a gradient needs it."""
+        if not is_compiling() and not _is_differentiated(args):
+            try:
+                if _is_ordinary(args[: self._tensors]):
+                    return self._kernel(*args, return_stats=False)
+            except NoArrayError:
+                pass
+        return self(*args)[0]
+
+    def _check(self, args: Sequence[Any]) -> None:
+        for argument, t in zip(self.overload._schema.arguments, args, strict=True):
+            if t is None or "Tensor" not in str(argument.type):
+                continue
+            if not isinstance(t, Tensor):
+                kind = type(t).__name__
+                raise TypeError(f"{self.name}: {argument.name} is a {kind}, must be a tensor")
+            if not (t.is_cpu or t.is_meta):
+                raise ValueError(
+                    f"{self.name}: {argument.name} is on {t.device}, must be on the CPU"
+                )
 
     def _below_autograd(self, *args: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
@@ -148,6 +186,8 @@ class Operator:
     def _differentiated(self, *args: Any) -> Any:
         if not _is_differentiated(args):
             return self._below_autograd(*args)
+        if not _are_functorch_transforms_active():
+            return self._node(self._below_autograd, *args)
         with enable_single_level_autograd_function():  # one level of torch.func's transforms
             return self._node(self._other_levels, *args)
 

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from .arrays import array, channels_are_last, optional_array, with_channels_last
-from .checks import check_tensors
 
 
 def check_out(function: str, x: Tensor, out: Tensor, *others: Tensor | None) -> None:
     """A tensor to write into: like the input, and nothing that gradients are wanted of."""
-    check_tensors(function, ("out",), (out,))
     if (out.shape, out.dtype) != (x.shape, x.dtype):
         raise ValueError(
             f"{function}: out has shape {tuple(out.shape)} and dtype {out.dtype}, must have "

@@ -1,0 +1,26 @@
+"""docs/torch.md: its code runs, as one program."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from declarations import ROOT
+
+pytest.importorskip("torch")
+
+TEXT = (ROOT / "docs/torch.md").read_text()
+
+
+def test_the_snippets(tmp_path):
+    blocks = re.findall(r"^```python\n(.*?)^```$", TEXT, flags=re.S | re.M)
+    assert len(blocks) == TEXT.count("```") // 2
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "\n".join(blocks)],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "replaced 5\n  5 LayerNorm\n"
