@@ -12,6 +12,11 @@ pytest.importorskip("torch")
 TEXT = (ROOT / "docs/torch.md").read_text()
 
 
+def test_torch_is_imported_with_its_package_and_not_before():
+    code = "import sys, normkernels; assert 'torch' not in sys.modules; import normkernels.torch"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_snippets(tmp_path):
     blocks = re.findall(r"^```python\n(.*?)^```$", TEXT, flags=re.S | re.M)
     assert len(blocks) == TEXT.count("```") // 2
