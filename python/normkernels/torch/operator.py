@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch._C import (
-    _any_requires_grad,
     _are_functorch_transforms_active,
     _get_tracing_state,
     _is_torch_function_mode_enabled,
@@ -34,7 +33,6 @@ Kernel = Callable[..., Any]
 
 # Lives as long as the process: without it the operators are gone.
 LIBRARY = torch.library.Library("normkernels", "DEF")
-
 
 ORDINARY_TYPES = frozenset((Tensor, torch.nn.Parameter))
 
@@ -55,10 +53,14 @@ def _is_ordinary(tensors: Sequence[Tensor | None]) -> bool:
     return True
 
 
-def _is_differentiated(args: Sequence[Any]) -> bool:
+def _is_differentiated(tensors: Sequence[Tensor | None]) -> bool:
     if forward_ad._current_level >= 0:
         return True
-    return torch.is_grad_enabled() and _any_requires_grad(*args)
+    if torch.is_grad_enabled():
+        for t in tensors:
+            if t is not None and t.requires_grad:
+                return True
+    return False
 
 
 class Gradient(NamedTuple):
@@ -147,44 +149,42 @@ class Operator:
         """
         if is_compiling():
             return self.overload(*args)
-        if _is_ordinary(args[: self._tensors]):
+        tensors = args[: self._tensors]
+        if _is_ordinary(tensors):
             try:
-                if _is_differentiated(args):
+                if _is_differentiated(tensors):
                     return self._node(self._kernel, *args)
                 return self._kernel(*args)
             except NoArrayError:
                 pass  # Asked afterwards: to look at every tensor costs as much as a kernel
-        self._check(args)
+        self._check(tensors)
         return self.overload(*args)
 
     def first(self, *args: Any) -> Tensor:
         """The first of several outputs; nothing else is computed, unless a gradient needs it."""
-        if not is_compiling() and not _is_differentiated(args):
-            try:
-                if _is_ordinary(args[: self._tensors]):
-                    return self._kernel(*args, return_stats=False)
+        tensors = args[: self._tensors]
+        if not is_compiling() and _is_ordinary(tensors) and not _is_differentiated(tensors):
+            try:  # noqa: SIM105, suppress() costs 1 us
+                return self._kernel(*args, return_stats=False)
             except NoArrayError:
                 pass
         return self(*args)[0]
 
-    def _check(self, args: Sequence[Any]) -> None:
-        for argument, t in zip(self.overload._schema.arguments, args, strict=True):
-            if t is None or "Tensor" not in str(argument.type):
-                continue
-            if not isinstance(t, Tensor):
+    def _check(self, tensors: Sequence[Any]) -> None:
+        for argument, t in zip(self.overload._schema.arguments, tensors, strict=False):
+            if t is not None and not isinstance(t, Tensor):
                 kind = type(t).__name__
                 raise TypeError(f"{self.name}: {argument.name} is a {kind}, must be a tensor")
-            if not (t.is_cpu or t.is_meta):
-                raise ValueError(
-                    f"{self.name}: {argument.name} is on {t.device}, must be on the CPU"
-                )
+            if t is not None and not (t.is_cpu or t.is_meta):
+                where = f"{argument.name} is on {t.device}"
+                raise ValueError(f"{self.name}: {where}, must be on the CPU")
 
     def _below_autograd(self, *args: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
             return self.overload(*args)
 
     def _differentiated(self, *args: Any) -> Any:
-        if not _is_differentiated(args):
+        if not _is_differentiated(args[: self._tensors]):
             return self._below_autograd(*args)
         if not _are_functorch_transforms_active():
             return self._node(self._below_autograd, *args)
