@@ -126,6 +126,13 @@ def test_vmap_has_the_bits_of_single_calls(name):
             assert torch.equal(a[i], b)
 
 
+def test_vmap_of_no_elements():
+    x, gamma, beta = normal(0, 4, 5), normal(0, 5), normal(0, 5)
+    assert torch.vmap(ours)(x, gamma, beta).shape == (0, 4, 5)
+    gradients = torch.vmap(grad(functools.partial(scalar, ours), (0, 1)))(x, gamma, beta)
+    assert [g.shape for g in gradients] == [(0, 4, 5), (0, 5)]
+
+
 @each_forward
 def test_the_dispatcher_and_the_direct_call_give_the_same(name):
     results = []

@@ -200,14 +200,18 @@ class Operator:
 def one_by_one(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
     """The vmap of any operator: each element of the batch by its own call, with its bits."""
 
+    size = info.batch_size
+
     def element(a: Any, dim: Any, i: int) -> Any:
-        return a if dim is None or not isinstance(a, Tensor) else a.select(dim, i)
+        if dim is None or not isinstance(a, Tensor):
+            return a
+        return a.select(dim, i) if size else a.sum(dim)  # zeros, for the shapes of the outputs
 
     calls = [
         op(*(element(a, dim, i) for a, dim in zip(args, in_dims, strict=True)))
-        for i in range(info.batch_size)
+        for i in range(max(size, 1))
     ]
     if isinstance(calls[0], Tensor):
-        return torch.stack(calls), 0
-    outputs = tuple(map(torch.stack, zip(*calls, strict=True)))
+        return torch.stack(calls)[:size], 0
+    outputs = tuple(torch.stack(results)[:size] for results in zip(*calls, strict=True))
     return outputs, (0,) * len(outputs)
