@@ -199,7 +199,6 @@ class Operator:
 
 def one_by_one(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
     """The vmap of any operator: each element of the batch by its own call, with its bits."""
-
     size = info.batch_size
 
     def element(a: Any, dim: Any, i: int) -> Any:
