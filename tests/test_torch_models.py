@@ -47,7 +47,7 @@ def made(name):
     for i, p in enumerate(model.parameters()):
         if p.dim() == 1:
             p.data = normal(*p.shape, dtype=F32, mean=1.0, seed=i) * 0.3 + 0.7
-    # Convolutions of both memory formats round differently: that of the norms is left out of it.
+    # ConvNeXt's own norms turn images into channels_last, where torch's convolutions round less.
     return model.to(memory_format=torch.channels_last)
 
 
