@@ -219,11 +219,12 @@ def test_backward_of_a_constant_plane_with_epsilon_zero(isa, dtype, order):
             assert_within(a, e, BACKWARD, name)
 
 
-def test_backward_of_single_positions_beside_unusual_ones(isa, dtype):
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_backward_of_single_positions_beside_unusual_ones(isa, dtype, zero):
     """Planes of one element have a shorter way, of an image none of which is unusual."""
     shape = (3, 37, 1)
     x, dy, scale = normal(shape, dtype), normal(shape, dtype, seed=1), normal((37,), dtype, seed=2)
-    dy[:, ::5], scale[::3] = -0.0, 0
+    x[:, 1::4], dy[:, ::5], scale[::3] = zero, -0.0, 0
     saved = nk.instance_norm(x, return_stats=True)[1:]
     usual = nk.instance_norm_backward(dy, x, scale, *saved)
     x[:, 36], dy[:, 35], saved[0][:, 34] = np.nan, np.inf, 100

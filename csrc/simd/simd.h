@@ -82,7 +82,9 @@ template <int N>
 NORMKERNELS_INLINE __m128 load_quad(const float* p) {
   if constexpr (N == 4) return _mm_loadu_ps(p);
   if constexpr (N == 1) return _mm_load_ss(p);
-  const __m128 two = _mm_castpd_ps(_mm_load_sd(reinterpret_cast<const double*>(p)));
+  double low;
+  memcpy(&low, p, sizeof(low));
+  const __m128 two = _mm_castpd_ps(_mm_set_sd(low));
   if constexpr (N == 2) return two;
   return _mm_movelh_ps(two, _mm_load_ss(p + 2));
 }
