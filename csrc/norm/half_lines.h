@@ -9,14 +9,18 @@ namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
 // Rows with gamma and beta per column, or null, from the first one on.
-struct Lines {
+template <class P, class X>
+struct LinesOf {
   int64_t rows, cols;
   Factors<float> factors;
-  const float *gamma, *beta;
-  Rows<const float> x;
+  const P *gamma, *beta;
+  Rows<const X> x;
   Rows<uint16_t> y;
   bool stream;
 };
+using Lines = LinesOf<float, float>;
+using HalfLines = LinesOf<void, uint16_t>;
+
 template <class S>
 __attribute__((noinline)) void write_lines(const Lines& all) {
   const Lines a = all;
@@ -28,14 +32,6 @@ __attribute__((noinline)) void write_lines(const Lines& all) {
   }
 }
 
-struct HalfLines {
-  int64_t rows, cols;
-  Factors<float> factors;
-  const void *gamma, *beta;
-  Rows<const uint16_t> x;
-  Rows<uint16_t> y;
-  bool stream;
-};
 template <class S>
 __attribute__((noinline)) void write_half_lines(const HalfLines& all) {
   const HalfLines a = all;
