@@ -1,4 +1,4 @@
-"""docs/torch.md: its code runs, as one program."""
+"""docs/torch.md: its code runs, as one program. The examples of the docstrings, each by itself."""
 
 import re
 import subprocess
@@ -6,8 +6,11 @@ import sys
 
 import pytest
 from declarations import ROOT
+from docstring_examples import functions_of, run_examples
 
 pytest.importorskip("torch")
+import normkernels.torch as nkt
+import torch
 
 TEXT = (ROOT / "docs/torch.md").read_text()
 
@@ -29,3 +32,8 @@ def test_the_snippets(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "replaced 5\n  5 LayerNorm\n"
+
+
+@pytest.mark.parametrize("name", functions_of(nkt))
+def test_examples_of_the_docstrings(name):
+    run_examples(getattr(nkt, name), {"torch": torch, "nkt": nkt})
