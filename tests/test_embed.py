@@ -23,7 +23,7 @@ ABI = (ROOT / "tests/abi.txt").read_text().split()
 
 
 def test_the_shared_library_exports_the_c_functions_and_nothing_else(subproject):
-    (library,) = subproject.glob("normkernels/csrc/libnormkernels.so.*.*.*")
+    (library,) = subproject.glob("_deps/normkernels-build/csrc/libnormkernels.so.*.*.*")
     for path in (library, WHEEL_LIBRARY):
         assert sorted(name for _, name in symbols("-D", "--defined-only", path)) == ABI, path
 
@@ -91,7 +91,7 @@ FORBIDDEN = re.compile(
 
 
 def test_nothing_prints_stops_or_allocates(subproject):
-    objects = [[path] for path in subproject.glob("normkernels/csrc/**/*.o")]
+    objects = [[path] for path in subproject.glob("_deps/normkernels-build/csrc/**/*.o")]
     assert objects
     for where in [["-D", WHEEL_LIBRARY], *objects]:
         called = {name for kind, name in symbols("--undefined-only", *where) if kind in "Uw"}
@@ -103,20 +103,20 @@ NOT_OF_C = re.compile(r"_Z(?!.*normkernels).*|__cxa_.*|__gxx_.*|_Unwind_.*|__cpu
 
 def test_nothing_of_the_runtimes_of_the_compilers_is_needed(subproject):
     """Neither libstdc++ nor libgcc_s: whoever links it need not be a compiler of C++."""
-    for where in subproject.glob("normkernels/csrc/**/*.o"):
+    for where in subproject.glob("_deps/normkernels-build/csrc/**/*.o"):
         called = {name for kind, name in symbols("--undefined-only", where) if kind in "Uw"}
         assert not {name for name in called if NOT_OF_C.fullmatch(name)}, where
 
 
 def test_nothing_runs_before_main(subproject):
-    for where in subproject.glob("normkernels/csrc/**/*.o"):
+    for where in subproject.glob("_deps/normkernels-build/csrc/**/*.o"):
         assert not [name for _, name in symbols(where) if "_GLOBAL__sub_I" in name], where
 
 
 def test_what_the_linker_may_choose_is_of_one_instruction_set(subproject):
     """A weak symbol out of a kernel's object could become the whole program's, AVX and all."""
     seen = set()
-    for path in subproject.glob("normkernels/csrc/CMakeFiles/normkernels_*.dir/**/*.o"):
+    for path in subproject.glob("_deps/normkernels-build/csrc/CMakeFiles/normkernels_*.dir/**/*.o"):
         isa = re.search(r"normkernels_(\w+)\.dir", str(path))[1]
         seen.add(isa)
         own = re.compile(rf"_Z+NK?11normkernels{len(isa)}{isa}\w*")
@@ -130,11 +130,10 @@ def test_what_the_linker_may_choose_is_of_one_instruction_set(subproject):
 # ---- Consumers -----------------------------------------------------------------------------------
 
 
-def test_add_subdirectory(subproject):
-    run(subproject / "consumer")
-    # A part of somebody else's build brings no tests, benchmarks or Python module with it.
-    assert not (subproject / "normkernels/tests").exists()
-    assert not (subproject / "normkernels/bench").exists()
+def test_a_part_of_another_build_brings_no_tests_benchmarks_or_module_with_it(subproject):
+    library = subproject / "_deps/normkernels-build"
+    assert (library / "csrc").exists()
+    assert not [name for name in ("tests", "bench", "python") if (library / name).exists()]
 
 
 def test_find_package(lib, tmp_path):
@@ -183,8 +182,8 @@ def test_the_wheel_holds_the_package_the_module_and_the_library():
             "lib/libnormkernels.so",
             "lib/cmake/normkernels/normkernels-config.cmake",
             "lib/cmake/normkernels/normkernels-config-version.cmake",
-            "lib/cmake/normkernels/normkernels-targets.cmake",
-            "lib/cmake/normkernels/normkernels-targets-release.cmake",
+            "lib/cmake/normkernels/normkernels-shared-targets.cmake",
+            "lib/cmake/normkernels/normkernels-shared-targets-release.cmake",
             "lib/pkgconfig/normkernels.pc",
         ]
     }
