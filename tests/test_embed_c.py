@@ -3,6 +3,7 @@ builds for few instruction sets."""
 
 import re
 import shutil
+from pathlib import Path
 
 import normkernels as nk
 import pytest
@@ -56,6 +57,34 @@ def test_pkg_config_with_the_compiler_of_c(lib, static, program):
     binary = program.with_suffix("")
     run("gcc", "-std=c99", program, *flags, "-o", binary)
     run(binary, env=loader_finds(lib))
+
+
+def test_pkg_config_tells_what_a_static_link_needs(lib):
+    """Also of a shared library, beside which a static one may lie."""
+    search = {"PKG_CONFIG_PATH": str(lib / "pkgconfig")}
+    assert "-lpthread" in run("pkg-config", "--libs", "--static", "normkernels", env=search).split()
+    shared = (lib / "libnormkernels.so").exists()
+    assert ("-lpthread" in run("pkg-config", "--libs", "normkernels", env=search)) != shared
+
+
+@pytest.mark.parametrize("includes", ["include", "inc/of/its/own", "{prefix}/headers"])
+@pytest.mark.parametrize("libraries", ["lib", "lib/x86_64-linux-gnu", "{prefix}/lib64"])
+def test_pkg_config_finds_the_headers_wherever_they_are_installed(includes, libraries, tmp_path):
+    prefix, build = tmp_path / "prefix", tmp_path / "build"
+    includes, libraries = includes.format(prefix=prefix), libraries.format(prefix=prefix)
+    run(
+        "cmake",
+        *("-S", ROOT, "-B", build, f"-DCMAKE_INSTALL_PREFIX={prefix}"),
+        *("-DNORMKERNELS_TESTS=OFF", "-DNORMKERNELS_BENCH=OFF"),
+        *(f"-DCMAKE_INSTALL_INCLUDEDIR={includes}", f"-DCMAKE_INSTALL_LIBDIR={libraries}"),
+    )
+    directory = prefix / libraries / "pkgconfig"
+    directory.mkdir(parents=True)
+    shutil.copy(build / "csrc/normkernels.pc", directory)
+    (flag,) = run(
+        "pkg-config", "--cflags", "normkernels", env={"PKG_CONFIG_PATH": str(directory)}
+    ).split()
+    assert Path(flag.removeprefix("-I")).resolve() == (prefix / includes).resolve()
 
 
 # How a program may be linked that brings no runtime of C++, with `static` for the library.

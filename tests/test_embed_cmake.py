@@ -173,7 +173,8 @@ def found(find, prefix, directory, *options):
         "  get_target_property(type normkernels::normkernels TYPE)\n"
         "  get_target_property(imported normkernels::normkernels IMPORTED)\n"
         "endif()\n"
-        'message(STATUS "${normkernels_FOUND} ${type} ${imported} ${normkernels_NOT_FOUND_MESSAGE}")'
+        'message(STATUS "${normkernels_FOUND} ${type} ${imported}"\n'
+        '               " ${normkernels_NOT_FOUND_MESSAGE}")\n'
     )
     build = directory / "build"
     said = run("cmake", "-S", directory, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}", *options)
