@@ -7,7 +7,7 @@ from pathlib import Path
 
 import normkernels as nk
 import pytest
-from embedding import ROOT, WHEEL_LIBRARY, cmake_build, loader_finds, run
+from embedding import ROOT, WHEEL_LIBRARY, cmake_build, loader_finds, run, symbols
 
 PROGRAM = """
 #include <normkernels/normkernels.h>
@@ -107,6 +107,16 @@ def test_the_static_library_needs_no_more_than_threads(line, static_library, pro
     flags = LINES[line].format(static=static_library).split()
     run("cc", "-std=c99", include_directory(), program, *flags, "-o", binary)
     run(binary)
+
+
+def test_a_plugin_may_hide_the_copy_that_it_holds(static_library, program):
+    plugin = program.with_suffix(".so")
+    flags = ["-shared", "-fPIC", include_directory(), program, static_library, "-lpthread"]
+    for hide, expected in ([], True), (["-Wl,--exclude-libs,libnormkernels.a"], False):
+        run("cc", *flags, *hide, "-o", plugin)
+        exported = {name for _, name in symbols("-D", "--defined-only", plugin)}
+        assert "main" in exported
+        assert ("normkernels_layer_norm_forward" in exported) == expected
 
 
 def test_the_shared_library_loads_the_c_library_alone(subproject):

@@ -152,6 +152,15 @@ def test_a_parent_that_links_it_may_export_what_it_installs(installed_static, tm
     run(user / "build/user")
 
 
+def test_a_shared_library_that_holds_it_may_be_exported_alone(tmp_path):
+    lines = APP.replace("set(NORMKERNELS_INSTALL ON)\n", "").replace("STATIC", "SHARED")
+    (tmp_path / "CMakeLists.txt").write_text(lines)
+    (tmp_path / "app.c").write_text(APP_C)
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build")
+    (targets,) = (tmp_path / "build").glob("CMakeFiles/Export/**/app-targets.cmake")
+    assert "normkernels" not in targets.read_text()
+
+
 # ---- Which library find_package takes ------------------------------------------------------------
 
 
