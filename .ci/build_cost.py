@@ -76,12 +76,11 @@ def main(folder: Path) -> int:
     size = zipfile.ZipFile(wheel).getinfo("normkernels/lib/libnormkernels.so").file_size
     kernels, sizes, rest = {}, {}, 0
     for name, time in sorted(objects.items()):
-        (object_file,) = folder.glob(f"build/{name}")
         if kernel := re.search(r"normkernels_(\w+)\.dir/(.*)\.o$", name):
             kernels[kernel.groups()] = time
-            sizes[kernel.groups()] = text_bytes(object_file)
-        elif "normkernels.dir" in name:
-            rest += text_bytes(object_file)
+            sizes[kernel.groups()] = text_bytes(folder / "build" / name)
+        elif "/normkernels.dir/" in name:
+            rest += text_bytes(folder / "build" / name)
     for (isa, source), time in sorted(kernels.items(), key=lambda item: -item[1]):
         print(f"{time:6.1f} s  {isa:9} {source}")
     print_sizes(sizes, rest)

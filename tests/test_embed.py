@@ -25,7 +25,17 @@ ABI = (ROOT / "tests/abi.txt").read_text().split()
 def test_the_shared_library_exports_the_c_functions_and_nothing_else(subproject):
     (library,) = subproject.glob("_deps/normkernels-build/csrc/libnormkernels.so.*.*.*")
     for path in (library, WHEEL_LIBRARY):
-        assert sorted(name for _, name in symbols("-D", "--defined-only", path)) == ABI, path
+        exported = symbols("-D", "--defined-only", path)
+        assert sorted(name for _, name in exported) == ABI, path
+        assert {kind for kind, _ in exported} == {"T"}, path  # none weak, no variable
+
+
+def test_the_static_library_takes_no_names_but_its_own(static_library):
+    """Beside what headers of C++ have inline, which is weak."""
+    found = symbols("--defined-only", "--extern-only", static_library)
+    names = {name for kind, name in found if kind not in "WVu"}
+    assert names >= set(ABI)
+    assert not [name for name in names if not re.match(r"normkernels_|_Z\w*11normkernels", name)]
 
 
 def test_the_python_module_exports_its_entry_alone():

@@ -23,7 +23,7 @@
 //! - What is optional are the fields of an options struct with a `Default`: an input that is `None` acts as its neutral
 //!   value, an output that is `None` is not computed.
 //! - An [`Error`] names the function and the argument; nothing has been written then.
-//! - Elements are `f32`, `f64`, [`F16`] or [`Bf16`]; beside a half type, statistics are `f32`.
+//! - Elements are `f32`, `f64`, [`F16`] or [`Bf16`], parameters of the same type; of a half type, statistics are `f32`.
 //! - Memory: functions allocate a workspace where the C function takes one, and nothing else. [`operators`] have the
 //!   names, inputs and outputs of Caffe2's and return arrays of their own.
 //! - The bits of results depend neither on the number of threads nor on the machine.

@@ -104,7 +104,7 @@ fn images_of<T: Float>(operator: &'static str, x: &Tensor<T>, order: Order) -> R
     Ok(Images { order, n: x.shape[0], c: channels, spatial: spatial.iter().product() })
 }
 
-/// Inputs x or x, gamma, beta; outputs y, mean and sigma = sqrt(var + epsilon), one per row: x.shape[..axis] and a 1.
+/// Inputs x or x, gamma, beta; outputs y, mean and sigma = sqrt(var + epsilon), one per row: `x.shape[..axis]` and a 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerNorm {
     /// The first normalised axis: all from there on are, jointly; may be negative; 1.

@@ -160,7 +160,8 @@ pub fn rms_norm_backward<T: Element>(
     }))
 }
 
-/// total = x + residual + bias, rounded once, and y = [`rms_norm`] of total. Shapes as in [`add_layer_norm`].
+/// total = x + residual + bias, rounded once, and y = [`rms_norm`] of total. Shapes as in
+/// [`add_layer_norm`](crate::add_layer_norm).
 pub fn add_rms_norm<T: Element>(
     shape: Matrix,
     x: &[T],
