@@ -22,6 +22,7 @@ def copied(name, directory):
     return shutil.copytree(EXAMPLES / name, directory / name, ignore=built)
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_c(lib, tmp_path):
     source = copied("c", tmp_path)
     search = {"PKG_CONFIG_PATH": str(lib / "pkgconfig")}
