@@ -22,6 +22,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+smartquotes = False
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
@@ -31,6 +32,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 maximum_signature_line_length = 90
 toc_object_entries_show_parents = "hide"
 

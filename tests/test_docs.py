@@ -109,7 +109,7 @@ def test_every_page_is_in_the_table_of_contents():
 # ---- The reference -------------------------------------------------------------------------------
 
 
-NAMED = re.compile(r"^\.\. auto(?:class|data|exception|function):: (\w+)$", flags=re.M)
+NAMED = re.compile(r"^\.\. (?:auto|py:)(?:class|data|exception|function):: (\w+)$", flags=re.M)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ the C function that it calls is named.
 
 import re
 import textwrap
+from collections.abc import Iterator
 
 from docutils import nodes
 from header_items import INCLUDE, Item, described, items
 from plain_text import to_rst
 from sphinx.application import Sphinx
+from sphinx.domains.c import CDomain
+from sphinx.domains.cpp import CPPDomain
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -55,7 +58,25 @@ def _code(source: str, language: str) -> str:
     return f".. code-block:: {language}\n\n{textwrap.indent(source, '   ')}\n"
 
 
+class SearchedC(CDomain):
+    """C of which the search finds functions and types, not each parameter of each function."""
+
+    def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
+        """As in the class above, without parameters."""
+        return (entry for entry in super().get_objects() if not entry[2].endswith("Param"))
+
+
+class SearchedCPP(CPPDomain):
+    """The same for C++."""
+
+    def get_objects(self) -> Iterator[tuple[str, str, str, str, str, int]]:
+        """As in the class above, without parameters."""
+        return (entry for entry in super().get_objects() if not entry[2].endswith("Param"))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     app.add_directive("header", Header)
+    app.add_domain(SearchedC, override=True)
+    app.add_domain(SearchedCPP, override=True)
     return {"parallel_read_safe": True}
