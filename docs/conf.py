@@ -28,7 +28,7 @@ pygments_dark_style = "monokai"
 
 myst_enable_extensions = ["fieldlist"]
 myst_heading_anchors = 3
-copybutton_exclude = ".linenos, .gp, .go"
+copybutton_exclude = ".linenos, .gp, .go"  # of examples their code, without prompts and results
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

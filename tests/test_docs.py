@@ -166,6 +166,7 @@ def test_the_reference_of_c_has_every_function():
         ("    y = x\n\n    z = y", "::\n\n    y = x\n\n    z = y\n"),
         ("Words:\n- one\n  more\n- two", "Words:\n\n- one\n  more\n- two\n"),
         ("ends in\n  two lines", "ends in\ntwo lines\n"),
+        (">>> a * b_\n  array(2)", ">>> a * b_\n  array(2)\n"),
     ],
 )
 def test_plain_text(text, rst):

@@ -4,6 +4,7 @@
 lines of four spaces or more  are a block of code
 name   what it is             is a row of a table, which goes on in the lines further in
 - text                        is an item of a list
+>>> code                      is an example, up to the next empty line
 """
 
 import re
@@ -35,6 +36,8 @@ def _block(block: str) -> str:
     if _is_code(block):
         return "::\n\n" + textwrap.indent(textwrap.dedent(block), "    ")
     block = textwrap.dedent(block)
+    if block.startswith(">>> "):
+        return block
     if rows := _rows(block):
         return _table(rows)
     if not re.search("^- ", block, flags=re.M):
