@@ -69,23 +69,6 @@ def test_cmake(page, tmp_path):
     run(build / "app")
 
 
-def test_cmake_with_the_sources(tmp_path):
-    """Only configured: test_embed.py builds such a project."""
-    page = ROOT / "docs/embedding.md"
-    (tmp_path / "app.c").write_text("int main(void) { return 0; }")
-    (tmp_path / "third_party").mkdir()
-    (tmp_path / "third_party/normkernels").symlink_to(ROOT)
-    ways = [code for code in blocks(page, "cmake") if "third_party" in code]
-    assert len(ways) == 2
-    for number, code in enumerate(ways):
-        (tmp_path / "CMakeLists.txt").write_text(
-            "cmake_minimum_required(VERSION 3.20)\nproject(app LANGUAGES C CXX)\n"
-            f"{code}add_executable(app app.c)\n"
-            "target_link_libraries(app PRIVATE normkernels::normkernels)\n"
-        )
-        run("cmake", "-S", tmp_path, "-B", tmp_path / f"build{number}")
-
-
 @each(PAGES)
 def test_blocks_are_of_languages_that_are_run_or_of_none(page):
     """`py` is code that is shown alone, `bash` what CI runs."""
