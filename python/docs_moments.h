@@ -41,7 +41,7 @@ delta = b.mean - a.mean:
     m2 = a.m2 + b.m2 + delta**2 * a.count * b.count / count
 
 in pairs of float64, at the smaller of the two scales, or at a smaller one where m2 would leave
-float64's range. In whatever order parts are merged, some 2**-100 of the larger one is lost.
+float64's range. In whatever order parts are merged, some 2**-100 of the larger mean is lost.
 
 a, b  Of moments_dtype and of one shape, as moments returned them.
 out   Receives the result: of moments_dtype and a's shape, C-contiguous; may be a or b. None: a new

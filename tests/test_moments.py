@@ -2,6 +2,9 @@
 for whoever computes them and however x lies."""
 
 import functools
+import re
+import subprocess
+import sys
 from fractions import Fraction
 
 import normkernels as nk
@@ -19,6 +22,7 @@ from conftest import (
     normal,
     same_bits,
 )
+from declarations import ROOT
 from reference import FORWARD, assert_within
 from views import LAYOUTS, axes_of, laid_out
 
@@ -322,3 +326,12 @@ def test_out_is_refused_where_it_is_not_its_own():
     read_only.flags.writeable = False
     with pytest.raises(ValueError, match="out is read-only, must be writable"):
         nk.merge_moments(M, M, out=read_only)
+
+
+def test_the_snippet_of_the_docs(tmp_path):
+    (snippet,) = re.findall(
+        r"^```python\n(.*?)^```$",
+        (ROOT / "docs/numerics.md").read_text(),
+        flags=re.S | re.M,
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", snippet], check=True, cwd=tmp_path)

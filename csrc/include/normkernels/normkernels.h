@@ -276,8 +276,8 @@ NORMKERNELS_API normkernels_status normkernels_moments(normkernels_dtype dtype, 
  *      m2 = a.m2 + b.m2 + delta^2 * a.count * b.count / count
  *
  * in pairs of float64, at the smaller of the two scales, or at a smaller one where m2 would leave
- * float64's range. Some 2^-100 of the larger part is lost by it, in whatever order parts are
- * merged; the last digits depend on that order. Counts are not negative, and so is their sum.
+ * float64's range. Some 2^-100 of the larger mean is lost by it, in whatever order parts are
+ * merged; the last digits depend on that order. Counts are 0 or more, and their sum is an int64_t.
  *
  *  a, b  [n]
  *  out   [n]; may be a or b */
