@@ -21,6 +21,10 @@ Merged at_scale(const Row& a, double scale) {
           {a.m2 * by * by, a.m2_low * by * by}};
 }
 
+__attribute__((noinline)) Merged merged_at(const Row& a, const Row& b, double scale) {
+  return merge(at_scale(a, scale), at_scale(b, scale));
+}
+
 // The scale of rows of zeros is as good as any.
 double scale_of(const Row& a, const Row& other) {
   return a.mean == 0 && a.m2 == 0 ? other.scale : a.scale;
@@ -44,10 +48,10 @@ Row merged(const Row& a, const Row& b) {
   constexpr double kMost = 0x1p960;  // as of rows, lanes_out_of_range
   const double of_a = scale_of(a, b), of_b = scale_of(b, a);
   double scale = of_a < of_b ? of_a : of_b;
-  Merged all = merge(at_scale(a, scale), at_scale(b, scale));
+  Merged all = merged_at(a, b, scale);
   if (!(all.m2.hi <= kMost) && is_finite(a) && is_finite(b)) {
     scale = smaller_scale(a, b, scale);
-    all = merge(at_scale(a, scale), at_scale(b, scale));
+    all = merged_at(a, b, scale);
   }
   return {a.count + b.count, scale, all.mean.hi, all.mean.lo, all.m2.hi, all.m2.lo};
 }
