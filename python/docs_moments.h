@@ -27,7 +27,11 @@ with 1 for those. `scale` is a power of two: 1, but for rows of float64 whose sq
 its range. m2_low is 0 where x is not float64. A row with a NaN or an infinite element has NaN for
 mean and m2; one without elements has count 0, which is neutral in merge_moments.
 
-TypeError for a wrong type or dtype, ValueError for a wrong shape or value.)";
+TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
+
+>>> m = nk.moments(np.array([[1, 2, 3, 6]], "f4"))
+>>> m["count"].item(), m["mean"].item(), m["m2"].item()
+(4, 3.0, 14.0))";
 
 constexpr const char* kMergeMomentsDoc = R"(merge_moments(
     a, b, *, out=None)
@@ -53,7 +57,12 @@ TypeError for a wrong type or dtype, ValueError for a wrong shape; nothing is wr
 argument has been checked.
 
 Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
-variances" (1979).)";
+variances" (1979).
+
+>>> x = np.array([[1, 2, 3, 6]], "f4")
+>>> m = nk.merge_moments(nk.moments(x[:, :1]), nk.moments(x[:, 1:]))
+>>> m["count"].item(), m["mean"].item(), m["m2"].item()
+(4, 3.0, 14.0))";
 
 }  // namespace normkernels::python::bind_moments
 
