@@ -119,6 +119,20 @@ void layer_norm_backward(Rows shape, const T* dy, In<T> x, InStatistic<T> mean,
       "dtype rows cols dy x mean sigma gamma dx dgamma dbeta workspace executor");
 }
 
+// ---- Moments ------------------------------------------------------------------------------------
+
+template <class T>
+void moments(Rows shape, const T* x, normkernels_row_moments* moments,
+             const normkernels_executor* executor = nullptr) {
+  detail::check(normkernels_moments(dtype<T>, shape.rows, shape.cols, x, moments, executor),
+                "moments", "dtype rows cols x moments executor");
+}
+
+inline void merge_moments(std::int64_t n, const normkernels_row_moments* a,
+                          const normkernels_row_moments* b, normkernels_row_moments* out) {
+  detail::check(normkernels_merge_moments(n, a, b, out), "merge_moments", "n a b out");
+}
+
 // ---- RMS norm -----------------------------------------------------------------------------------
 
 template <class T>

@@ -99,6 +99,18 @@ void layer_norm_backward(const Shape& shape, const Axes& axes, View<T> dy, InVie
 }
 
 template <class T>
+void moments(const Shape& shape, const Axes& axes, View<T> x, normkernels_row_moments* moments,
+             void* workspace = nullptr, const normkernels_executor* executor = nullptr) {
+  const std::int32_t rank = detail::rank(shape);
+  const std::uint64_t mask = detail::bits(axes, shape, "moments");
+  const detail::Workspace scratch(
+      workspace, normkernels_moments_view_workspace_bytes(dtype<T>, rank, shape.data(), mask));
+  detail::check(normkernels_moments_view(dtype<T>, rank, shape.data(), mask, x.data, x.strides,
+                                         moments, scratch.data(), executor),
+                "moments", "dtype rank shape axes x x_strides moments workspace executor");
+}
+
+template <class T>
 void rms_norm_forward(const Shape& shape, const Axes& axes, View<T> x, OutView<T> y,
                       InParameter<T> gamma = nullptr, InParameter<T> beta = nullptr,
                       double epsilon = 1e-5, OutStatistic<T> rstd = nullptr,
