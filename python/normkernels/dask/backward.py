@@ -64,7 +64,7 @@ def _sums(norm: Norm, arrays: list[da.Array | None]) -> da.Array:
     of_chunks = chunkwise(
         partial(gradient.sums, axes=norm.axes), arrays, ones_along(x, norm.axes), gradient.SUMS
     )
-    return merged(gradient.add, of_chunks, norm)
+    return merged("gradient-sums", gradient.add, of_chunks, norm)
 
 
 def _of_cut_chunk(norm: Norm, x: da.Array, summed: tuple[int, ...]) -> Callable[..., Any]:
@@ -80,7 +80,7 @@ def _of_cut_chunk(norm: Norm, x: da.Array, summed: tuple[int, ...]) -> Callable[
 
 def _total(parts: da.Array, summed: tuple[int, ...], dtype: Any) -> da.Array:
     """The parts of dgamma or dbeta added, rounded, without the dimensions that were summed."""
-    total = tree(gradient.add, parts, summed)
+    total = tree("parameter-gradient", gradient.add, parts, summed)
     rounded = da.map_blocks(
         partial(gradient.rounded, dtype=dtype), total, dtype=dtype, meta=empty(dtype, total.ndim)
     )

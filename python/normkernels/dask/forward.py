@@ -49,7 +49,7 @@ def statistics_of(norm: Norm, x: da.Array) -> da.Array:
     moments = chunkwise(
         partial(_moments, axes=norm.axes), [x], ones_along(x, norm.axes), nk.moments_dtype
     )
-    whole = merged(nk.merge_moments, moments, norm)
+    whole = merged("moments", nk.merge_moments, moments, norm)
     compute = partial(statistics.from_moments, epsilon=norm.epsilon, centred=norm.centred)
     return chunkwise(compute, [whole], whole.chunks, statistics.STATISTICS)
 

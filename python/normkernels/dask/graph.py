@@ -87,8 +87,10 @@ def _fold_along(merge: Any, blocks: Any, axis: Any, keepdims: bool) -> Any:
     return fold(merge, blocks)
 
 
-def tree(merge: Callable[[Any, Any], Any], parts: da.Array, axes: Sequence[int]) -> da.Array:
-    """`parts`, whose chunks have one element along `axes`, merged along these."""
+def tree(
+    name: str, merge: Callable[[Any, Any], Any], parts: da.Array, axes: Sequence[int]
+) -> da.Array:
+    """`parts`, whose chunks have one element along `axes`, merged along these; keys have `name`."""
     if all(parts.numblocks[axis] == 1 for axis in axes):
         return parts
     return da.reduction(
@@ -101,6 +103,7 @@ def tree(merge: Callable[[Any, Any], Any], parts: da.Array, axes: Sequence[int])
         split_every=FAN_IN,
         dtype=parts.dtype,
         meta=empty(parts.dtype, parts.ndim),
+        name=name,
     )
 
 
@@ -112,13 +115,15 @@ def _merge_channels(merge: Any, block: Any, channel: int, together: int) -> Any:
     return np.moveaxis(np.repeat(merged, together, axis=-1), -1, channel)
 
 
-def merged(merge: Callable[[Any, Any], Any], parts: da.Array, norm: Norm) -> da.Array:
+def merged(
+    name: str, merge: Callable[[Any, Any], Any], parts: da.Array, norm: Norm
+) -> da.Array:
     """One of what `parts` has for each chunk, for all that is normalised together.
 
     parts: structured, one element along norm.axes for each chunk. Of groups of channels, each of
     these has a copy.
     """
-    whole = tree(merge, parts, norm.axes)
+    whole = tree(name, merge, parts, norm.axes)
     if norm.together == 1:
         return whole
     one_chunk = whole.rechunk({norm.channel: -1})
