@@ -14,8 +14,9 @@ import numpy as np
 
 from . import gradient
 from .forward import statistics_of
-from .graph import again, chunkwise, empty, merged, several, tree
+from .graph import chunkwise, empty, merged, several, tree
 from .norm import Norm, ones_along
+from .recompute import again
 from .statistics import STATISTICS
 
 F64 = np.dtype(np.float64)

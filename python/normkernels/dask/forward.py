@@ -13,8 +13,9 @@ import normkernels as nk
 
 from . import statistics
 from .apply import normalised
-from .graph import again, chunkwise, merged, several
+from .graph import chunkwise, merged, several
 from .norm import Norm, ones_along
+from .recompute import again
 
 
 def forward(

@@ -1,4 +1,4 @@
-"""The shapes of the graphs: several results of one task, trees of merges, chunks computed again."""
+"""The shapes of the graphs: one task a chunk, several results of one task, trees of merges."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask.blockwise import Blockwise
-from dask.graph_manipulation import clone
 
 from .norm import Chunks, Norm
 
@@ -115,9 +113,7 @@ def _merge_channels(merge: Any, block: Any, channel: int, together: int) -> Any:
     return np.moveaxis(np.repeat(merged, together, axis=-1), -1, channel)
 
 
-def merged(
-    name: str, merge: Callable[[Any, Any], Any], parts: da.Array, norm: Norm
-) -> da.Array:
+def merged(name: str, merge: Callable[[Any, Any], Any], parts: da.Array, norm: Norm) -> da.Array:
     """One of what `parts` has for each chunk, for all that is normalised together.
 
     parts: structured, one element along norm.axes for each chunk. Of groups of channels, each of
@@ -134,26 +130,3 @@ def merged(
         parts.dtype,
     )
     return of_groups.rechunk({norm.channel: whole.chunks[norm.channel]})
-
-
-# ---- Computed again
-
-
-def again(x: da.Array, recompute: bool | None, purpose: str) -> da.Array:
-    """x for a pass over it that is not the last.
-
-    With the same tasks, every chunk of x would have to stay in memory until all of them have been
-    seen, and the next pass begins. With tasks of their own (`purpose` makes them a pass's own),
-    chunks are computed once for each pass, and gone after it.
-
-    recompute  True for tasks of their own, False for the same. None: of their own where each chunk
-               comes from a chunk of its source alone, as one that is read and cast does, so that
-               nothing but this is done twice.
-    """
-    if recompute is None:
-        graph = x.dask
-        recompute = all(
-            isinstance(layer, Blockwise) or not graph.dependencies[name]
-            for name, layer in graph.layers.items()
-        )
-    return clone(x, seed=f"normkernels-{purpose}") if recompute else x

@@ -226,12 +226,7 @@ def _backward(
         **options,
     )
     norm, cut = _norm_of(name, x, options)
-    kept = [
-        None
-        if value is None
-        else spread(name, k, np.repeat(value, norm.together, axis=1), cut, (0, norm.channel))
-        for k, value in saved.items()
-    ]
+    kept = [_of_channels(name, k, value, cut, norm) for k, value in saved.items()]
     kernel = partial(
         _gradients_of_chunk,
         channel=norm.channel,
@@ -253,6 +248,20 @@ def _backward(
         recompute=recompute,
     )
     return [dx.rechunk(x.chunks), *sums]
+
+
+def _of_channels(function: str, name: str, value: Any, x: da.Array, norm: Norm) -> da.Array | None:
+    """A saved statistic, (N, groups), of x's rank and once for each channel."""
+    if value is None:
+        return None
+    if value.shape[0] != x.shape[0]:
+        wanted = (x.shape[0], value.shape[1])
+        raise ValueError(
+            f"{function}: {name} has shape {value.shape}, must have {wanted}, one value per image "
+            f"and {'channel' if norm.together == 1 else 'group'} of x"
+        )
+    each = np.repeat(value, norm.together, axis=1)
+    return spread(function, name, each, x, (0, norm.channel))
 
 
 def _gradients_of_chunk(

@@ -29,9 +29,9 @@ class Norm(NamedTuple):
     together: int = 1
 
     def count(self, x: da.Array) -> int:
-        """How many elements share a mean."""
+        """How many elements share a mean; of none, 1."""
         count: int = math.prod(x.shape[axis] for axis in self.axes)
-        return count * self.together
+        return max(1, count * self.together)
 
     def is_whole(self, x: da.Array) -> bool:
         """Whether each chunk holds all of what it has a part of."""

@@ -48,7 +48,7 @@ def _corrected(high: Array, low: Array) -> Pair:
 
 def add(a: Pair, b: Pair) -> Pair:
     """A sum, of terms of one sign."""
-    s, e = two_sum(a.high, b.high)
+    s, e = _corrected(*two_sum(a.high, b.high))
     return _corrected(*two_sum(s, e + (a.low + b.low)))
 
 

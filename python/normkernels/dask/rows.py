@@ -187,7 +187,9 @@ def _backward(
     gamma = viewed(name, "gamma", gamma)
     saved = {which: viewed(name, which, value) for which, value in saved.items()}
     none = (0,) * x.ndim
-    stand_ins = {which: stand_in(value, 0) for which, value in saved.items()}
+    axis, axes = options["axis"], options["axes"]
+    all_axes = axis in (0, -x.ndim) if axes is None else np.size(axes) == x.ndim
+    stand_ins = {which: stand_in(value, int(all_axes)) for which, value in saved.items()}
     answers = function(
         stand_in(dy, none),
         stand_in(x, none),

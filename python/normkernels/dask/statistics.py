@@ -34,7 +34,7 @@ STATISTICS = np.dtype(
 def from_moments(moments: Array, *, epsilon: float, centred: bool) -> Array:
     """The statistics of whole rows, of the moments' shape."""
     with np.errstate(all="ignore"):
-        n, scale = moments["count"].astype(np.float64), moments["scale"]
+        n, scale = np.maximum(moments["count"], 1).astype(np.float64), moments["scale"]
         mean = Pair(moments["mean"], moments["mean_low"])
         variance = pairs.quotient(Pair(moments["m2"], moments["m2_low"]), n)
         if not centred:
