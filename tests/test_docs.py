@@ -120,6 +120,7 @@ NAMED = re.compile(r"^\.\. (?:auto|py:)(?:class|data|exception|function):: (\w+)
         ("normkernels.operators", "operators", set()),
         ("normkernels.onnx", "operators", {"backend"}),
         ("normkernels.torch", "torch", {"functional"}),
+        ("normkernels.dask", "dask", set()),
     ],
 )
 def test_the_reference_of_python_has_every_name(module, page, elsewhere):
