@@ -12,10 +12,11 @@ import normkernels as nk
 
 from . import formulas, norms
 from .arrays import conversions, result_like, statistics_dtype
+from .batches import one_by_one
 from .kernels import NORMS
 from .node import Gradient
 from .norms import fake_statistics
-from .operator import Operator, Tensors, one_by_one
+from .operator import Operator, Tensors
 
 
 def _kernel(forward: Callable[..., Any]) -> Callable[..., Any]:

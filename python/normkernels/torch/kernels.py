@@ -16,6 +16,7 @@ import normkernels as nk
 
 from . import formulas
 from .arrays import conversions, in_order, order_of, result_like
+from .batches import as_channels, one_by_one
 from .formulas import Space
 from .operator import Operator, Tensors
 
@@ -28,6 +29,8 @@ class Extent:
     statistics  shape of the statistics of x
     parameters  shape of gamma and beta
     fold        the operator's outputs of x with one dimension more in front
+    vmap        the rule of torch.vmap for batches that cannot be folded so: of parameters, and of
+                gradients, which are sums over each element of the batch
     """
 
     attributes: str
@@ -35,6 +38,7 @@ class Extent:
     statistics: Callable[..., Sequence[int]]
     parameters: Callable[..., Sequence[int]]
     fold: Callable[..., Tensors]
+    vmap: Callable[..., Any]
 
 
 def _rows_of_statistics(x: Tensor, axes: Sequence[int]) -> list[int]:
@@ -71,6 +75,7 @@ def rows(*, centred: bool) -> Extent:
         _rows_of_statistics,
         _rows_of_parameters,
         _fold_rows,
+        one_by_one,
     )
 
 
@@ -80,6 +85,7 @@ GROUPS = Extent(
     lambda x, count: (x.shape[0], count),
     lambda x, _: (x.shape[1],),
     _fold_images,
+    as_channels,
 )
 CHANNELS = Extent(
     "",
@@ -87,6 +93,7 @@ CHANNELS = Extent(
     lambda x: x.shape[:2],
     lambda x: (x.shape[1],),
     _fold_images,
+    as_channels,
 )
 
 

@@ -12,7 +12,7 @@ from . import formulas
 from .arrays import statistics_dtype
 from .kernels import NORMS, Norm, image_kernels, row_kernels
 from .node import Gradient
-from .operator import Operator, Tensors, one_by_one
+from .operator import Operator, Tensors
 
 
 def fake_statistics(norm: Norm, x: Tensor, *attributes: Any) -> Tensors:
@@ -53,7 +53,7 @@ def _backward_operator(name: str, norm: Norm, kernel: Callable[..., Tensors]) ->
         kernel=kernel,
         fake=fake,
         gradient=Gradient(3, save, backward, jvp),
-        vmap=one_by_one,
+        vmap=extent.vmap,
     )
 
 
@@ -90,7 +90,7 @@ def _forward_operator(
     def vmap(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
         x, gamma, beta, *attributes = args
         if in_dims[0] is None or in_dims[1] is not None or in_dims[2] is not None:
-            return one_by_one(op, info, in_dims, *args)
+            return extent.vmap(op, info, in_dims, *args)
         outputs = extent.fold(op, x.movedim(in_dims[0], 0), (gamma, beta), *attributes)
         return outputs, (0,) * len(outputs)
 

@@ -94,7 +94,7 @@ class Operator:
         LIBRARY.define(name + signature, tags=(torch.Tag.pt2_compliant_tag,))
         self.name = name
         self.overload = getattr(torch.ops.normkernels, name).default
-        self._tensors = signature.split("->", maxsplit=1)[0].count("Tensor")
+        self.tensors = signature.split("->", maxsplit=1)[0].count("Tensor")
         self._kernel = self._main_kernel = kernel
         self._main: Callable[[Any], Any] = lambda outputs: outputs
         if gradient.outputs < len(self.overload._schema.returns):
@@ -117,11 +117,11 @@ class Operator:
         """
         if is_compiling():
             return self.overload(*args)
-        tensors = args[: self._tensors]
+        tensors = args[: self.tensors]
         if _is_ordinary(tensors):
             try:
                 if _is_differentiated(tensors):
-                    return self._node((self._kernel, args[self._tensors :]), *tensors)
+                    return self._node((self._kernel, args[self.tensors :]), *tensors)
                 return self._kernel(*args)
             except NO_ARRAY:
                 pass  # Asked afterwards: to look at every tensor costs as much as a kernel
@@ -156,7 +156,7 @@ class Operator:
             return self.overload(*args)
 
     def _differentiated(self, *args: Any) -> Any:
-        tensors, attributes = args[: self._tensors], args[self._tensors :]
+        tensors, attributes = args[: self.tensors], args[self.tensors :]
         if not _is_differentiated(tensors):
             return self._below_autograd(*args)
         if not _are_functorch_transforms_active():
@@ -168,22 +168,3 @@ class Operator:
         # A node turns gradients off while it computes, and with them those of the other levels.
         with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
             return self._below_autograd(*args)
-
-
-def one_by_one(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
-    """The vmap of any operator: each element of the batch by its own call, with its bits."""
-    size = info.batch_size
-
-    def element(a: Any, dim: Any, i: int) -> Any:
-        if dim is None or not isinstance(a, Tensor):
-            return a
-        return a.select(dim, i) if size else a.sum(dim)  # zeros, for the shapes of the outputs
-
-    calls = [
-        op(*(element(a, dim, i) for a, dim in zip(args, in_dims, strict=True)))
-        for i in range(max(size, 1))
-    ]
-    if isinstance(calls[0], Tensor):
-        return torch.stack(calls)[:size], 0
-    outputs = tuple(torch.stack(results)[:size] for results in zip(*calls, strict=True))
-    return outputs, (0,) * len(outputs)

@@ -16,9 +16,10 @@ import normkernels as nk
 
 from .._types import Array
 from .arrays import array, in_order, order_of, result_like, tensor
+from .batches import one_by_one
 from .formulas import Windows
 from .node import Gradient
-from .operator import Operator, one_by_one
+from .operator import Operator
 
 ATTRIBUTES = "int size, float alpha, float beta, float k"
 
