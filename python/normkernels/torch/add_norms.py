@@ -17,6 +17,7 @@ from .kernels import NORMS
 from .node import Gradient
 from .norms import fake_statistics
 from .operator import Operator, Tensors
+from .threads import EXECUTORS
 
 
 def _kernel(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,7 +44,7 @@ def _kernel(forward: Callable[..., Any]) -> Callable[..., Any]:
             out=None if y is None else array(y),
             total=None if total is None else array(total),
             return_stats=return_stats,
-            num_threads=get_num_threads(),
+            num_threads=EXECUTORS[get_num_threads()],
         )
         return (
             tensor(first) if y is None else y,

@@ -19,6 +19,7 @@ from .arrays import conversions, in_order, order_of, result_like
 from .batches import as_channels, one_by_one
 from .formulas import Space
 from .operator import Operator, Tensors
+from .threads import EXECUTORS
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def row_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]
             epsilon=epsilon,
             out=None if y is None else array(y),
             return_stats=return_stats,
-            num_threads=get_num_threads(),
+            num_threads=EXECUTORS[get_num_threads()],
         )
         if not return_stats:
             return tensor(results) if y is None else y
@@ -162,7 +163,7 @@ def row_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]
             None if gamma is None else array(gamma),
             axes=axes,
             out=None if dx is None else array(dx),
-            num_threads=get_num_threads(),
+            num_threads=EXECUTORS[get_num_threads()],
         )
         return tensor(first) if dx is None else dx, tensor(dgamma), tensor(dbeta)
 
@@ -191,7 +192,7 @@ def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors
             epsilon=epsilon,
             out=None if y is None else in_order(array(y), order),
             return_stats=return_stats,
-            num_threads=get_num_threads(),
+            num_threads=EXECUTORS[get_num_threads()],
         )
         if not return_stats:
             return tensor(results) if y is None else y
@@ -218,7 +219,7 @@ def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors
             array(inv_std),
             order=order,
             out=None if dx is None else in_order(array(dx), order),
-            num_threads=get_num_threads(),
+            num_threads=EXECUTORS[get_num_threads()],
         )
         return tensor(first) if dx is None else dx, tensor(dgamma), tensor(dbeta)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .arrays import array, in_order, order_of
+from .threads import EXECUTORS
 
 
 def check_out(function: str, x: Tensor, out: Tensor, *others: Tensor | None) -> None:
@@ -32,7 +33,7 @@ def into(
 ) -> Tensor:
     """The result of a function of rows in `out`."""
     check_out(function.__name__, x, out, *parameters)
-    threads = torch.get_num_threads()
+    threads = EXECUTORS[torch.get_num_threads()]
     with torch.no_grad():
         arrays = [None if t is None else array(t) for t in (x, *parameters)]
         function(*arrays, out=array(out), num_threads=threads, **options)
@@ -54,7 +55,7 @@ def into_image(
             None if bias is None else array(bias),
             out=in_order(array(out), order),
             order=order,
-            num_threads=torch.get_num_threads(),
+            num_threads=EXECUTORS[torch.get_num_threads()],
             **options,
         )
     return out

@@ -20,6 +20,7 @@ from .batches import one_by_one
 from .formulas import Windows
 from .node import Gradient
 from .operator import Operator
+from .threads import EXECUTORS
 
 ATTRIBUTES = "int size, float alpha, float beta, float k"
 
@@ -50,7 +51,7 @@ def run(
         bias=k,
         order=order,
         out=None if y is None else seen(y),
-        num_threads=torch.get_num_threads(),
+        num_threads=EXECUTORS[torch.get_num_threads()],
     )
     return tensor(result) if y is None else y
 
