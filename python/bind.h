@@ -32,6 +32,10 @@ namespace bind_local_response_norm {
 void bind(py::module_& module, const py::module_& types);
 }
 
+namespace openmp {
+void bind(py::module_& module);
+}
+
 /* A class that lives as long as the process, as the module does. */
 inline py::handle own(const py::module_& types, const char* name) {
   return types.attr(name).cast<py::object>().release();

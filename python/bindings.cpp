@@ -176,6 +176,7 @@ void fill(py::module_ module) {
   bind_instance_norm::bind(module, helpers, types);
   bind_group_norm::bind(module, types);
   bind_local_response_norm::bind(module, types);
+  openmp::bind(module);
 
   add<isas>(module, kIsasDoc);
   add<active_isa>(module, kActiveIsaDoc);

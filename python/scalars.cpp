@@ -199,7 +199,7 @@ void Threads::convert(const Argument& argument) {
 }
 
 void Executor::convert(const Argument& argument) {
-  if (argument.value.is_none()) return;
+  if (argument.value.is_none() || openmp::find_executor(argument.value, &value_)) return;
   Threads threads;
   threads.convert(argument);
   value_.num_threads = threads.get();

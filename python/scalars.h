@@ -169,7 +169,14 @@ class Threads {
   int32_t value_ = 0;
 };
 
-/* What `num_threads` says: NULL for the library's default, else a number of its threads. */
+namespace openmp {
+constexpr const char* kCapsule = "normkernels_executor";
+/* Whether the value is what openmp_executor (openmp.cpp) has made, and then the executor. */
+bool find_executor(py::handle value, normkernels_executor* executor);
+}  // namespace openmp
+
+/* What `num_threads` says: NULL for the library's default, else a number of its threads, or what
+ * openmp_executor has made. */
 class Executor {
  public:
   static constexpr Phase kPhase = Phase::kScalar;

@@ -27,8 +27,11 @@ def languages(page):
     return set(re.findall(r"^```(.+)$", page.read_text(), flags=re.M))
 
 
-def needs_torch(page):
-    return any(re.search("^import torch", code, flags=re.M) for code in blocks(page, "python"))
+def needs(page, package):
+    found = (
+        re.search(rf"^import {package}\b", code, flags=re.M) for code in blocks(page, "python")
+    )
+    return any(found)
 
 
 def run_python(page, directory, *options):

@@ -1,23 +1,23 @@
 """docs/dask.md: its code runs, as one program."""
 
-import re
 import subprocess
 import sys
 
 import pytest
 from declarations import ROOT
+from snippets import blocks
 
 for module in ("dask.array", "distributed", "xarray", "zarr"):
     pytest.importorskip(module)
 
-TEXT = (ROOT / "docs/dask.md").read_text()
+PAGE = ROOT / "docs/dask.md"
 
 
 def test_the_snippets(tmp_path):
-    blocks = re.findall(r"^```python\n(.*?)^```$", TEXT, flags=re.S | re.M)
-    assert len(blocks) == TEXT.count("```") // 2
     program = tmp_path / "program.py"  # workers import it, and then it is not __main__
-    body = "".join(f"    {line}\n" if line else "\n" for line in "\n".join(blocks).splitlines())
+    body = "".join(
+        f"    {line}\n" if line else "\n" for line in "\n".join(blocks(PAGE, "python")).splitlines()
+    )
     program.write_text(f"def main():\n{body}\n\nif __name__ == '__main__':\n    main()\n")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(program)],

@@ -1,5 +1,5 @@
 """The README and docs/: their code runs, their links lead somewhere, and nothing public is left
-out. Pages whose code needs torch are in test_torch_docs.py."""
+out. Pages whose code needs torch or Dask are in test_torch_docs.py and test_dask_docs.py."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ from snippets import (
     PAGES,
     blocks,
     languages,
-    needs_torch,
+    needs,
     run_native,
     run_python,
     run_shell,
@@ -33,7 +33,11 @@ def each_with(*kinds):
 # ---- Code ----------------------------------------------------------------------------------------
 
 
-@each([page for page in PAGES if blocks(page, "python") and not needs_torch(page)])
+def is_plain(page):
+    return not needs(page, "torch") and not needs(page, "dask")
+
+
+@each([page for page in PAGES if blocks(page, "python") and is_plain(page)])
 def test_python(page, tmp_path):
     run_python(page, tmp_path, "-W", "error")
 

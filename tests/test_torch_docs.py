@@ -7,7 +7,7 @@ import sys
 import pytest
 from declarations import ROOT
 from docstring_examples import functions_of, run_examples
-from snippets import PAGES, needs_torch, run_python
+from snippets import PAGES, needs, run_python
 
 pytest.importorskip("torch")
 import normkernels.torch as nkt
@@ -20,7 +20,7 @@ def test_torch_is_imported_with_its_package_and_not_before():
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if needs_torch(page)], ids=lambda page: page.name
+    "page", [page for page in PAGES if needs(page, "torch")], ids=lambda page: page.name
 )
 def test_the_snippets(page, tmp_path):
     printed = run_python(page, tmp_path, "-W", "ignore")

@@ -17,6 +17,7 @@ from torch_cases import (  # noqa: E402
     backward_arguments,
     main_results,
     normal,
+    norms,
 )
 
 # Of torch's own, when a process first differentiates forward.
@@ -124,6 +125,40 @@ def test_vmap_has_the_bits_of_single_calls(name):
         single = op(*(b[:, i] for b in batches), *args[images:])
         for a, b in zip(main_results(op, found), main_results(op, single), strict=True):
             assert torch.equal(a[i], b)
+
+
+@pytest.mark.parametrize("parameters", [False, True], ids=["shared", "batched"])
+@each_forward
+def test_gradients_of_a_batch_have_the_bits_of_single_calls(name, parameters):
+    """Those of shared parameters, too, of which each element has its own."""
+    op, (x, *rest) = arguments(name, torch.float32, grad=False)
+    beside = [a for a in rest if isinstance(a, torch.Tensor)]
+    others = [a for a in rest if not isinstance(a, torch.Tensor)]
+
+    def loss(*tensors):
+        return sum(r.sin().sum() for r in main_results(op, op(*tensors, *others)))
+
+    gradient = torch.func.grad(loss, tuple(range(1 + len(beside))))
+    dims = [1, *([1 if parameters else None] * len(beside))]
+    given = [
+        torch.stack([t, t + 1, 2 * t], 1) if d else t
+        for t, d in zip([x, *beside], dims, strict=True)
+    ]
+    found = torch.vmap(gradient, tuple(dims))(*given)
+    for i in range(3):
+        single = gradient(*(t[:, i] if d else t for t, d in zip(given, dims, strict=True)))
+        assert all(torch.equal(a[i], b) for a, b in zip(found, single, strict=True))
+
+
+def test_gradients_of_a_batch_of_images_are_one_call(monkeypatch):
+    calls = []
+    call = norms.Operator.__call__
+    monkeypatch.setattr(
+        norms.Operator, "__call__", lambda op, *args: calls.append(op.name) or call(op, *args)
+    )
+    x = normal(3, 2, 6, 4)
+    torch.vmap(grad(lambda x: norms.group_norm(x, None, None, 2, 1e-3)[0].sin().sum()))(x)
+    assert calls.count("group_norm_backward") == 2  # of the batch, and of what it is folded to
 
 
 def test_vmap_of_no_elements():

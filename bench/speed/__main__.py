@@ -18,6 +18,9 @@ several runs, each with its own machine and set:
     python -m bench.speed --isa avx512 --json avx512.json
     python -m bench.speed --from avx2.json avx512.json --docs docs --readme README.md
 
+--through torch calls normkernels.torch's functions on tensors, beside torch's own alone, and has
+both differentiated by autograd: what the package for torch adds shows at small sizes.
+
 torch.compile takes part with --libraries all or when it is named: it runs the C++ compiler for each
 case and number of threads, for one to three seconds.
 """
@@ -119,6 +122,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"all, or some of {', '.join(LIBRARIES | ON_DEMAND)} (default: those that are "
         f"installed, without {', '.join(ON_DEMAND)})",
     )
+    parser.add_argument(
+        "--through",
+        choices=("arrays", "torch"),
+        default="arrays",
+        help="what our functions are called on (default: arrays)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here, too")
     parser.add_argument(
         "--docs", type=Path, metavar="DIR", help="write speed.md and its pictures here, too"
@@ -142,6 +151,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--rounds is {options.rounds}, must be at least 1")
     if options.isa and options.isa not in supported_isas():
         parser.error(f"--isa: this machine lacks {options.isa}")
+    if options.through == "torch" and importlib.util.find_spec("torch") is None:
+        parser.error("--through: torch is not installed")
     if "bfloat16" in options.dtype and importlib.util.find_spec("ml_dtypes") is None:
         parser.error("--dtype: bfloat16 needs ml_dtypes")
     try:
@@ -165,6 +176,7 @@ def measure_all(options: argparse.Namespace, pin: Callable[[int], None]) -> Outc
         "Caches": describe_caches(caches),
         "Copy": describe_copies(),
         "Run": f"{dtypes}, {' and '.join(map(count_threads, options.threads))}",
+        "Ours": "functions on tensors" if options.through == "torch" else "functions on arrays",
         "Data": f"x from N({options.offset:g}, 1), dy and residuals from N(0, 1)",
     }
     results: list[Result] = []
@@ -179,7 +191,7 @@ def measure_all(options: argparse.Namespace, pin: Callable[[int], None]) -> Outc
                     show(f"{case.name}, {dtype}, {count_threads(threads)}")
                     pin(threads)
                     nk.set_num_threads(threads)
-                    ours = Ours(threads, dtype)
+                    ours = load_ours(options, threads, dtype)
                     results.append(measure(question, libraries[threads], ours, options.rounds))
     others = (seconds_of_others() - others) / (time.monotonic() - start) / (os.cpu_count() or 1)
     if not math.isnan(others):
@@ -196,7 +208,7 @@ def far_errors(options: argparse.Namespace, results: list[Result]) -> dict[str, 
     timed = {(x.case.operator, x.case.direction) for x in results if x.dtype == dtype}
     found: dict[str, dict[str, float]] = {}
     if timed:
-        libraries, ours = load_all(options, threads, dtype), Ours(threads, dtype)
+        libraries, ours = load_all(options, threads, dtype), load_ours(options, threads, dtype)
     for case in FAR:
         if (case.operator, case.direction) in timed:
             kind = found.setdefault(f"{case.operator} {case.direction}", {})
@@ -205,7 +217,19 @@ def far_errors(options: argparse.Namespace, results: list[Result]) -> dict[str, 
     return found
 
 
+def load_ours(options: argparse.Namespace, threads: int, dtype: str) -> Library:
+    if options.through == "arrays":
+        return Ours(threads, dtype)
+    from ..common.libraries.through_torch import OursInTorch  # noqa: PLC0415  (needs torch)
+
+    return OursInTorch(threads, dtype)
+
+
 def load_all(options: argparse.Namespace, threads: int, dtype: str) -> dict[str, Library]:
+    if options.through == "torch":
+        from ..common.libraries.through_torch import TorchByAutograd  # noqa: PLC0415
+
+        return {"torch": TorchByAutograd(threads, dtype)}
     loaded = {title: load(title, threads, dtype) for title in options.libraries}
     return {title: library for title, library in loaded.items() if library}
 

@@ -34,8 +34,11 @@ class Torch(Library):
         torch.set_num_threads(self.threads)  # a setting of the process, not of a call
         yield from super().variants(case, data)
 
+    def formulas(self, case: Case, data: Data) -> list[Formula]:
+        return formulas(case, data)
+
     def norm_forward(self, case: Case, data: Data) -> Iterator[Variant]:
-        for formula in formulas(case, data):
+        for formula in self.formulas(case, data):
             yield self.forward(case, formula)
 
     add_norm_forward = lrn_forward = norm_forward
@@ -75,14 +78,17 @@ class Torch(Library):
 # ---- What a case is in torch
 
 
-def formulas(case: Case, data: Data) -> list[Formula]:
-    """The first is what torch has a gradient of its own for, if there is one."""
+def formulas(case: Case, data: Data, functions: Any = F) -> list[Formula]:
+    """The first is what torch has a gradient of its own for, if there is one.
+
+    functions  torch.nn.functional, or what has functions of the same names.
+    """
     x, shape, epsilon = channels_first(case, data.x), case.shape[-1:], case.epsilon
     affine = [x, tensor(data.gamma), tensor(data.beta)]
     if case.operator == "LRN":
-        return [Formula("local_response_norm", lambda x: lrn(case, x), [x])]
+        return [Formula("local_response_norm", lambda x: lrn(case, x, functions), [x])]
     if case.operator in ROWS:
-        norm: Callable[..., Any] = F.layer_norm if case.centred else F.rms_norm
+        norm: Callable[..., Any] = functions.layer_norm if case.centred else functions.rms_norm
         parameters = affine[1:] if case.centred else affine[1:2]
         label = norm.__name__
         if not case.adds:
@@ -94,9 +100,10 @@ def formulas(case: Case, data: Data) -> list[Formula]:
 
         return [Formula(f"add and {label}", add, [x, tensor(data.residual), *parameters])]
     groups = case.statistics
-    found = [Formula("group_norm", lambda x, g, b: F.group_norm(x, groups, g, b, epsilon), affine)]
+    group = functions.group_norm
+    found = [Formula("group_norm", lambda x, g, b: group(x, groups, g, b, epsilon), affine)]
     if not case.groups and case.extent > 1:  # what torch's own check asks for
-        instance = F.instance_norm
+        instance = functions.instance_norm
         found.append(
             Formula(
                 "instance_norm", lambda x, g, b: instance(x, weight=g, bias=b, eps=epsilon), affine
@@ -128,10 +135,11 @@ def group_norm_backward(case: Case, dy: torch.Tensor, tensors: list[torch.Tensor
     )
 
 
-def lrn(case: Case, x: torch.Tensor) -> torch.Tensor:
+def lrn(case: Case, x: torch.Tensor, functions: Any) -> torch.Tensor:
     """A window of even size reaches one channel further down in torch, not up as in ONNX."""
     even = case.size % 2 == 0
-    y = F.local_response_norm(x.flip(1) if even else x, case.size, ALPHA, case.beta, BIAS)
+    norm = functions.local_response_norm
+    y = norm(x.flip(1) if even else x, case.size, ALPHA, case.beta, BIAS)
     return y.flip(1) if even else y
 
 

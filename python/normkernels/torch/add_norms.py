@@ -6,18 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
 import normkernels as nk
 
 from . import formulas, norms
-from .arrays import array, optional_array, result_like, statistics_dtype, tensor
+from .arrays import conversions, result_like, statistics_dtype
+from .batches import one_by_one
 from .kernels import NORMS
+from .node import Gradient
 from .norms import fake_statistics
-from .operator import Gradient, Operator, Tensors, one_by_one
+from .operator import Operator, Tensors
+from .threads import EXECUTORS
 
 
-def _kernel(forward: Callable[..., Any]) -> Callable[..., Tensors]:
+def _kernel(forward: Callable[..., Any]) -> Callable[..., Any]:
     def kernel(
         x: Tensor,
         residual: Tensor,
@@ -26,23 +29,28 @@ def _kernel(forward: Callable[..., Any]) -> Callable[..., Tensors]:
         bias: Tensor | None,
         axes: Sequence[int],
         epsilon: float,
-    ) -> Tensors:
+        return_stats: bool = True,
+    ) -> Any:
+        array, tensor = conversions(x, residual, gamma, beta, bias)
         y, total = result_like(x), result_like(x)
-        results = forward(
+        first, second, *statistics = forward(
             array(x),
             array(residual),
-            optional_array(gamma),
-            optional_array(beta),
-            bias=optional_array(bias),
+            None if gamma is None else array(gamma),
+            None if beta is None else array(beta),
+            bias=None if bias is None else array(bias),
             axes=axes,
             epsilon=epsilon,
-            out=optional_array(y),
-            total=optional_array(total),
-            return_stats=True,
-            num_threads=torch.get_num_threads(),
+            out=None if y is None else array(y),
+            total=None if total is None else array(total),
+            return_stats=return_stats,
+            num_threads=EXECUTORS[get_num_threads()],
         )
-        given = (y, total, *(None for _ in results[2:]))
-        return tuple(tensor(r) if t is None else t for t, r in zip(given, results, strict=True))
+        return (
+            tensor(first) if y is None else y,
+            tensor(second) if total is None else total,
+            *map(tensor, statistics),
+        )
 
     return kernel
 
@@ -60,30 +68,32 @@ def _sum_over_rows(dx: Tensor, space: formulas.Space) -> Tensor:
 def _gradient(name: str, gradient_of: Operator) -> Gradient:
     norm = NORMS[name]
 
-    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> Sequence[Tensor | None]:
-        _, total, *statistics = outputs
-        *_, ctx.axes, ctx.epsilon = args
-        ctx.mark_non_differentiable(*statistics)
-        return total, args[2], *statistics
+    def save(tensors: Sequence[Tensor | None], outputs: Tensors) -> Sequence[Tensor | None]:
+        return (outputs[1], tensors[2], *outputs[2:])
 
     def backward(
         ctx: Any, dy: Tensor | None, dtotal: Tensor | None, *_: None
     ) -> Sequence[Tensor | None]:
         total, gamma, *statistics = ctx.saved_tensors
-        _, needs_x, needs_residual, *needed = ctx.needs_input_grad
+        _, needs_x, needs_residual, needs_gamma, needs_beta, needs_bias = ctx.needs_input_grad
         dgamma = dbeta = dbias = dx = None
         if dy is not None:
-            dx, dgamma, dbeta = gradient_of(dy, total, *statistics, gamma, ctx.axes, ctx.epsilon)
+            dx, dgamma, dbeta = gradient_of.main((dy, total, *statistics, gamma), ctx.attributes)
         dx = _sum_of((dx, dtotal))
-        if dx is not None and needed[2]:
-            dbias = _sum_over_rows(dx, norm.extent.space(total, ctx.axes, ctx.epsilon))
-        dgamma, dbeta = (g if n else None for g, n in zip((dgamma, dbeta), needed, strict=False))
-        given = (dx if needs_x else None, dx if needs_residual else None)
-        return (*given, dgamma, dbeta, dbias, None, None)
+        if dx is not None and needs_bias:
+            dbias = _sum_over_rows(dx, norm.extent.space(total, *ctx.attributes))
+        return (
+            None,
+            dx if needs_x else None,
+            dx if needs_residual else None,
+            dgamma if needs_gamma else None,
+            dbeta if needs_beta else None,
+            dbias,
+        )
 
     def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
         total, gamma = ctx.saved_tensors[:2]
-        space = norm.extent.space(total, ctx.axes, ctx.epsilon)
+        space = norm.extent.space(total, *ctx.attributes)
         dx, dresidual, dgamma, dbeta, dbias = tangents[:5]
         if dbias is not None:
             dbias = dbias.reshape(space.affine).to(total.dtype)
@@ -95,7 +105,7 @@ def _gradient(name: str, gradient_of: Operator) -> Gradient:
             dtotal = torch.zeros_like(total)
         return (dy, dtotal, *(None for _ in norm.statistics))
 
-    return Gradient(save, backward, jvp)
+    return Gradient(2, save, backward, jvp)
 
 
 def _operator(name: str, forward: Callable[..., Any], gradient_of: Operator) -> Operator:

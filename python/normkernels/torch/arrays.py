@@ -6,6 +6,8 @@ int16 between them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import ml_dtypes
 import numpy as np
 import torch
@@ -16,26 +18,15 @@ from .._types import Array
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
-class NoArrayError(TypeError):
-    """A tensor is none of ordinary memory: meta, sparse, with a negative bit, of a transform."""
-
-
 def array(t: Tensor) -> Array:
-    """The array in the memory of a tensor, whatever its strides."""
-    try:
-        if t.dtype is torch.bfloat16:
-            return t.view(torch.int16).numpy().view(BFLOAT16)
-        return t.numpy()
-    except (TypeError, RuntimeError) as error:
-        # Asked afterwards: every look at a tensor costs a tenth of this function
-        if t.requires_grad and torch.is_grad_enabled():
-            return array(t.detach())
-        raise NoArrayError(str(error)) from error
+    """The array in the memory of a tensor, whatever its strides.
 
-
-def optional_array(t: Tensor | None) -> Array | None:
-    """The array of a parameter that may be absent."""
-    return None if t is None else array(t)
+    TypeError or RuntimeError, torch's own, for a tensor of no ordinary memory (meta, sparse, with a
+    negative bit, of a transform), and for one that requires a gradient where gradients are on.
+    """
+    if t.dtype is torch.bfloat16:
+        return t.view(torch.int16).numpy().view(BFLOAT16)
+    return t.numpy()
 
 
 def tensor(a: Array) -> Tensor:
@@ -43,6 +34,14 @@ def tensor(a: Array) -> Tensor:
     if a.dtype == BFLOAT16:
         return torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(a)
+
+
+def conversions(*tensors: Tensor | None) -> tuple[Callable[..., Array], Callable[..., Tensor]]:
+    """array and tensor for a call on these; the calls beneath them, if none is bfloat16."""
+    for t in tensors:
+        if t is not None and t.dtype is torch.bfloat16:
+            return array, tensor
+    return Tensor.numpy, torch.from_numpy
 
 
 def result_like(x: Tensor) -> Tensor | None:
@@ -54,14 +53,15 @@ def result_like(x: Tensor) -> Tensor | None:
     return None if x.is_contiguous() else torch.empty_like(x)
 
 
-def channels_are_last(x: Tensor) -> bool:
-    """Whether the channels of (N, C, ...) are neighbours in memory, as in torch.channels_last."""
-    return x.dim() > 2 and x.stride(1) == 1 and not x.is_contiguous()
+def order_of(x: Tensor) -> str:
+    """NHWC if the channels of (N, C, ...) are neighbours in memory, as in torch.channels_last."""
+    last = not x.is_contiguous() and x.dim() > 2 and x.stride(1) == 1
+    return "NHWC" if last else "NCHW"
 
 
-def with_channels_last(a: Array) -> Array:
-    """(N, C, ...) seen as (N, ..., C)."""
-    return a.transpose(0, *range(2, a.ndim), 1)
+def in_order(a: Array, order: str) -> Array:
+    """(N, C, ...) as an array of that order."""
+    return a if order == "NCHW" else a.transpose(0, *range(2, a.ndim), 1)
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:

@@ -27,8 +27,17 @@ def check_parameters(function: str, shape: Sequence[int], **parameters: Tensor |
             )
 
 
+# The last dimensions, by their number: made once, because that takes as long as the check.
+LAST = [list(range(-rank, 0)) for rank in range(65)]
+
+
 def normalized_axes(
-    function: str, x: Tensor, normalized_shape: Sequence[int], **parameters: Tensor | None
+    function: str,
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None = None,
+    add_bias: Tensor | None = None,
 ) -> list[int]:
     """The last dimensions of x, which must be normalized_shape, as that of parameters."""
     shape = tuple(normalized_shape)
@@ -39,7 +48,7 @@ def normalized_axes(
         raise ValueError(
             f"{function}: input has shape {tuple(x.shape)}, must end with normalized_shape {shape}"
         )
-    for p in parameters.values():
+    for p in (weight, bias, add_bias):
         if p is not None and p.shape != shape:
-            check_parameters(function, shape, **parameters)
-    return list(range(-rank, 0))
+            check_parameters(function, shape, weight=weight, bias=bias, add_bias=add_bias)
+    return LAST[rank]

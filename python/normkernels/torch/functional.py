@@ -59,10 +59,10 @@ def layer_norm(
     >>> nkt.layer_norm(x, (4,))
     tensor([[-1.3416, -0.4472,  0.4472,  1.3416]])
     """
-    axes = normalized_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    axes = normalized_axes("layer_norm", input, normalized_shape, weight, bias)
     if out is not None:
         return into(out, nk.layer_norm, input, weight, bias, axes=axes, epsilon=eps)
-    return norms.layer_norm.first(input, weight, bias, axes, eps)
+    return norms.layer_norm.main((input, weight, bias), (axes, eps))
 
 
 def rms_norm(
@@ -84,12 +84,12 @@ def rms_norm(
     >>> nkt.rms_norm(x, (2,), torch.tensor([1.0, 10.0]))
     tensor([[ 0.8485, 11.3137]])
     """
-    axes = normalized_axes("rms_norm", input, normalized_shape, weight=weight)
+    axes = normalized_axes("rms_norm", input, normalized_shape, weight)
     if eps is None:
         eps = torch.finfo(statistics_dtype(input)).eps
     if out is not None:
         return into(out, nk.rms_norm, input, weight, None, axes=axes, epsilon=eps)
-    return norms.rms_norm.first(input, weight, None, axes, eps)
+    return norms.rms_norm.main((input, weight, None), (axes, eps))
 
 
 def layer_norm_2d(
@@ -112,7 +112,7 @@ def layer_norm_2d(
     check_parameters("layer_norm_2d", input.shape[1:2], weight=weight, bias=bias)
     if out is not None:
         return into(out, nk.layer_norm, input, weight, bias, axes=1, epsilon=eps)
-    return norms.layer_norm.first(input, weight, bias, [1], eps)
+    return norms.layer_norm.main((input, weight, bias), ([1], eps))
 
 
 def group_norm(
@@ -145,7 +145,7 @@ def group_norm(
     check_parameters("group_norm", input.shape[1:2], weight=weight, bias=bias)
     if out is not None:
         return into_image(out, nk.group_norm, input, num_groups, weight, bias, epsilon=eps)
-    return norms.group_norm.first(input, weight, bias, num_groups, eps)
+    return norms.group_norm.main((input, weight, bias), (num_groups, eps))
 
 
 def instance_norm(
@@ -199,7 +199,7 @@ def instance_norm(
             raise ValueError(f"{name}: out was given, must be None where statistics are kept")
         return into_image(out, nk.instance_norm, input, weight, bias, epsilon=eps)
     if running_mean is None and running_var is None:
-        return norms.instance_norm.first(input, weight, bias, eps)
+        return norms.instance_norm.main((input, weight, bias), (eps,))
     y, mean, inv_std = norms.instance_norm(input, weight, bias, eps)
     if running_mean is not None:
         _move(running_mean, mean, momentum)
@@ -239,7 +239,7 @@ def local_response_norm(
         check_out("local_response_norm", input, out)
         response.run(nk.local_response_norm, (x,), (size, alpha, beta, k), out.view(x.shape))
         return out
-    return response.local_response_norm(x, size, alpha, beta, k).view(input.shape)
+    return response.local_response_norm.main((x,), (size, alpha, beta, k)).view(input.shape)
 
 
 def add_layer_norm(
@@ -301,14 +301,13 @@ def _add_norm(
             f"{name}: residual has shape {tuple(residual.shape)}, must have that of x, "
             f"{tuple(x.shape)}"
         )
-    weight, bias, add_bias = parameters
-    axes = normalized_axes(name, x, normalized_shape, weight=weight, bias=bias, add_bias=add_bias)
+    axes = normalized_axes(name, x, normalized_shape, *parameters)
     if x.dtype is not residual.dtype:
         dtype = torch.promote_types(x.dtype, residual.dtype)
         x, residual = x.to(dtype), residual.to(dtype)
     if eps is None:
         eps = torch.finfo(statistics_dtype(x)).eps
-    y, total, *_ = getattr(add_norms, name)(x, residual, *parameters, axes, eps)
+    y, total = getattr(add_norms, name).main((x, residual, *parameters), (axes, eps))
     return y, total
 
 

@@ -10,22 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
 import normkernels as nk
 
 from . import formulas
-from .arrays import (
-    array,
-    channels_are_last,
-    optional_array,
-    result_like,
-    tensor,
-    with_channels_last,
-)
+from .arrays import conversions, in_order, order_of, result_like
+from .batches import as_channels, one_by_one
 from .formulas import Space
 from .operator import Operator, Tensors
+from .threads import EXECUTORS
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,8 @@ class Extent:
     statistics  shape of the statistics of x
     parameters  shape of gamma and beta
     fold        the operator's outputs of x with one dimension more in front
+    vmap        the rule of torch.vmap for batches that cannot be folded so: of parameters, and of
+                gradients, which are sums over each element of the batch
     """
 
     attributes: str
@@ -43,6 +39,7 @@ class Extent:
     statistics: Callable[..., Sequence[int]]
     parameters: Callable[..., Sequence[int]]
     fold: Callable[..., Tensors]
+    vmap: Callable[..., Any]
 
 
 def _rows_of_statistics(x: Tensor, axes: Sequence[int]) -> list[int]:
@@ -79,6 +76,7 @@ def rows(*, centred: bool) -> Extent:
         _rows_of_statistics,
         _rows_of_parameters,
         _fold_rows,
+        one_by_one,
     )
 
 
@@ -88,6 +86,7 @@ GROUPS = Extent(
     lambda x, count: (x.shape[0], count),
     lambda x, _: (x.shape[1],),
     _fold_images,
+    as_channels,
 )
 CHANNELS = Extent(
     "",
@@ -95,6 +94,7 @@ CHANNELS = Extent(
     lambda x: x.shape[:2],
     lambda x: (x.shape[1],),
     _fold_images,
+    as_channels,
 )
 
 
@@ -124,41 +124,6 @@ NORMS = {
 # so they are written out rather than composed.
 
 
-def _as_tensors(results: Any) -> Any:
-    return tuple(map(tensor, results)) if isinstance(results, tuple) else tensor(results)
-
-
-def run_rows(function: Callable[..., Any], arrays: Sequence[Any], x: Tensor, **options: Any) -> Any:
-    """What a function of rows returns, as tensors; the first is of x's shape and strides."""
-    options["num_threads"] = torch.get_num_threads()
-    y = result_like(x)
-    if y is None:
-        return _as_tensors(function(*arrays, **options))
-    results = function(*arrays, out=array(y), **options)
-    return (y, *map(tensor, results[1:])) if isinstance(results, tuple) else y
-
-
-def run_images(
-    function: Callable[..., Any], arrays: Sequence[Any], x: Tensor, images: int, **options: Any
-) -> Any:
-    """The same of a function of images, of which the first `images` arrays are.
-
-    Of channels that are neighbours in memory the kernels for NHWC are told.
-    """
-    if not channels_are_last(x):
-        return run_rows(function, arrays, x, **options)
-    y = torch.empty_like(x)
-    results = function(
-        *map(with_channels_last, arrays[:images]),
-        *arrays[images:],
-        order="NHWC",
-        out=with_channels_last(array(y)),
-        num_threads=torch.get_num_threads(),
-        **options,
-    )
-    return (y, *map(tensor, results[1:])) if isinstance(results, tuple) else y
-
-
 def row_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]:
     """The forward of a norm of rows, without return_stats of y alone, and the backward."""
 
@@ -170,23 +135,43 @@ def row_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]
         epsilon: float,
         return_stats: bool = True,
     ) -> Any:
-        g = None if gamma is None else array(gamma)
-        b = None if beta is None else array(beta)
-        arrays = (array(x), g, b)
-        return run_rows(
-            norm.forward, arrays, x, axes=axes, epsilon=epsilon, return_stats=return_stats
+        array, tensor = conversions(x, gamma, beta)
+        y = result_like(x)
+        results = norm.forward(
+            array(x),
+            None if gamma is None else array(gamma),
+            None if beta is None else array(beta),
+            axes=axes,
+            epsilon=epsilon,
+            out=None if y is None else array(y),
+            return_stats=return_stats,
+            num_threads=EXECUTORS[get_num_threads()],
         )
+        if not return_stats:
+            return tensor(results) if y is None else y
+        first, *statistics = results
+        return (tensor(first) if y is None else y, *map(tensor, statistics))
 
     def backward(dy: Tensor, x: Tensor, *rest: Any) -> Tensors:
-        *tensors, axes, _ = rest
-        arrays = [None if t is None else array(t) for t in (dy, x, *tensors)]
-        return run_rows(norm.backward, arrays, x, axes=axes)
+        *statistics, gamma, axes, _ = rest
+        array, tensor = conversions(x, gamma)
+        dx = result_like(x)
+        first, dgamma, dbeta = norm.backward(
+            array(dy),
+            array(x),
+            *map(array, statistics),
+            None if gamma is None else array(gamma),
+            axes=axes,
+            out=None if dx is None else array(dx),
+            num_threads=EXECUTORS[get_num_threads()],
+        )
+        return tensor(first) if dx is None else dx, tensor(dgamma), tensor(dbeta)
 
     return forward, backward
 
 
 def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]:
-    """The forward of a norm of images, without return_stats of y alone, and the backward."""
+    """The same of a norm of images; channels that are neighbours in memory run NHWC's."""
 
     def forward(
         x: Tensor,
@@ -196,8 +181,23 @@ def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors
         return_stats: bool = True,
     ) -> Any:
         *groups, epsilon = attributes
-        arrays = (array(x), *groups, optional_array(gamma), optional_array(beta))
-        return run_images(norm.forward, arrays, x, 1, epsilon=epsilon, return_stats=return_stats)
+        array, tensor = conversions(x, gamma, beta)
+        y, order = result_like(x), order_of(x)
+        results = norm.forward(
+            in_order(array(x), order),
+            *groups,
+            None if gamma is None else array(gamma),
+            None if beta is None else array(beta),
+            order=order,
+            epsilon=epsilon,
+            out=None if y is None else in_order(array(y), order),
+            return_stats=return_stats,
+            num_threads=EXECUTORS[get_num_threads()],
+        )
+        if not return_stats:
+            return tensor(results) if y is None else y
+        first, *statistics = results
+        return (tensor(first) if y is None else y, *map(tensor, statistics))
 
     def backward(
         dy: Tensor,
@@ -207,10 +207,20 @@ def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors
         gamma: Tensor | None,
         *attributes: Any,
     ) -> Tensors:
-        arrays = (
-            *(array(dy), array(x), *attributes[:-1]),
-            *(optional_array(gamma), array(mean), array(inv_std)),
+        *groups, _ = attributes
+        array, tensor = conversions(x, gamma)
+        dx, order = result_like(x), order_of(x)
+        first, dgamma, dbeta = norm.backward(
+            in_order(array(dy), order),
+            in_order(array(x), order),
+            *groups,
+            None if gamma is None else array(gamma),
+            array(mean),
+            array(inv_std),
+            order=order,
+            out=None if dx is None else in_order(array(dx), order),
+            num_threads=EXECUTORS[get_num_threads()],
         )
-        return run_images(norm.backward, arrays, x, 2)
+        return tensor(first) if dx is None else dx, tensor(dgamma), tensor(dbeta)
 
     return forward, backward

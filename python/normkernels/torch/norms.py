@@ -11,7 +11,8 @@ from torch import Tensor
 from . import formulas
 from .arrays import statistics_dtype
 from .kernels import NORMS, Norm, image_kernels, row_kernels
-from .operator import Gradient, Operator, Tensors, one_by_one
+from .node import Gradient
+from .operator import Operator, Tensors
 
 
 def fake_statistics(norm: Norm, x: Tensor, *attributes: Any) -> Tensors:
@@ -30,16 +31,14 @@ def _backward_operator(name: str, norm: Norm, kernel: Callable[..., Tensors]) ->
         dtype = x.dtype if gamma is None else gamma.dtype
         return (torch.empty_like(x), *(x.new_empty(shape, dtype=dtype) for _ in range(2)))
 
-    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> Sequence[Tensor | None]:
-        dy, x, *rest = args
-        gamma, *ctx.attributes = rest[count:]
-        return dy, x, gamma, outputs[1]
+    def save(tensors: Sequence[Tensor | None], outputs: Tensors) -> Sequence[Tensor | None]:
+        return tensors[0], tensors[1], tensors[-1], outputs[1]
 
     def backward(ctx: Any, *cotangents: Tensor | None) -> Sequence[Tensor | None]:
         dy, x, gamma, _ = ctx.saved_tensors
         space = extent.space(x, *ctx.attributes)
         of_dy, of_x, of_gamma = formulas.gradient_vjp(space, (dy, x, gamma), cotangents)
-        return (of_dy, of_x, *(None,) * count, of_gamma, *(None for _ in ctx.attributes))
+        return (None, of_dy, of_x, *(None for _ in norm.statistics), of_gamma)
 
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensors:
         dy, x, gamma, dgamma = ctx.saved_tensors
@@ -53,8 +52,8 @@ def _backward_operator(name: str, norm: Norm, kernel: Callable[..., Tensors]) ->
         " -> (Tensor dx, Tensor dgamma, Tensor dbeta)",
         kernel=kernel,
         fake=fake,
-        gradient=Gradient(save, backward, jvp),
-        vmap=one_by_one,
+        gradient=Gradient(3, save, backward, jvp),
+        vmap=extent.vmap,
     )
 
 
@@ -67,23 +66,20 @@ def _forward_operator(
     def fake(x: Tensor, gamma: Any, beta: Any, *attributes: Any) -> Tensors:
         return (torch.empty_like(x), *fake_statistics(norm, x, *attributes[:-1]))
 
-    def save(ctx: Any, args: Sequence[Any], outputs: Tensors) -> Sequence[Tensor | None]:
-        ctx.attributes, statistics = args[3:], outputs[1:]
-        ctx.mark_non_differentiable(*statistics)
-        return (args[0], args[1], *statistics)
+    def save(tensors: Sequence[Tensor | None], outputs: Tensors) -> Sequence[Tensor | None]:
+        return (tensors[0], tensors[1], *outputs[1:])
 
     def backward(ctx: Any, dy: Tensor | None, *_: None) -> Sequence[Tensor | None]:
-        nothing = (None,) * len(ctx.attributes)
         if dy is None:
-            return (None, None, None, *nothing)
+            return (None, None, None, None)
         x, gamma, *statistics = ctx.saved_tensors
-        _, needs_x, needs_gamma, needs_beta, *_ = ctx.needs_input_grad
-        dx, dgamma, dbeta = gradient_of(dy, x, *statistics, gamma, *ctx.attributes)
+        _, needs_x, needs_gamma, needs_beta = ctx.needs_input_grad
+        dx, dgamma, dbeta = gradient_of.main((dy, x, *statistics, gamma), ctx.attributes)
         return (
+            None,
             dx if needs_x else None,
             dgamma if needs_gamma else None,
             dbeta if needs_beta else None,
-            *nothing,
         )
 
     def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
@@ -94,7 +90,7 @@ def _forward_operator(
     def vmap(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
         x, gamma, beta, *attributes = args
         if in_dims[0] is None or in_dims[1] is not None or in_dims[2] is not None:
-            return one_by_one(op, info, in_dims, *args)
+            return extent.vmap(op, info, in_dims, *args)
         outputs = extent.fold(op, x.movedim(in_dims[0], 0), (gamma, beta), *attributes)
         return outputs, (0,) * len(outputs)
 
@@ -104,7 +100,7 @@ def _forward_operator(
         f" -> (Tensor y, {statistics})",
         kernel=kernel,
         fake=fake,
-        gradient=Gradient(save, backward, jvp),
+        gradient=Gradient(1, save, backward, jvp),
         vmap=vmap,
     )
 

@@ -12,7 +12,8 @@ An operator is called in one of two ways that give the same:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,13 +27,15 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
-from .arrays import NoArrayError
+from .node import Gradient, Kernel, main_node, node
 
 Tensors = tuple[Tensor, ...]
-Kernel = Callable[..., Any]
-
 # Lives as long as the process: without it the operators are gone.
 LIBRARY = torch.library.Library("normkernels", "DEF")
+
+# What torch raises for a tensor that has no array. Other errors of these types are raised again by
+# the dispatcher, which is asked next.
+NO_ARRAY = (TypeError, RuntimeError)
 
 ORDINARY_TYPES = frozenset((Tensor, torch.nn.Parameter))
 
@@ -53,9 +56,8 @@ def _is_ordinary(tensors: Sequence[Tensor | None]) -> bool:
     return True
 
 
-def _is_differentiated(tensors: Sequence[Tensor | None]) -> bool:
-    if forward_ad._current_level >= 0:
-        return True
+def _is_recorded(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether somebody may ask for the gradient."""
     if torch.is_grad_enabled():
         for t in tensors:
             if t is not None and t.requires_grad:
@@ -63,56 +65,16 @@ def _is_differentiated(tensors: Sequence[Tensor | None]) -> bool:
     return False
 
 
-class Gradient(NamedTuple):
-    """The derivative of an operator, in the terms of torch.autograd.Function.
-
-    save(ctx, args, outputs) returns the tensors that are needed, and may set attributes of ctx;
-    backward(ctx, *gradients of the outputs) returns one for each argument; jvp(ctx, *tangents of
-    the arguments) returns one for each output.
-    """
-
-    save: Callable[..., Sequence[Tensor | None]]
-    backward: Callable[..., Sequence[Tensor | None]]
-    jvp: Callable[..., Any]
-
-
-def _node(name: str, gradient: Gradient) -> Kernel:
-    """A function that calls a kernel, its first argument, on the others, as a node of the graph."""
-    save, backward, jvp = gradient
-
-    def forward(ctx: Any, kernel: Kernel, *args: Any) -> Any:
-        outputs = kernel(*args)
-        ctx.set_materialize_grads(False)
-        saved = save(ctx, args, outputs)
-        ctx.save_for_backward(*saved)
-        if forward_ad._current_level >= 0:
-            ctx.save_for_forward(*saved)
-        return outputs
-
-    def tangents(ctx: Any, _: None, *given: Tensor | None) -> Any:
-        if not _are_functorch_transforms_active():
-            return jvp(ctx, *given)
-        # Of torch.func's levels, this one is done with; the others differentiate the formula.
-        with torch._C._AutoDispatchBelowAutograd(), forward_ad._set_fwd_grad_enabled(True):
-            return jvp(ctx, *given)
-
-    methods = {
-        "forward": staticmethod(forward),
-        "backward": staticmethod(lambda ctx, *gradients: (None, *backward(ctx, *gradients))),
-        "jvp": staticmethod(tangents),
-    }
-    function: Any = type(name, (torch.autograd.Function,), methods)
-    # Not its own apply(), which first looks for transforms of torch.func: those are the
-    # dispatcher's work and done before this is called.
-    return super(torch.autograd.Function, function).apply
+def _is_differentiated(tensors: Sequence[Tensor | None]) -> bool:
+    return forward_ad._current_level >= 0 or _is_recorded(tensors)
 
 
 class Operator:
     """An operator of the namespace normkernels.
 
     signature  of the schema, such as "(Tensor x, float epsilon) -> (Tensor y, Tensor rstd)"
-    kernel     computes the outputs of tensors in the CPU's memory; of several, with
-               return_stats=False, the first alone
+    kernel     computes the outputs of tensors in the CPU's memory; with return_stats=False, only
+               those that have a gradient
     fake       makes empty outputs of the right shapes, dtypes and strides
     gradient   of the operator
     vmap       a rule as torch.library.register_vmap takes it, which gets the operator first
@@ -132,10 +94,16 @@ class Operator:
         LIBRARY.define(name + signature, tags=(torch.Tag.pt2_compliant_tag,))
         self.name = name
         self.overload = getattr(torch.ops.normkernels, name).default
-        self._kernel = kernel
-        self._tensors = signature.split("->", maxsplit=1)[0].count("Tensor")
-        self._node = _node(name, gradient)
-        LIBRARY.impl(name, kernel, "CPU")
+        self.tensors = signature.split("->", maxsplit=1)[0].count("Tensor")
+        self._kernel = self._main_kernel = kernel
+        self._main: Callable[[Any], Any] = lambda outputs: outputs
+        if gradient.outputs < len(self.overload._schema.returns):
+            self._main_kernel = partial(kernel, return_stats=False)
+            first = 0 if gradient.outputs == 1 else slice(gradient.outputs)
+            self._main = lambda outputs: outputs[first]
+        self._node = node(name, gradient)
+        self._main_node = main_node(name, gradient, kernel, self._main)
+        LIBRARY.impl(name, torch.no_grad()(kernel), "CPU")
         LIBRARY.impl(name, self._differentiated, "Autograd")
         qualified = "normkernels::" + name
         torch.library.register_fake(qualified, fake, lib=LIBRARY)
@@ -149,26 +117,30 @@ class Operator:
         """
         if is_compiling():
             return self.overload(*args)
-        tensors = args[: self._tensors]
+        tensors = args[: self.tensors]
         if _is_ordinary(tensors):
             try:
                 if _is_differentiated(tensors):
-                    return self._node(self._kernel, *args)
+                    return self._node((self._kernel, args[self.tensors :]), *tensors)
                 return self._kernel(*args)
-            except NoArrayError:
+            except NO_ARRAY:
                 pass  # Asked afterwards: to look at every tensor costs as much as a kernel
         self._check(tensors)
         return self.overload(*args)
 
-    def first(self, *args: Any) -> Tensor:
-        """The first of several outputs; nothing else is computed, unless a gradient needs it."""
-        tensors = args[: self._tensors]
-        if not is_compiling() and _is_ordinary(tensors) and not _is_differentiated(tensors):
+    def main(self, tensors: Sequence[Tensor | None], attributes: Sequence[Any]) -> Any:
+        """The outputs that have gradients, of the arguments that are tensors and the others.
+
+        Those without are not even computed, unless a gradient needs them.
+        """
+        if not is_compiling() and forward_ad._current_level < 0 and _is_ordinary(tensors):
             try:
-                return self._kernel(*args, return_stats=False)
-            except NoArrayError:
+                if _is_recorded(tensors):
+                    return self._main_node(attributes, *tensors)
+                return self._main_kernel(*tensors, *attributes)
+            except NO_ARRAY:
                 pass  # contextlib.suppress costs 1 us
-        return self(*args)[0]
+        return self._main(self(*tensors, *attributes))
 
     def _check(self, tensors: Sequence[Any]) -> None:
         for argument, t in zip(self.overload._schema.arguments, tensors, strict=False):
@@ -184,33 +156,15 @@ class Operator:
             return self.overload(*args)
 
     def _differentiated(self, *args: Any) -> Any:
-        if not _is_differentiated(args[: self._tensors]):
+        tensors, attributes = args[: self.tensors], args[self.tensors :]
+        if not _is_differentiated(tensors):
             return self._below_autograd(*args)
         if not _are_functorch_transforms_active():
-            return self._node(self._below_autograd, *args)
+            return self._node((self._below_autograd, attributes), *tensors)
         with enable_single_level_autograd_function():  # one level of torch.func's transforms
-            return self._node(self._other_levels, *args)
+            return self._node((self._other_levels, attributes), *tensors)
 
     def _other_levels(self, *args: Any) -> Any:
         # A node turns gradients off while it computes, and with them those of the other levels.
         with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
             return self._below_autograd(*args)
-
-
-def one_by_one(op: Operator, info: Any, in_dims: Sequence[int | None], *args: Any) -> Any:
-    """The vmap of any operator: each element of the batch by its own call, with its bits."""
-    size = info.batch_size
-
-    def element(a: Any, dim: Any, i: int) -> Any:
-        if dim is None or not isinstance(a, Tensor):
-            return a
-        return a.select(dim, i) if size else a.sum(dim)  # zeros, for the shapes of the outputs
-
-    calls = [
-        op(*(element(a, dim, i) for a, dim in zip(args, in_dims, strict=True)))
-        for i in range(max(size, 1))
-    ]
-    if isinstance(calls[0], Tensor):
-        return torch.stack(calls)[:size], 0
-    outputs = tuple(torch.stack(results)[:size] for results in zip(*calls, strict=True))
-    return outputs, (0,) * len(outputs)

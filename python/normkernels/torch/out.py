@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arrays import array, channels_are_last, optional_array, with_channels_last
+from .arrays import array, in_order, order_of
+from .threads import EXECUTORS
 
 
 def check_out(function: str, x: Tensor, out: Tensor, *others: Tensor | None) -> None:
@@ -32,10 +33,10 @@ def into(
 ) -> Tensor:
     """The result of a function of rows in `out`."""
     check_out(function.__name__, x, out, *parameters)
-    arrays = map(optional_array, parameters)
-    threads = torch.get_num_threads()
+    threads = EXECUTORS[torch.get_num_threads()]
     with torch.no_grad():
-        function(array(x), *arrays, out=array(out), num_threads=threads, **options)
+        arrays = [None if t is None else array(t) for t in (x, *parameters)]
+        function(*arrays, out=array(out), num_threads=threads, **options)
     return out
 
 
@@ -45,16 +46,16 @@ def into_image(
     """The result of a function of images in `out`."""
     *groups, weight, bias = rest
     check_out(function.__name__, x, out, weight, bias)
-    seen = with_channels_last if channels_are_last(x) else lambda a: a
+    order = order_of(x)
     with torch.no_grad():
         function(
-            seen(array(x)),
+            in_order(array(x), order),
             *groups,
-            optional_array(weight),
-            optional_array(bias),
-            out=seen(array(out)),
-            order="NHWC" if channels_are_last(x) else "NCHW",
-            num_threads=torch.get_num_threads(),
+            None if weight is None else array(weight),
+            None if bias is None else array(bias),
+            out=in_order(array(out), order),
+            order=order,
+            num_threads=EXECUTORS[torch.get_num_threads()],
             **options,
         )
     return out

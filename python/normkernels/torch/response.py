@@ -15,9 +15,12 @@ from torch import Tensor
 import normkernels as nk
 
 from .._types import Array
-from .arrays import array, channels_are_last, result_like, tensor, with_channels_last
+from .arrays import array, in_order, order_of, result_like, tensor
+from .batches import one_by_one
 from .formulas import Windows
-from .operator import Gradient, Operator, one_by_one
+from .node import Gradient
+from .operator import Operator
+from .threads import EXECUTORS
 
 ATTRIBUTES = "int size, float alpha, float beta, float k"
 
@@ -31,16 +34,14 @@ def run(
     """A function of images of one shape, the last of which is x."""
     x = tensors[-1]
     size, alpha, beta, k = attributes
-    mirrored, last = size % 2 == 0, channels_are_last(x)
+    mirrored, order = size % 2 == 0, order_of(x)
     y = out
     if y is None:
         y = torch.empty_like(x) if mirrored else result_like(x)
 
     def seen(t: Tensor) -> Array:
         a = array(t)
-        if mirrored:
-            a = a[:, ::-1]
-        return with_channels_last(a) if last else a
+        return in_order(a[:, ::-1] if mirrored else a, order)
 
     result = function(
         *map(seen, tensors),
@@ -48,24 +49,22 @@ def run(
         alpha=alpha,
         beta=beta,
         bias=k,
-        order="NHWC" if last else "NCHW",
+        order=order,
         out=None if y is None else seen(y),
-        num_threads=torch.get_num_threads(),
+        num_threads=EXECUTORS[torch.get_num_threads()],
     )
     return tensor(result) if y is None else y
 
 
 def _backward_operator() -> Operator:
-    def save(ctx: Any, args: Sequence[Any], _: Tensor) -> Sequence[Tensor]:
-        dy, x, *ctx.attributes = args
-        return dy, x
+    def save(tensors: Sequence[Tensor], _: Tensor) -> Sequence[Tensor]:
+        return tensors
 
     def backward(ctx: Any, v: Tensor | None) -> Sequence[Tensor | None]:
-        nothing = (None,) * 4
         if v is None:
-            return (None, None, *nothing)
+            return (None, None, None)
         dy, x = ctx.saved_tensors
-        return (*Windows(*ctx.attributes).gradient_vjp(dy, x, v), *nothing)
+        return (None, *Windows(*ctx.attributes).gradient_vjp(dy, x, v))
 
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
         dy, x = ctx.saved_tensors
@@ -76,20 +75,18 @@ def _backward_operator() -> Operator:
         f"(Tensor dy, Tensor x, {ATTRIBUTES}) -> Tensor dx",
         kernel=lambda dy, x, *rest: run(nk.local_response_norm_backward, (dy, x), rest),
         fake=lambda dy, x, *_: torch.empty_like(x),
-        gradient=Gradient(save, backward, jvp),
+        gradient=Gradient(1, save, backward, jvp),
         vmap=_vmap,
     )
 
 
 def _forward_operator(gradient_of: Operator) -> Operator:
-    def save(ctx: Any, args: Sequence[Any], _: Tensor) -> Sequence[Tensor]:
-        x, *ctx.attributes = args
-        return (x,)
+    def save(tensors: Sequence[Tensor], _: Tensor) -> Sequence[Tensor]:
+        return tensors
 
     def backward(ctx: Any, dy: Tensor | None) -> Sequence[Tensor | None]:
         (x,) = ctx.saved_tensors
-        dx = None if dy is None else gradient_of(dy, x, *ctx.attributes)
-        return (dx, None, None, None, None)
+        return None, None if dy is None else gradient_of.main((dy, x), ctx.attributes)
 
     def jvp(ctx: Any, t_x: Tensor, *_: None) -> Tensor:
         (x,) = ctx.saved_tensors
@@ -100,7 +97,7 @@ def _forward_operator(gradient_of: Operator) -> Operator:
         f"(Tensor x, {ATTRIBUTES}) -> Tensor y",
         kernel=lambda x, *rest: run(nk.local_response_norm, (x,), rest),
         fake=lambda x, *_: torch.empty_like(x),
-        gradient=Gradient(save, backward, jvp),
+        gradient=Gradient(1, save, backward, jvp),
         vmap=_vmap,
     )
 

@@ -1,0 +1,1 @@
+"""Whole models with our norms beside the same with torch's own."""
