@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What is delivered: file lists of source distribution and wheel, tags, and sizes.
 
-.ci/check_dist.py FOLDER    with one sdist and wheels of it; prints a table, fails if anything is amiss
+.ci/check_dist.py FOLDER    with one sdist and wheels of it: prints a table, fails if one is amiss
 """
 
 import hashlib
@@ -23,12 +23,12 @@ PACKAGE = re.compile(r"normkernels/.*\.(pyi?|typed|h|hpp|cmake|pc|so)")
 
 
 def check_sdist(path: Path) -> None:
+    """All sources, and nothing that is large or was built."""
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    amiss = {n for n in names if n not in TOP and not NEEDED.fullmatch(n) or UNWANTED.fullmatch(n)}
-    source = (p for p in (ROOT / "csrc").rglob("*") if p.is_file())
-    missing = TOP | {str(p.relative_to(ROOT)) for p in source} - names
-    missing -= names
+    amiss = {n for n in names - TOP if not NEEDED.fullmatch(n) or UNWANTED.fullmatch(n)}
+    source = {str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*") if p.is_file()}
+    missing = (TOP | source) - names
     if amiss or missing:
         sys.exit(f"{path.name}: not expected {sorted(amiss)}, missing {sorted(missing)}")
     if path.stat().st_size > MOST_SDIST_BYTES:
@@ -36,6 +36,7 @@ def check_sdist(path: Path) -> None:
 
 
 def check_wheel(path: Path) -> None:
+    """The package, its module and its library, for an old glibc."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     amiss = [n for n in names if not PACKAGE.fullmatch(n) and ".dist-info/" not in n]
@@ -47,6 +48,7 @@ def check_wheel(path: Path) -> None:
 
 
 def main() -> None:
+    """Checks every file of the folder."""
     files = sorted(Path(sys.argv[1]).iterdir())
     for path in files:
         (check_sdist if path.name.endswith(".tar.gz") else check_wheel)(path)

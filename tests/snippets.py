@@ -28,10 +28,8 @@ def languages(page):
 
 
 def needs(page, package):
-    found = (
-        re.search(rf"^import {package}\b", code, flags=re.M) for code in blocks(page, "python")
-    )
-    return any(found)
+    code = "\n".join(blocks(page, "python"))
+    return re.search(rf"^import {package}\b", code, flags=re.M) is not None
 
 
 def run_python(page, directory, *options):

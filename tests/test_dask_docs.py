@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from declarations import ROOT
@@ -15,9 +16,7 @@ PAGE = ROOT / "docs/dask.md"
 
 def test_the_snippets(tmp_path):
     program = tmp_path / "program.py"  # workers import it, and then it is not __main__
-    body = "".join(
-        f"    {line}\n" if line else "\n" for line in "\n".join(blocks(PAGE, "python")).splitlines()
-    )
+    body = textwrap.indent("\n".join(blocks(PAGE, "python")), "    ")
     program.write_text(f"def main():\n{body}\n\nif __name__ == '__main__':\n    main()\n")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(program)],
