@@ -155,6 +155,28 @@ def test_what_may_be_null_or_in_place_is_what_the_manual_says(function):
     assert_none(unequal(f"{where}: may be the same array", alias, manual.alias))
 
 
+STATUSES = {
+    "order": "BAD_ORDER",
+    "axes": "BAD_AXES",
+    "epsilon": "BAD_EPSILON",
+    "at_least_one": "BAD_SIZE",
+    "groups": "BAD_SIZE",
+    "finite": "BAD_SCALAR",
+}
+
+
+@each_operator
+def test_the_manual_names_the_statuses_beside_those_of_every_operator(function):
+    (said,) = re.findall(r"Statuses: those of every operator(.*?)\.", DECLARED[function].comment)
+    checked = {STATUSES[method] for method, *_ in checks(function) if method in STATUSES}
+    assert set(re.findall(r"BAD_\w+", said)) == checked
+
+
+@pytest.mark.parametrize("function", DECLARED)
+def test_the_manual_says_since_when(function):
+    assert re.search(r"Since \d+\.\d+\.$", DECLARED[function].comment)
+
+
 # ---- tests/cpp/functions.h, which reads its parameters from the header
 
 
