@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the library costs to build, and how large it is: prints a table, fails if it is too large.
+"""What the library costs to build, and how large it is: prints tables, fails if it is too large.
 
 .ci/build_cost.py FOLDER                     builds a wheel of this tree in FOLDER
 .ci/build_cost.py --compile LOG COMMAND...   runs COMMAND, a compiler, and notes its time in LOG
@@ -49,22 +49,41 @@ def build_wheel(folder: Path) -> tuple[float, dict[str, float]]:
     return children_seconds() - before, dict(map(json.loads, log.read_text().splitlines()))
 
 
+def text_bytes(object_file: Path) -> int:
+    """Code and constants."""
+    command = ["size", object_file]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return int(printed.split()[6])
+
+
+def print_sizes(sizes: dict[tuple[str, str], int], rest: int) -> None:
+    """A table of kernel files and instruction sets; `rest` is what is there once."""
+    isas = list(dict.fromkeys(isa for isa, _ in sizes))
+    sources = sorted({source for _, source in sizes})
+    rows = {source: [sizes.get((isa, source), 0) for isa in isas] for source in sources}
+    rows["all kernels"] = [sum(column) for column in zip(*rows.values(), strict=True)]
+    print(f"{'kB of code':32}" + "".join(f"{isa:>14}" for isa in isas))
+    for name, row in rows.items():
+        print(f"{name:32}" + "".join(f"{size / 1000:14.1f}" for size in row))
+    print(f"{'what is there once':32}{rest / 1000:14.1f}")
+
+
 def main(folder: Path) -> int:
-    """Prints the table; times depend on the machine, so sizes alone can fail."""
+    """Prints the tables; times depend on the machine, so sizes alone can fail."""
     seconds, objects = build_wheel(folder)
     (wheel,) = folder.glob("*.whl")
     wheel_size = wheel.stat().st_size
     size = zipfile.ZipFile(wheel).getinfo("normkernels/lib/libnormkernels.so").file_size
-    kernels = {
-        name: time for name, time in objects.items() if re.search(r"normkernels_\w+\.dir", name)
-    }
-    for name, time in sorted(kernels.items(), key=lambda item: -item[1]):
-        isa, source = re.search(r"normkernels_(\w+)\.dir/(.*)\.o$", name).groups()
-        (object_file,) = folder.glob(f"build/{name}")
-        text = subprocess.run(
-            ["size", object_file], check=True, capture_output=True, text=True
-        ).stdout
-        print(f"{time:6.1f} s {int(text.split()[6]) / 1000:7.0f} kB  {isa:9} {source}")
+    kernels, sizes, rest = {}, {}, 0
+    for name, time in sorted(objects.items()):
+        if kernel := re.search(r"normkernels_(\w+)\.dir/(.*)\.o$", name):
+            kernels[kernel.groups()] = time
+            sizes[kernel.groups()] = text_bytes(folder / "build" / name)
+        elif "/normkernels.dir/" in name:
+            rest += text_bytes(folder / "build" / name)
+    for (isa, source), time in sorted(kernels.items(), key=lambda item: -item[1]):
+        print(f"{time:6.1f} s  {isa:9} {source}")
+    print_sizes(sizes, rest)
     print(f"processor time of a wheel: {seconds:.0f} s, wanted {WANTED_SECONDS:.0f}")
     worst = max(kernels.values())
     print(f"the slowest kernel file: {worst:.1f} s, wanted {WANTED_KERNEL_SECONDS:.0f}")

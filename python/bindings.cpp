@@ -68,7 +68,10 @@ constexpr const char* kIsasDoc = R"(isas()
 --
 
 The instruction sets that this build holds kernels for, worst first: a tuple of Isa(name,
-supported), where `supported` says whether this machine can run it.)";
+supported), where `supported` says whether this machine can run it.
+
+>>> nk.isas()[0]
+Isa(name='baseline', supported=True))";
 
 py::object isas(Call&) {
   const int32_t count = normkernels_isa_count();
@@ -83,7 +86,10 @@ constexpr const char* kActiveIsaDoc = R"(active_isa()
 --
 
 The name of the instruction set in use: what force_isa said, else what the environment variable
-NORMKERNELS_ISA named at import, else the best that the machine has.)";
+NORMKERNELS_ISA named at import, else the best that the machine has.
+
+>>> nk.active_isa() in [isa.name for isa in nk.isas() if isa.supported]
+True)";
 
 py::object active_isa(Call&) { return py::str(normkernels_isa_name(normkernels_isa_active())); }
 
@@ -94,7 +100,12 @@ Use the instruction set of that name from now on, in every thread; None: the aut
 
 The names are those of isas(); "x86_64_v3" and "x86_64_v4" also stand for "avx2" and "avx512".
 ValueError if there is none of that name or this machine does not have it; the choice then stays
-as it was.)";
+as it was.
+
+>>> nk.force_isa("baseline")
+>>> nk.active_isa()
+'baseline'
+>>> nk.force_isa(None))";
 
 py::object force_isa(Call&, const Name& name) {
   const normkernels_status status = !name.given()           ? normkernels_isa_force(nullptr)
@@ -115,7 +126,10 @@ affinity and cgroups leave the process. Unless it is the library's own setting, 
 OMP_THREAD_LIMIT, and than a GNU OpenMP runtime in the process would use: torch.set_num_threads(1)
 holds here, too.
 
-A call with little work uses fewer, and so does one beside which others are under way.)";
+A call with little work uses fewer, and so does one beside which others are under way.
+
+>>> nk.num_threads() >= 1
+True)";
 
 py::object num_threads(Call&) { return py::int_(normkernels_num_threads()); }
 
@@ -132,7 +146,12 @@ constexpr const char* kSetNumThreadsDoc = R"(set_num_threads(n)
 --
 
 Set the number of threads that num_threads() tells; 0: the automatic one. Numbers over 1024 count
-as 1024. ValueError if negative.)";
+as 1024. ValueError if negative.
+
+>>> nk.set_num_threads(1)
+>>> nk.num_threads()
+1
+>>> nk.set_num_threads(0))";
 
 py::object set_num_threads(Call&, Threads n) {
   threads_set = n.get();

@@ -41,7 +41,12 @@ dimensions that are not normalised is that of bias.
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value; nothing is written
 before every argument has been checked.
 
-Source: ONNX Runtime's SkipLayerNormalization.)";
+Source: ONNX Runtime's SkipLayerNormalization.
+
+>>> x, residual = np.array([[1.0, 2.0]]), np.array([[2.0, 5.0]])
+>>> y, total = nk.add_layer_norm(x, residual)
+>>> y.round(3), total
+(array([[-1.,  1.]]), array([[3., 7.]])))";
 
 constexpr const char* kAddRmsNormDoc = R"(add_rms_norm(
     x, residual, gamma=None, beta=None, *, bias=None, axis=-1, axes=None, epsilon=1e-05, out=None,
@@ -79,7 +84,12 @@ dimensions that are not normalised is that of bias.
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value; nothing is written
 before every argument has been checked.
 
-Source: ONNX Runtime's SkipSimplifiedLayerNormalization.)";
+Source: ONNX Runtime's SkipSimplifiedLayerNormalization.
+
+>>> x, residual = np.array([[1.0, 2.0]]), np.array([[2.0, 2.0]])
+>>> y, total = nk.add_rms_norm(x, residual)
+>>> y.round(3), total
+(array([[0.849, 1.131]]), array([[3., 4.]])))";
 
 }  // namespace normkernels::python::bind_add_norm
 

@@ -32,7 +32,13 @@ Returns y, or GroupNorm(y, mean, inv_std).
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value; nothing is written
 before every argument has been checked.
 
-Source: Wu and He, Group Normalization (2018); ONNX's GroupNormalization, version 21.)";
+Source: Wu and He, Group Normalization (2018); ONNX's GroupNormalization, version 21.
+
+>>> x = np.arange(8, dtype=np.float32).reshape(1, 4, 2)  # 4 channels of 2 positions
+>>> y, mean, inv_std = nk.group_norm(x, 2, return_stats=True)
+>>> y[0, :2].round(3), mean
+(array([[-1.342, -0.447],
+       [ 0.447,  1.342]], dtype=float32), array([[1.5, 5.5]], dtype=float32)))";
 
 constexpr const char* kGroupNormBackwardDoc = R"(group_norm_backward(
     dy, x, groups, scale=None, mean=None, inv_std=None, *, order='NCHW', epsilon=1e-05, out=None,
@@ -60,7 +66,13 @@ Returns GroupNormGradient(dx, dscale, dbias); dscale and dbias have shape (C,), 
 scale, and the dtype of scale, or without one of x. Where inv_std is infinite (constant group,
 epsilon 0) no gradient exists: dx is 0.
 
-TypeError for a wrong type or dtype, ValueError for a wrong shape or value.)";
+TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
+
+>>> x = np.array([[[1, 2], [4, 5]]], np.float32)
+>>> dy = np.array([[[1, 0], [0, 0]]], np.float32)
+>>> nk.group_norm_backward(dy, x, 1).dx.round(3)
+array([[[ 0.221, -0.285],
+        [-0.032,  0.095]]], dtype=float32))";
 
 }  // namespace normkernels::python::bind_group_norm
 

@@ -29,7 +29,14 @@ Returns y, or InstanceNorm(y, mean, inv_std).
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value; nothing is written
 before every argument has been checked.
 
-Source: Caffe2's InstanceNorm; ONNX's InstanceNormalization.)";
+Source: Caffe2's InstanceNorm; ONNX's InstanceNormalization.
+
+>>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)  # an image of 2 channels
+>>> nk.instance_norm(x)[0, 1].round(3)
+array([[-1.342, -0.447],
+       [ 0.447,  1.342]], dtype=float32)
+>>> nk.instance_norm(x, order="NHWC", return_stats=True).mean
+array([[3., 4.]], dtype=float32))";
 
 constexpr const char* kInstanceNormBackwardDoc = R"(instance_norm_backward(
     dy, x, scale=None, mean=None, inv_std=None, *, order='NCHW', epsilon=1e-05, out=None,
@@ -57,7 +64,12 @@ epsilon 0) no gradient exists: dx is 0.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's InstanceNormGradient.)";
+Source: Caffe2's InstanceNormGradient.
+
+>>> x, dy = np.array([[[[1, 2, 4]]], [[[1, 0, 0]]]], np.float32)
+>>> dx, dscale, dbias = nk.instance_norm_backward(dy, x)
+>>> dx.round(3), dbias
+(array([[[ 0.229, -0.344,  0.115]]], dtype=float32), array([1.], dtype=float32)))";
 
 constexpr const char* kInstanceNormWithGradientDoc = R"(instance_norm_with_gradient(
     x, scale, bias, dy, *, order='NCHW', epsilon=1e-05, out=None, num_threads=None)
@@ -82,7 +94,14 @@ dtypes of scale and bias. Without a scale, dscale has x's; without a bias, dbias
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: the formulas of instance_norm and instance_norm_backward.)";
+Source: the formulas of instance_norm and instance_norm_backward.
+
+>>> x, dy = np.array([[[[1, 2, 4]]], [[[1, 0, 0]]]], np.float32)
+>>> y, dx, dscale, dbias = nk.instance_norm_with_gradient(x, None, None, dy)
+>>> y.round(3)
+array([[[-1.069, -0.267,  1.336]]], dtype=float32)
+>>> dx.round(3)
+array([[[ 0.229, -0.344,  0.115]]], dtype=float32))";
 
 constexpr const char* kMomentsDoc = R"(compute_moments(
     x, *, order='NCHW', epsilon=1e-05, num_threads=None)
@@ -101,7 +120,11 @@ Returns Moments(mean, rstd), both (N, C).
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's ComputeMoments, without its loss of digits.)";
+Source: Caffe2's ComputeMoments, without its loss of digits.
+
+>>> x = np.array([[[1.0, 5.0], [2.0, 4.0]]])
+>>> nk.helpers.compute_moments(x, epsilon=0)
+Moments(mean=array([[3., 3.]]), rstd=array([[0.5, 1. ]])))";
 
 constexpr const char* kFusedParamsDoc = R"(compute_fused_params(
     mean, rstd, gamma, beta, *, num_threads=None)
@@ -119,7 +142,11 @@ Returns InstanceFusedParams(scale, bias), both (N, C).
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's ComputeFusedParams (instance norm).)";
+Source: Caffe2's ComputeFusedParams (instance norm).
+
+>>> mean, rstd = np.array([[3.0]]), np.array([[0.5]])
+>>> nk.helpers.compute_fused_params(mean, rstd, np.array([2.0]), np.array([1.0]))
+InstanceFusedParams(scale=array([[1.]]), bias=array([[-2.]])))";
 
 constexpr const char* kInternalGradientsDoc = R"(compute_internal_gradients(
     dy, x, *, order='NCHW', num_threads=None)
@@ -137,7 +164,11 @@ Returns InstanceInternalGradients(ds, db), both (N, C).
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's ComputeInternalGradientsNHWC, for both orders.)";
+Source: Caffe2's ComputeInternalGradientsNHWC, for both orders.
+
+>>> x = np.array([[[1.0, 5.0], [2.0, 4.0]]])
+>>> nk.helpers.compute_internal_gradients(np.ones_like(x), x)
+InstanceInternalGradients(ds=array([[6., 6.]]), db=array([[2., 2.]])))";
 
 constexpr const char* kForwardDoc = R"(instance_norm_forward(
     x, scale, bias, *, order='NCHW', num_threads=None)
@@ -156,7 +187,11 @@ Returns y, of x's shape.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's InstanceNormForwardNHWC, for both orders.)";
+Source: Caffe2's InstanceNormForwardNHWC, for both orders.
+
+>>> x = np.array([[[1.0, 5.0]]])
+>>> nk.helpers.instance_norm_forward(x, np.array([[0.5]]), np.array([[-1.5]]))
+array([[[-1.,  1.]]]))";
 
 constexpr const char* kBackwardDoc = R"(instance_norm_backward(
     dy, x, mean, rstd, gamma, ds, db, *, order='NCHW', num_threads=None)
@@ -179,7 +214,13 @@ Returns dx, of x's shape.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's InstanceNormBackwardNCHW and InstanceNormBackwardNHWC.)";
+Source: Caffe2's InstanceNormBackwardNCHW and InstanceNormBackwardNHWC.
+
+>>> x, dy = np.array([[[1.0, 5.0]]]), np.array([[[1.0, 2.0]]])
+>>> mean, rstd = nk.helpers.compute_moments(x, epsilon=4)
+>>> ds, db = nk.helpers.compute_internal_gradients(dy, x)
+>>> nk.helpers.instance_norm_backward(dy, x, mean, rstd, np.array([1.0]), ds, db).round(3)
+array([[[-0.088,  0.088]]]))";
 
 constexpr const char* kGammaBetaBackwardDoc = R"(gamma_beta_backward(
     ds, db, mean, rstd, *, num_threads=None)
@@ -197,7 +238,11 @@ Returns GammaBetaGradient(dgamma, dbeta), both (C,).
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's GammaBetaBackward (instance norm).)";
+Source: Caffe2's GammaBetaBackward (instance norm).
+
+>>> ds, db, mean, rstd = (np.array([[v]]) for v in (11.0, 3.0, 3.0, 0.5))
+>>> nk.helpers.gamma_beta_backward(ds, db, mean, rstd)
+GammaBetaGradient(dgamma=array([1.]), dbeta=array([3.])))";
 
 }  // namespace normkernels::python::bind_instance_norm
 

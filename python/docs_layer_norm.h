@@ -34,7 +34,15 @@ TypeError for a wrong type or dtype, ValueError for a wrong shape or value; noth
 before every argument has been checked.
 
 Source: Caffe2's LayerNorm (sigma is its `stddev`, epsilon included). ONNX's LayerNormalization
-returns 1 / sigma and has axis=-1 by default.)";
+returns 1 / sigma and has axis=-1 by default.
+
+>>> x = np.array([[1, 2, 3, 4], [10, 20, 30, 40]], np.float32)
+>>> nk.layer_norm(x).round(3)
+array([[-1.342, -0.447,  0.447,  1.342],
+       [-1.342, -0.447,  0.447,  1.342]], dtype=float32)
+>>> y, mean, sigma = nk.layer_norm(x, return_stats=True)
+>>> mean.ravel(), sigma.ravel().round(3)
+(array([ 2.5, 25. ], dtype=float32), array([ 1.118, 11.18 ], dtype=float32)))";
 
 constexpr const char* kLayerNormBackwardDoc = R"(layer_norm_backward(
     dy, x, mean, sigma, gamma=None, *, axis=1, axes=None, out=None, num_threads=None)
@@ -61,7 +69,16 @@ without one of x. Where sigma is 0 (constant row, epsilon 0) no gradient exists:
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's LayerNormGradient.)";
+Source: Caffe2's LayerNormGradient.
+
+>>> x = np.array([[1, 2, 3, 4]], np.float32)
+>>> y, mean, sigma = nk.layer_norm(x, return_stats=True)
+>>> dy = np.array([[1, 0, 0, 0]], np.float32)
+>>> dx, dgamma, dbeta = nk.layer_norm_backward(dy, x, mean, sigma)
+>>> dx.round(3)
+array([[ 0.268, -0.358, -0.089,  0.179]], dtype=float32)
+>>> dgamma.round(3), dbeta
+(array([-1.342,  0.   ,  0.   ,  0.   ], dtype=float32), array([1., 0., 0., 0.], dtype=float32)))";
 
 constexpr const char* kSigmaAndFusedParamsDoc = R"(compute_sigma_and_fused_params(
     mean, var, *, epsilon=1e-05, num_threads=None)
@@ -80,7 +97,11 @@ Returns SigmaAndFusedParams(sigma, scale, bias), each of mean's shape.
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
 Source: Caffe2's ComputeSigmaAndFusedParams. layer_norm itself does not lose the digits that
-x * scale + bias loses when the mean is large against sigma.)";
+x * scale + bias loses when the mean is large against sigma.
+
+>>> mean, var = np.array([2.0, 6.0]), np.array([4.0, 16.0])
+>>> nk.compute_sigma_and_fused_params(mean, var, epsilon=0).bias
+array([-1. , -1.5]))";
 
 constexpr const char* kInternalGradientsDoc = R"(compute_internal_gradients(
     dy, x, gamma=None, *, axis=1, num_threads=None)
@@ -99,7 +120,12 @@ Returns InternalGradients(dyx, ds, db): dyx of x's shape, ds and db of x.shape[:
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's ComputeInternalGradients (layer norm).)";
+Source: Caffe2's ComputeInternalGradients (layer norm).
+
+>>> x = np.array([[1.0, 2.0], [3.0, 4.0]])
+>>> dyx, ds, db = nk.compute_internal_gradients(np.ones_like(x), x)
+>>> ds.ravel(), db.ravel()
+(array([3., 7.]), array([2., 2.])))";
 
 constexpr const char* kFusedParamsDoc = R"(compute_fused_params(
     mean, sigma, ds, db, n, *, num_threads=None)
@@ -121,7 +147,12 @@ Returns FusedParams(rstd, x_scale, bias, g_scale), each of mean's shape.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's ComputeFusedParams (layer norm). Instance norm's is in normkernels.helpers.)";
+Source: Caffe2's ComputeFusedParams (layer norm). Instance norm's is in normkernels.helpers.
+
+>>> mean, sigma, ds, db = (np.array([v]) for v in (3.0, 2.0, 8.0, 4.0))
+>>> rstd, x_scale, bias, g_scale = nk.compute_fused_params(mean, sigma, ds, db, 4)
+>>> x_scale, bias, g_scale
+(array([0.125]), array([-0.875]), array([-1.5])))";
 
 constexpr const char* kGammaBetaBackwardDoc = R"(gamma_beta_backward(
     dyx, dy, rstd, g_scale, *, axis=1, num_threads=None)
@@ -140,7 +171,11 @@ Returns GammaBetaGradient(dgamma, dbeta), both of shape dyx.shape[axis:].
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's GammaBetaBackward (layer norm). Instance norm's is in normkernels.helpers.)";
+Source: Caffe2's GammaBetaBackward (layer norm). Instance norm's is in normkernels.helpers.
+
+>>> dyx, dy = np.array([[1.0, 2.0], [3.0, 4.0]]), np.ones((2, 2))
+>>> nk.gamma_beta_backward(dyx, dy, np.array([0.5, 1.0]), np.array([-1.0, -3.0]))
+GammaBetaGradient(dgamma=array([-0.5,  1. ]), dbeta=array([2., 2.])))";
 
 constexpr const char* kLayerNormForwardDoc = R"(layer_norm_forward(
     x, scale, bias, gamma=None, beta=None, *, axis=1, num_threads=None)
@@ -160,7 +195,12 @@ Returns y, of x's shape.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's LayerNormForward.)";
+Source: Caffe2's LayerNormForward.
+
+>>> x = np.array([[1.0, 3.0], [2.0, 6.0]])
+>>> nk.helpers.layer_norm_forward(x, np.array([1.0, 0.5]), np.array([-2.0, -2.0]))
+array([[-1.,  1.],
+       [-1.,  1.]]))";
 
 constexpr const char* kLayerNormBackwardStepDoc = R"(layer_norm_backward(
     dy, x, gamma, dy_scale, x_scale, bias, *, axis=1, num_threads=None)
@@ -181,7 +221,12 @@ Returns dx, of x's shape.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's LayerNormBackward.)";
+Source: Caffe2's LayerNormBackward.
+
+>>> x, dy = np.array([[1.0, 3.0]]), np.array([[2.0, 4.0]])
+>>> dy_scale, x_scale, bias = np.array([1.0]), np.array([-0.5]), np.array([0.25])
+>>> nk.helpers.layer_norm_backward(dy, x, None, dy_scale, x_scale, bias)
+array([[1.75, 2.75]]))";
 
 }  // namespace normkernels::python::bind_layer_norm
 

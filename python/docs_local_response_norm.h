@@ -32,7 +32,11 @@ TypeError for a wrong type or dtype, ValueError for a wrong shape or value; noth
 before every argument has been checked.
 
 Source: ONNX's LRN and Caffe2's LRN, with ONNX's window for even sizes. AlexNet's paper and
-TensorFlow do not divide alpha by size: pass their alpha times size.)";
+TensorFlow do not divide alpha by size: pass their alpha times size.
+
+>>> x = np.array([[[1.0], [2.0], [3.0]]])  # 3 channels of 1 position
+>>> nk.local_response_norm(x, 3, alpha=3, beta=1).ravel().round(3)
+array([0.167, 0.133, 0.214]))";
 
 constexpr const char* kLocalResponseNormBackwardDoc = R"(local_response_norm_backward(
     dy, x, size, *, y=None, scale=None, alpha=0.0001, beta=0.75, bias=1.0, order='NCHW', out=None,
@@ -61,7 +65,13 @@ Returns dx.
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: Caffe2's LRNGradient.)";
+Source: Caffe2's LRNGradient.
+
+>>> x = np.array([[[1.0], [2.0], [3.0]]])
+>>> dy = np.ones_like(x)
+>>> y, scale = nk.local_response_norm(x, 3, alpha=3, beta=1, return_scale=True)
+>>> nk.local_response_norm_backward(dy, x, 3, scale=scale, alpha=3, beta=1).ravel().round(3)
+array([ 0.093, -0.141, -0.074]))";
 
 }  // namespace normkernels::python::bind_local_response_norm
 

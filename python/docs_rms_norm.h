@@ -33,7 +33,15 @@ Returns y, or RmsNorm(y, rstd).
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value; nothing is written
 before every argument has been checked.
 
-Source: ONNX's RMSNormalization and PyTorch's rms_norm, which have no beta.)";
+Source: ONNX's RMSNormalization and PyTorch's rms_norm, which have no beta.
+
+>>> x = np.array([[3, 4], [6, 8]], np.float32)
+>>> nk.rms_norm(x).round(3)
+array([[0.849, 1.131],
+       [0.849, 1.131]], dtype=float32)
+>>> nk.rms_norm(x, np.array([1, 10], np.float32)).round(3)
+array([[ 0.849, 11.314],
+       [ 0.849, 11.314]], dtype=float32))";
 
 constexpr const char* kRmsNormBackwardDoc = R"(rms_norm_backward(
     dy, x, rstd=None, gamma=None, *, axis=-1, axes=None, epsilon=1e-05, out=None, num_threads=None)
@@ -61,7 +69,12 @@ without one of x. Where rstd is infinite (row of zeros, epsilon 0) no gradient e
 
 TypeError for a wrong type or dtype, ValueError for a wrong shape or value.
 
-Source: the gradient of ONNX's RMSNormalization.)";
+Source: the gradient of ONNX's RMSNormalization.
+
+>>> x = np.array([[3, 4]], np.float32)
+>>> y, rstd = nk.rms_norm(x, return_stats=True)
+>>> nk.rms_norm_backward(np.ones_like(x), x, rstd).dx.round(3)
+array([[ 0.045, -0.034]], dtype=float32))";
 
 }  // namespace normkernels::python::bind_rms_norm
 

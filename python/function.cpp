@@ -2,6 +2,8 @@
 
 #include <pybind11/eval.h>
 
+#include <algorithm>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <stdexcept>
@@ -13,6 +15,39 @@ namespace {
 
 /* A string that lives as long as the process. */
 const char* keep(const py::str& text) { return PyUnicode_AsUTF8(py::str(text).release().ptr()); }
+
+/* What torch, ONNX and our own other norms call an argument, and what it is called here, of a
+ * function that has both parameters. */
+struct OtherName {
+  const char* theirs;
+  const char* ours;
+  const char* beside;
+  const char* text = nullptr; /* what is said where another name is not all that differs */
+};
+
+constexpr OtherName kOtherNames[] = {
+    {"B", "beta", "gamma"},
+    {"B", "bias", "epsilon"},
+    {"Scale", "gamma", "x"},
+    {"Scale", "scale", "epsilon"},
+    {"X", "x", "x"},
+    {"beta", "bias", "epsilon"},
+    {"bias", "beta", "gamma"},
+    {"dim", "axis", "x"},
+    {"eps", "epsilon", "epsilon"},
+    {"gamma", "scale", "epsilon"},
+    {"grad_output", "dy", "x"},
+    {"input", "x", "x"},
+    {"k", "bias", "size"},
+    {"normalized_shape", "axis", "x", "axis says where the normalised dimensions begin"},
+    {"num_groups", "groups", "x"},
+    {"rstd", "inv_std", "x"},
+    {"rstd", "sigma", "x", "sigma is 1 / rstd"},
+    {"scale", "gamma", "x"},
+    {"skip", "residual", "x"},
+    {"weight", "gamma", "x"},
+    {"weight", "scale", "epsilon"},
+};
 
 /* "helpers." for the submodule of that name. */
 std::string prefix_of(const py::module_& module) {
@@ -63,8 +98,33 @@ int Signature::find(PyObject* keyword) const {
   return -1;
 }
 
+bool Signature::has(const char* parameter) const {
+  return std::any_of(texts_, texts_ + count_,
+                     [=](const char* text) { return std::strcmp(text, parameter) == 0; });
+}
+
+bool Signature::explain(PyObject* keyword) const {
+  for (const OtherName& name : kOtherNames) {
+    if (PyUnicode_CompareWithASCIIString(keyword, name.theirs) != 0) continue;
+    if (!has(name.ours) || !has(name.beside)) continue;
+    const std::string text =
+        name.text == nullptr ? std::string("it is called ") + name.ours : name.text;
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'; %s", name_,
+                 keyword, text.c_str());
+    return true;
+  }
+  return false;
+}
+
 bool Signature::refuse(PyObject* const* arguments, Py_ssize_t positional,
                        PyObject* keywords) const {
+  const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+  for (Py_ssize_t k = 0; k < named; ++k) {
+    PyObject* keyword = PyTuple_GET_ITEM(keywords, k);
+    const int i = find(keyword);
+    if (i < 0 && explain(keyword)) return false;
+    if (i < positional) break; /* what Python itself refuses first */
+  }
   PyObject* result =
       PyObject_Vectorcall(twin_, arguments, static_cast<size_t>(positional), keywords);
   if (result != nullptr) {

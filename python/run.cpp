@@ -1,4 +1,3 @@
-#include <cxxabi.h>
 #include <unistd.h>
 
 #include <new>
@@ -19,18 +18,23 @@ bool interpreter_ends() {
 #endif
 }
 
-}  // namespace
-
 /* Before 3.14, Python ends such a thread by pthread_exit, which unwinds its stack: destructors
  * would give back references without the GIL, and one that may not throw, as that of
- * py::gil_scoped_release, would end the process by std::terminate. */
-void take_gil(PyThreadState* thread) {
-  try {
-    PyEval_RestoreThread(thread);
-  } catch (abi::__forced_unwind&) {
-    if (!interpreter_ends()) throw; /* cancelled by somebody */
+ * py::gil_scoped_release, would end the process by std::terminate. This one comes before them. */
+struct EndsHere {
+  bool returned = false;
+  ~EndsHere() {
+    if (returned || !interpreter_ends()) return; /* else cancelled by somebody */
     for (;;) pause();
   }
+};
+
+}  // namespace
+
+void take_gil(PyThreadState* thread) {
+  EndsHere ends_here;
+  PyEval_RestoreThread(thread);
+  ends_here.returned = true;
 }
 
 Workspace::Workspace(size_t bytes) {

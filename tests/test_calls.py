@@ -115,6 +115,59 @@ def test_calls_that_do_not_fit_are_refused_in_pythons_words(name):
         function(**{1: X})
 
 
+# By function what others call an argument, and what is said then.
+OTHER_NAMES = {
+    "layer_norm": {
+        "eps": "it is called epsilon",
+        "weight": "it is called gamma",
+        "bias": "it is called beta",
+        "dim": "it is called axis",
+        "normalized_shape": "axis says where the normalised dimensions begin",
+        "input": "it is called x",
+        "Scale": "it is called gamma",
+        "B": "it is called beta",
+    },
+    "layer_norm_backward": {
+        "grad_output": "it is called dy",
+        "rstd": "sigma is 1 / rstd",
+    },
+    "rms_norm": {"eps": "it is called epsilon", "scale": "it is called gamma"},
+    "add_layer_norm": {"skip": "it is called residual", "weight": "it is called gamma"},
+    "instance_norm": {"weight": "it is called scale", "B": "it is called bias"},
+    "instance_norm_backward": {"rstd": "it is called inv_std", "gamma": "it is called scale"},
+    "group_norm": {
+        "num_groups": "it is called groups",
+        "weight": "it is called scale",
+        "beta": "it is called bias",
+    },
+    "local_response_norm": {"k": "it is called bias", "X": "it is called x"},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_other_names_of_arguments_are_explained(name):
+    for theirs, said in OTHER_NAMES[name].items():
+        expected = f"{name}() got an unexpected keyword argument '{theirs}'; {said}"
+        for keywords in ({theirs: 1}, at_run_time({"num_threads": 1, theirs: 1})):
+            with pytest.raises(TypeError) as caught:
+                FUNCTIONS[name](X, **keywords)
+            assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("name", ["local_response_norm", "local_response_norm_backward"])
+def test_names_that_mean_something_else_are_not_explained(name):
+    for theirs in ("weight", "gamma", "eps", "dim", "normalized_shape", "num_groups", "B"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{theirs}'$"):
+            FUNCTIONS[name](X, **{theirs: 1})
+
+
+def test_what_python_refuses_first_is_said_first():
+    with pytest.raises(TypeError, match=r"multiple values for argument 'x'$"):
+        nk.layer_norm(X, x=X, eps=1e-5)
+    with pytest.raises(TypeError, match=r"'eps'; it is called epsilon$"):
+        nk.layer_norm(X, eps=1e-5, x=X)
+
+
 def test_refused_before_anything_is_written():
     out = np.zeros_like(X)
     with pytest.raises(TypeError, match="unexpected keyword argument 'epsilom'"):

@@ -24,9 +24,19 @@ ABI = (ROOT / "tests/abi.txt").read_text().split()
 
 
 def test_the_shared_library_exports_the_c_functions_and_nothing_else(subproject):
-    (library,) = subproject.glob("normkernels/csrc/libnormkernels.so.*.*.*")
+    (library,) = subproject.glob("_deps/normkernels-build/csrc/libnormkernels.so.*.*.*")
     for path in (library, WHEEL_LIBRARY):
-        assert sorted(name for _, name in symbols("-D", "--defined-only", path)) == ABI, path
+        exported = symbols("-D", "--defined-only", path)
+        assert sorted(name for _, name in exported) == ABI, path
+        assert {kind for kind, _ in exported} == {"T"}, path  # none weak, no variable
+
+
+def test_the_static_library_takes_no_names_but_its_own(static_library):
+    """Beside what headers of C++ have inline, which is weak."""
+    found = symbols("--defined-only", "--extern-only", static_library)
+    names = {name for kind, name in found if kind not in "WVu"}
+    assert names >= set(ABI)
+    assert not [name for name in names if not re.match(r"normkernels_|_Z\w*11normkernels", name)]
 
 
 def test_the_python_module_exports_its_entry_alone():
@@ -88,11 +98,12 @@ FORBIDDEN = re.compile(
     r"abort|_?exit|_Exit|quick_exit|atexit|__assert_fail|__cxa_throw|__cxa_guard_acquire"
     r"|v?f?printf|__f?printf_chk|puts|fputs|putchar|fwrite|perror|_ZSt4(cout|cerr|clog)"
     r"|malloc|calloc|realloc|aligned_alloc|posix_memalign|_Zn[wa][jm].*"
+    r"|raise|kill|signal|sigaction|longjmp|system|fork|setenv|putenv|setlocale|s?rand|syslog|v?dprintf"
 )
 
 
-def test_nothing_prints_stops_or_allocates(subproject):
-    objects = [[path] for path in subproject.glob("normkernels/csrc/**/*.o")]
+def test_nothing_prints_stops_allocates_or_changes_the_process(subproject):
+    objects = [[path] for path in subproject.glob("_deps/normkernels-build/csrc/**/*.o")]
     assert objects
     for where in [["-D", WHEEL_LIBRARY], *objects]:
         called = {name for kind, name in symbols("--undefined-only", *where) if kind in "Uw"}
@@ -104,20 +115,20 @@ NOT_OF_C = re.compile(r"_Z(?!.*normkernels).*|__cxa_.*|__gxx_.*|_Unwind_.*|__cpu
 
 def test_nothing_of_the_runtimes_of_the_compilers_is_needed(subproject):
     """Neither libstdc++ nor libgcc_s: whoever links it need not be a compiler of C++."""
-    for where in subproject.glob("normkernels/csrc/**/*.o"):
+    for where in subproject.glob("_deps/normkernels-build/csrc/**/*.o"):
         called = {name for kind, name in symbols("--undefined-only", where) if kind in "Uw"}
         assert not {name for name in called if NOT_OF_C.fullmatch(name)}, where
 
 
 def test_nothing_runs_before_main(subproject):
-    for where in subproject.glob("normkernels/csrc/**/*.o"):
+    for where in subproject.glob("_deps/normkernels-build/csrc/**/*.o"):
         assert not [name for _, name in symbols(where) if "_GLOBAL__sub_I" in name], where
 
 
 def test_what_the_linker_may_choose_is_of_one_instruction_set(subproject):
     """A weak symbol out of a kernel's object could become the whole program's, AVX and all."""
     seen = set()
-    for path in subproject.glob("normkernels/csrc/CMakeFiles/normkernels_*.dir/**/*.o"):
+    for path in subproject.glob("_deps/normkernels-build/csrc/CMakeFiles/normkernels_*.dir/**/*.o"):
         isa = re.search(r"normkernels_(\w+)\.dir", str(path))[1]
         seen.add(isa)
         own = re.compile(rf"_Z+NK?11normkernels{len(isa)}{isa}\w*")
@@ -131,11 +142,10 @@ def test_what_the_linker_may_choose_is_of_one_instruction_set(subproject):
 # ---- Consumers -----------------------------------------------------------------------------------
 
 
-def test_add_subdirectory(subproject):
-    run(subproject / "consumer")
-    # A part of somebody else's build brings no tests, benchmarks or Python module with it.
-    assert not (subproject / "normkernels/tests").exists()
-    assert not (subproject / "normkernels/bench").exists()
+def test_a_part_of_another_build_brings_no_tests_benchmarks_or_module_with_it(subproject):
+    library = subproject / "_deps/normkernels-build"
+    assert (library / "csrc").exists()
+    assert not [name for name in ("tests", "bench", "python") if (library / name).exists()]
 
 
 def test_find_package(lib, tmp_path):
@@ -180,8 +190,8 @@ def test_the_wheel_holds_the_package_the_module_and_the_library():
             "lib/libnormkernels.so",
             "lib/cmake/normkernels/normkernels-config.cmake",
             "lib/cmake/normkernels/normkernels-config-version.cmake",
-            "lib/cmake/normkernels/normkernels-targets.cmake",
-            "lib/cmake/normkernels/normkernels-targets-release.cmake",
+            "lib/cmake/normkernels/normkernels-shared-targets.cmake",
+            "lib/cmake/normkernels/normkernels-shared-targets-release.cmake",
             "lib/pkgconfig/normkernels.pc",
         ]
     }
@@ -190,51 +200,3 @@ def test_the_wheel_holds_the_package_the_module_and_the_library():
     assert len(module) == 1
     assert package - compiled - module == python | library
     assert not [path for path in files - package if ".dist-info/" not in path and "../" not in path]
-
-
-# ---- The README ----------------------------------------------------------------------------------
-
-
-def snippets(*languages):
-    text = (ROOT / "README.md").read_text()
-    return [
-        code
-        for language, code in re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.S | re.M)
-        if language in languages
-    ]
-
-
-def test_readme_python(tmp_path):
-    """The blocks are one program: later ones go on with the names of earlier ones."""
-    blocks = snippets("python")
-    assert blocks
-    run(sys.executable, "-c", "\n".join(blocks), cwd=tmp_path)
-
-
-def test_readme_shell(tmp_path):
-    """With the first program in C as app.c: it runs without a word to the loader."""
-    (tmp_path / "app.c").write_text(snippets("c")[0])
-    run("sh", "-e", "-c", "\n".join(snippets("sh")), cwd=tmp_path)
-    run(tmp_path / "app")
-
-
-@pytest.mark.parametrize(
-    ("language", "compiler"), [("c", ("gcc", "-std=c99")), ("cpp", ("g++", "-std=c++17"))]
-)
-def test_readme_native(language, compiler, static_library, tmp_path):
-    """A block is a program, or what stands in one: then main is put around it."""
-    blocks = snippets(language)
-    assert blocks
-    for code in blocks:
-        program = code
-        if not re.search(r"\bmain\(", code):
-            lines = code.splitlines()
-            head = [line for line in lines if line.startswith("#")]
-            body = [line for line in lines if not line.startswith("#")]
-            program = "\n".join([*head, "int main(void) {", *body, "return 0; }"])
-        source = tmp_path / f"snippet.{language}"
-        source.write_text(program)
-        run(*compiler, f"-I{nk.get_include()}", "-c", source, "-o", tmp_path / "snippet.o")
-        binary = tmp_path / "snippet"
-        run(compiler[0], tmp_path / "snippet.o", static_library, "-lpthread", "-o", binary)
-        run(binary)

@@ -1,12 +1,13 @@
-"""The library as a part of what is not C++: programs in C alone, other languages' linkers, the
-settings of projects around it, and builds for few instruction sets."""
+"""The library as a part of what is not C++: programs in C alone, other languages' linkers, and
+builds for few instruction sets."""
 
 import re
 import shutil
+from pathlib import Path
 
 import normkernels as nk
 import pytest
-from embedding import ROOT, WHEEL_LIBRARY, cmake_build, loader_finds, run
+from embedding import ROOT, WHEEL_LIBRARY, cmake_build, loader_finds, run, symbols
 
 PROGRAM = """
 #include <normkernels/normkernels.h>
@@ -58,6 +59,34 @@ def test_pkg_config_with_the_compiler_of_c(lib, static, program):
     run(binary, env=loader_finds(lib))
 
 
+def test_pkg_config_tells_what_a_static_link_needs(lib):
+    """Also of a shared library, beside which a static one may lie."""
+    search = {"PKG_CONFIG_PATH": str(lib / "pkgconfig")}
+    assert "-lpthread" in run("pkg-config", "--libs", "--static", "normkernels", env=search).split()
+    shared = (lib / "libnormkernels.so").exists()
+    assert ("-lpthread" in run("pkg-config", "--libs", "normkernels", env=search)) != shared
+
+
+@pytest.mark.parametrize("includes", ["include", "inc/of/its/own", "{prefix}/headers"])
+@pytest.mark.parametrize("libraries", ["lib", "lib/x86_64-linux-gnu", "{prefix}/lib64"])
+def test_pkg_config_finds_the_headers_wherever_they_are_installed(includes, libraries, tmp_path):
+    prefix, build = tmp_path / "prefix", tmp_path / "build"
+    includes, libraries = includes.format(prefix=prefix), libraries.format(prefix=prefix)
+    run(
+        "cmake",
+        *("-S", ROOT, "-B", build, f"-DCMAKE_INSTALL_PREFIX={prefix}"),
+        *("-DNORMKERNELS_TESTS=OFF", "-DNORMKERNELS_BENCH=OFF"),
+        *(f"-DCMAKE_INSTALL_INCLUDEDIR={includes}", f"-DCMAKE_INSTALL_LIBDIR={libraries}"),
+    )
+    directory = prefix / libraries / "pkgconfig"
+    directory.mkdir(parents=True)
+    shutil.copy(build / "csrc/normkernels.pc", directory)
+    (flag,) = run(
+        "pkg-config", "--cflags", "normkernels", env={"PKG_CONFIG_PATH": str(directory)}
+    ).split()
+    assert Path(flag.removeprefix("-I")).resolve() == (prefix / includes).resolve()
+
+
 # How a program may be linked that brings no runtime of C++, with `static` for the library.
 LINES = {
     "cc": "{static} -lpthread",
@@ -80,8 +109,18 @@ def test_the_static_library_needs_no_more_than_threads(line, static_library, pro
     run(binary)
 
 
+def test_a_plugin_may_hide_the_copy_that_it_holds(static_library, program):
+    plugin = program.with_suffix(".so")
+    flags = ["-shared", "-fPIC", include_directory(), program, static_library, "-lpthread"]
+    for hide, expected in ([], True), (["-Wl,--exclude-libs,libnormkernels.a"], False):
+        run("cc", *flags, *hide, "-o", plugin)
+        exported = {name for _, name in symbols("-D", "--defined-only", plugin)}
+        assert "main" in exported
+        assert ("normkernels_layer_norm_forward" in exported) == expected
+
+
 def test_the_shared_library_loads_the_c_library_alone(subproject):
-    (library,) = subproject.glob("normkernels/csrc/libnormkernels.so.*.*.*")
+    (library,) = subproject.glob("_deps/normkernels-build/csrc/libnormkernels.so.*.*.*")
     for path in (library, WHEEL_LIBRARY):
         needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", path))
         assert needed
@@ -94,7 +133,7 @@ def test_the_shared_library_loads_the_c_library_alone(subproject):
 def test_soname_and_package_name_the_same_versions_compatible(subproject, installed, tmp_path):
     major, minor = map(int, nk.__version__.split(".")[:2])
     assert major == 0, "from 1.0 on it is the major version"
-    (library,) = subproject.glob("normkernels/csrc/libnormkernels.so.*.*.*")
+    (library,) = subproject.glob("_deps/normkernels-build/csrc/libnormkernels.so.*.*.*")
     assert f"soname: [libnormkernels.so.0.{minor}]" in run("readelf", "-d", library)
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.20)\nproject(versions LANGUAGES C)\n"
@@ -112,65 +151,6 @@ def test_soname_and_package_name_the_same_versions_compatible(subproject, instal
         (f"0.{minor - 1}", "0"),
         (f"1.{minor}", "0"),
     ]
-
-
-# ---- The settings of projects around it ----------------------------------------------------------
-
-PARENT = """
-cmake_minimum_required(VERSION 3.20)
-project(parent LANGUAGES CXX)
-{settings}
-{bring}
-get_target_property(type normkernels TYPE)
-foreach(isa baseline neon avx2 avx512 emulated_wide)
-  if(TARGET normkernels_${{isa}})
-    list(APPEND isas ${{isa}})
-  endif()
-endforeach()
-file(GENERATE OUTPUT settings CONTENT
-     "${{type}} [${{isas}}] $<TARGET_PROPERTY:normkernels,COMPILE_OPTIONS>")
-"""
-
-SETTINGS = {
-    "BUILD_SHARED_LIBS": "ON",
-    "NORMKERNELS_ONLY_ISA": nk.isas()[0].name,
-    "NORMKERNELS_WERROR": "ON",
-    "NORMKERNELS_INSTALL": "ON",
-}
-SUBDIRECTORY = f'add_subdirectory("{ROOT}" normkernels)'
-FETCH = f"""
-include(FetchContent)
-FetchContent_Declare(
-  normkernels SOURCE_DIR "{ROOT}" BINARY_DIR "${{CMAKE_BINARY_DIR}}/normkernels")
-FetchContent_MakeAvailable(normkernels)
-"""
-
-
-@pytest.mark.parametrize(
-    ("bring", "cached"),
-    [(SUBDIRECTORY, False), (SUBDIRECTORY, True), (FETCH, False)],
-    ids=["variables", "cache", "FetchContent"],
-)
-def test_the_settings_of_a_parent_project_hold(bring, cached, tmp_path):
-    settings = "" if cached else "".join(f"set({k} {v})\n" for k, v in SETTINGS.items())
-    (tmp_path / "CMakeLists.txt").write_text(PARENT.format(settings=settings, bring=bring))
-    options = [f"-D{k}={v}" for k, v in SETTINGS.items()] if cached else []
-    build = tmp_path / "build"
-    for _ in range(2):  # the second time there is a cache
-        run("cmake", "-S", tmp_path, "-B", build, *options)
-        said = (build / "settings").read_text()
-        assert said.startswith(f"SHARED_LIBRARY [{SETTINGS['NORMKERNELS_ONLY_ISA']}] ")
-        assert "-Werror" in said
-        assert (build / "normkernels/csrc/normkernels-config.cmake").exists()
-
-
-@pytest.mark.parametrize("name", ["AVX2", "sse9", "avx512;baseline"])
-def test_an_unknown_instruction_set_stops_the_configuration(name, tmp_path):
-    done = run("cmake", "-S", ROOT, "-B", tmp_path, f"-DNORMKERNELS_ONLY_ISA={name}", fails=True)
-    said = " ".join(done.split())
-    assert f"NORMKERNELS_ONLY_ISA is '{name}', must be one of " in said
-    for isa in nk.isas():
-        assert isa.name in said
 
 
 # ---- Builds for few instruction sets -------------------------------------------------------------
@@ -208,9 +188,9 @@ int main(void) {
 
 @pytest.mark.parametrize("isa", nk.isas(), ids=lambda isa: isa.name)
 def test_a_build_for_one_instruction_set_says_where_it_cannot_run(isa, subproject, tmp_path):
-    """The build of all of them, but for isa.cpp, which is what NORMKERNELS_ONLY_ISA changes."""
+    """The build of all of them, but for isa.cpp, which is what NORMKERNELS_ISAS changes."""
     (tmp_path / "limited.c").write_text(LIMITED)
-    csrc = subproject / "normkernels/csrc/CMakeFiles"
+    csrc = subproject / "_deps/normkernels-build/csrc/CMakeFiles"
     have = f"-DNORMKERNELS_HAVE_{isa.name.upper()}=1"
     include = [include_directory(), f"-I{ROOT / 'csrc'}"]
     run(

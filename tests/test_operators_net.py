@@ -12,6 +12,7 @@ import reference
 from conftest import normal, ordered, same_bits
 from normkernels import operators
 from normkernels.operators import OperatorDef, Workspace
+from snippets import blocks
 
 DOCS = Path(__file__).parent.parent / "docs" / "operators.md"
 
@@ -189,21 +190,9 @@ def test_import_is_not_slower():
 # ---- docs/operators.md
 
 
-def snippets():
-    return re.findall(r"^```python\n(.*?)^```$", DOCS.read_text(), flags=re.S | re.M)
-
-
-def test_the_snippets_of_the_docs(tmp_path):
-    """They are one program: later ones go on with the names of earlier ones."""
-    blocks = snippets()
-    assert len(blocks) >= 3
-    code = "\n".join(blocks)
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=tmp_path)
-
-
 def test_the_example_of_an_own_operator_is_short_and_complete(tmp_path):
     """A definition with its gradient in 20 lines, which runs by itself."""
-    (block,) = (block for block in snippets() if "register_gradient(" in block)
+    (block,) = (block for block in blocks(DOCS, "python") if "register_gradient(" in block)
     definition = block.split("\n\n\n")[0]
     assert len([line for line in definition.splitlines() if line.strip()]) <= 20
     subprocess.run([sys.executable, "-W", "error", "-c", block], check=True, cwd=tmp_path)

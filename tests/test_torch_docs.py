@@ -1,15 +1,17 @@
-"""docs/torch.md: its code runs, as one program."""
+"""The pages whose code needs torch: it runs, page by page as one program. The examples of the
+docstrings, each by itself."""
 
-import re
 import subprocess
 import sys
 
 import pytest
 from declarations import ROOT
+from docstring_examples import functions_of, run_examples
+from snippets import PAGES, needs_torch, run_python
 
 pytest.importorskip("torch")
-
-TEXT = (ROOT / "docs/torch.md").read_text()
+import normkernels.torch as nkt
+import torch
 
 
 def test_torch_is_imported_with_its_package_and_not_before():
@@ -17,15 +19,15 @@ def test_torch_is_imported_with_its_package_and_not_before():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_snippets(tmp_path):
-    blocks = re.findall(r"^```python\n(.*?)^```$", TEXT, flags=re.S | re.M)
-    assert len(blocks) == TEXT.count("```") // 2
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", "\n".join(blocks)],
-        capture_output=True,
-        check=False,
-        cwd=tmp_path,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "replaced 5\n  5 LayerNorm\n"
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if needs_torch(page)], ids=lambda page: page.name
+)
+def test_the_snippets(page, tmp_path):
+    printed = run_python(page, tmp_path, "-W", "ignore")
+    if page == ROOT / "docs/torch.md":
+        assert printed == "replaced 5\n  5 LayerNorm\n"
+
+
+@pytest.mark.parametrize("name", functions_of(nkt))
+def test_examples_of_the_docstrings(name):
+    run_examples(getattr(nkt, name), {"torch": torch, "nkt": nkt})

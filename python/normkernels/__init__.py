@@ -40,6 +40,7 @@ Import    in the main interpreter only; ImportError in a sub-interpreter.
 Empty     arrays, in every position, are valid.
 Bits      of the output do not depend on threads, on alignment, on the other rows or images of the
           batch, or on which instruction set with fma runs the kernel.
+Examples  in docstrings begin with `import numpy as np` and `import normkernels as nk`.
 
 The steps that Caffe2's operators are made of are here, too, and in `normkernels.helpers`.
 `python -m normkernels` shows what this machine has and checks that it computes rightly.
@@ -147,12 +148,20 @@ _threadpoolctl.register()
 
 
 def get_include() -> str:
-    """The directory to compile against: `#include <normkernels/normkernels.h>` is found there."""
+    """The directory to compile against: `#include <normkernels/normkernels.h>` is found there.
+
+    >>> Path(nk.get_include(), "normkernels", "normkernels.h").exists()
+    True
+    """
     return _installed("include")
 
 
 def get_cmake_dir() -> str:
-    """The directory of the CMake package: `find_package(normkernels)` with normkernels_DIR."""
+    """The directory of the CMake package: `find_package(normkernels)` with normkernels_DIR.
+
+    >>> Path(nk.get_cmake_dir(), "normkernels-config.cmake").exists()
+    True
+    """
     return _installed("lib/cmake/normkernels")
 
 

@@ -309,9 +309,9 @@ NORMKERNELS_API normkernels_status normkernels_rms_norm_backward(
 /** Layer norm of the sum of a residual connection, in one pass over memory:
  *
  *      total[i,j] = x[i,j] + residual[i,j] + bias[j]
- *      y, mean, sigma = those of normkernels_layer_norm_forward for total, bit for bit
+ *      y, mean, sigma = normkernels_layer_norm_forward of total, bit for bit
  *
- *  The sum is rounded once; of float64 with a bias, from twice its precision.
+ *  total is rounded once; of float64, from a sum of twice its precision where there is a bias.
  *
  *  x, residual  [rows, cols]
  *  bias         [cols] or NULL
@@ -394,8 +394,8 @@ NORMKERNELS_API size_t normkernels_instance_norm_backward_workspace_bytes(normke
  *  dx             as x; may be dy or x
  *  dscale         [c] or NULL         dbias  [c] or NULL
  *
- *  Where inv_std is infinite (constant plane, epsilon 0) no gradient exists; xhat and dx are taken
- *  as 0.
+ *  Where inv_std is infinite (constant plane, epsilon 0) no gradient exists; xhat and dx are
+ *  taken as 0.
  *
  *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_backward(
@@ -433,7 +433,7 @@ NORMKERNELS_API size_t normkernels_group_norm_forward_workspace_bytes(normkernel
  *      y[i,k,p] = (x[i,k,p] - mean[i,g]) * inv_std[i,g] * scale[k] + bias[k],
  *      mean[i,g] = sum_{k,p} x[i,k,p] / (c / groups * spatial),
  *      inv_std[i,g] = 1 / sqrt(sum_{k,p} (x[i,k,p] - mean[i,g])^2 / (c / groups * spatial)
- *                              + epsilon)
+ *                                + epsilon)
  *
  *  groups   >= 1, divides c: 1 is one group of all channels, c instance norm
  *  x        [n, c, spatial] or [n, spatial, c], as `order` says
@@ -472,8 +472,8 @@ NORMKERNELS_API size_t normkernels_group_norm_backward_workspace_bytes(normkerne
  *  dx             as x; may be dy or x
  *  dscale         [c] or NULL         dbias  [c] or NULL
  *
- *  Where inv_std is infinite (constant group, epsilon 0) no gradient exists; xhat and dx are taken
- *  as 0.
+ *  Where inv_std is infinite (constant group, epsilon 0) no gradient exists; xhat and dx are
+ *  taken as 0.
  *
  *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON, BAD_SIZE. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_group_norm_backward(
@@ -829,8 +829,9 @@ NORMKERNELS_API size_t normkernels_local_response_norm_view_workspace_bytes(norm
  * against the deviation; the operators above do not. No output may overlap another argument unless
  * said. */
 
-/** sigma = sqrt(var + epsilon), scale = 1 / sigma, bias = -mean / sigma. All [rows]; sigma may be
- * var.
+/** sigma = sqrt(var + epsilon), scale = 1 / sigma, bias = -mean / sigma.
+ *
+ *  All [rows]; sigma may be var.
  *
  *  Statuses: those of every operator; BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_compute_sigma_and_fused_params(
@@ -838,6 +839,7 @@ NORMKERNELS_API normkernels_status normkernels_compute_sigma_and_fused_params(
     void* sigma, void* scale, void* bias, const normkernels_executor* executor);
 
 /** y[i,j] = (x[i,j] * scale[i] + bias[i]) * gamma[j] + beta[j].
+ *
  *  x, y [rows, cols] (y may be x); scale, bias [rows]; gamma, beta [cols] or NULL.
  *
  *  Statuses: those of every operator. Since 0.1. */
@@ -846,16 +848,18 @@ normkernels_layer_norm_apply(normkernels_dtype dtype, int64_t rows, int64_t cols
                              const void* scale, const void* bias, const void* gamma,
                              const void* beta, void* y, const normkernels_executor* executor);
 
-/** dyx = dy * x [rows, cols];  ds[i] = sum_j dy[i,j] * x[i,j] * gamma[j],
- *  db[i] = sum_j dy[i,j] * gamma[j]  [rows]. gamma [cols] or NULL; dyx or NULL.
+/** dyx = dy * x,  ds[i] = sum_j dy[i,j] * x[i,j] * gamma[j],  db[i] = sum_j dy[i,j] * gamma[j].
+ *
+ *  dy, x, dyx [rows, cols]; ds, db [rows]; gamma [cols] or NULL; dyx or NULL.
  *
  *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_layer_norm_internal_gradients(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
     const void* gamma, void* dyx, void* ds, void* db, const normkernels_executor* executor);
 
-/** rstd = 1 / sigma;  x_scale = (db * mean - ds) * rstd^3 / cols;
- *  bias = -x_scale * mean - db * rstd / cols;  g_scale = -rstd * mean.
+/** rstd = 1 / sigma,  x_scale = (db * mean - ds) * rstd^3 / cols,
+ *  bias = -x_scale * mean - db * rstd / cols,  g_scale = -rstd * mean.
+ *
  *  All [rows]; g_scale or NULL.
  *
  *  Statuses: those of every operator. Since 0.1. */
@@ -865,6 +869,7 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_fused_params(
     const normkernels_executor* executor);
 
 /** dx[i,j] = dy[i,j] * gamma[j] * dy_scale[i] + x[i,j] * x_scale[i] + bias[i].
+ *
  *  dy, x, dx [rows, cols] (dx may be dy or x); gamma [cols] or NULL; the rest [rows].
  *
  *  Statuses: those of every operator. Since 0.1. */
@@ -874,6 +879,7 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_backward_apply(
     const normkernels_executor* executor);
 
 /** dgamma[j] = sum_i (dyx[i,j] * rstd[i] + dy[i,j] * g_scale[i]),  dbeta[j] = sum_i dy[i,j].
+ *
  *  dyx, dy [rows, cols]; rstd, g_scale [rows]; dgamma, dbeta [cols].
  *
  *  Statuses: those of every operator. Since 0.1. */
@@ -882,8 +888,9 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_gamma_beta_backward(
     const void* rstd, const void* g_scale, void* dgamma, void* dbeta,
     const normkernels_executor* executor);
 
-/** mean [n, c] and rstd [n, c] = 1 / sqrt(var + epsilon), as instance_norm_forward computes them.
- *  x as `order` says. The workspace is that of instance_norm_forward.
+/** mean and rstd = 1 / sqrt(var + epsilon), as instance_norm_forward computes them.
+ *
+ *  x as `order` says; mean, rstd [n, c]. The workspace is that of instance_norm_forward.
  *
  *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_moments(
@@ -892,6 +899,7 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_moments(
     const normkernels_executor* executor);
 
 /** scale[i,k] = rstd[i,k] * gamma[k],  bias[i,k] = beta[k] - scale[i,k] * mean[i,k].
+ *
  *  mean, rstd, scale, bias [n, c]; gamma, beta [c].
  *
  *  Statuses: those of every operator. Since 0.1. */
@@ -901,6 +909,7 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_fused_params(
     const normkernels_executor* executor);
 
 /** y[i,k,p] = x[i,k,p] * scale[i,k] + bias[i,k].
+ *
  *  x, y as `order` says (y may be x); scale, bias [n, c].
  *
  *  Statuses: those of every operator; BAD_ORDER. Since 0.1. */
@@ -909,8 +918,9 @@ normkernels_instance_norm_apply(normkernels_dtype dtype, normkernels_order order
                                 int64_t c, int64_t spatial, const void* x, const void* scale,
                                 const void* bias, void* y, const normkernels_executor* executor);
 
-/** ds[i,k] = sum_p dy[i,k,p] * x[i,k,p],  db[i,k] = sum_p dy[i,k,p]  [n, c].
- *  dy, x as `order` says.
+/** ds[i,k] = sum_p dy[i,k,p] * x[i,k,p],  db[i,k] = sum_p dy[i,k,p].
+ *
+ *  dy, x as `order` says; ds, db [n, c].
  *
  *  Statuses: those of every operator; BAD_ORDER. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_internal_gradients(
@@ -920,6 +930,7 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_internal_gradients(
 /** dx = c1 * dy + c2 * x + c3 with, per (i, k),  c1 = rstd * gamma,
  *  c2 = (db * mean - ds) * gamma * rstd^3 / spatial,
  *  c3 = -c2 * mean - db * gamma * rstd / spatial.
+ *
  *  dy, x, dx as `order` says (dx may be dy or x); mean, rstd, ds, db [n, c]; gamma [c].
  *
  *  Statuses: those of every operator; BAD_ORDER. Since 0.1. */
@@ -929,6 +940,7 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_backward_apply(
     const void* ds, const void* db, void* dx, const normkernels_executor* executor);
 
 /** dgamma[k] = sum_i (ds[i,k] - db[i,k] * mean[i,k]) * rstd[i,k],  dbeta[k] = sum_i db[i,k].
+ *
  *  ds, db, mean, rstd [n, c]; dgamma, dbeta [c].
  *
  *  Statuses: those of every operator. Since 0.1. */

@@ -37,6 +37,10 @@ def from_node(node: onnx.NodeProto, *, rank: int | None = None) -> list[Operator
     ValueError for another operator, for a stash_type other than 1, for a rank or an axis that the
     operator cannot have, and without a rank that is needed; TypeError for what is no NodeProto and
     a rank that is no integer; onnx.checker.ValidationError for a node that ONNX does not allow.
+
+    >>> node = onnx.helper.make_node("MeanVarianceNormalization", ["x"], ["y"], axes=[2, 3])
+    >>> from_node(node)
+    [OperatorDef('onnx.MeanVarianceNorm', ['x'], ['y'], {'axes': (2, 3)})]
     """
     if not isinstance(node, onnx.NodeProto):
         raise TypeError(

@@ -20,6 +20,9 @@ def inherit_onnx_schema(name: str) -> OperatorSchema:
 
     ValueError if ONNX has no operator of that name, UnknownNameError if there is none here,
     TypeError for what is no name.
+
+    >>> inherit_onnx_schema("LRN").args["alpha"].default
+    0.0001
     """
     if not isinstance(name, str):
         raise TypeError(

@@ -53,6 +53,10 @@ def to_nodes(
     cannot have, an argument that is infinite in float32, and without a rank that is needed;
     TypeError for what is no definition, no rank, no dtype or no collection of names; otherwise the
     errors of the operator's schema.
+
+    >>> norm = OperatorDef("LayerNorm", ["x"], ["y", "mean", "sigma"])
+    >>> [node.op_type for node in to_nodes(norm, unused=["mean", "sigma"])]
+    ['Constant', 'LayerNormalization']
     """
     require_op_def("to_nodes: op_def", op_def)
     if op_def.type not in _CONVERTERS:

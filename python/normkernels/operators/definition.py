@@ -24,7 +24,7 @@ class UnknownNameError(KeyError):
 class OperatorDef:
     """An operator to run: `type` names it, `inputs` and `outputs` name blobs of a workspace.
 
-    OperatorDef("LRN", ["x"], ["y"], {"size": 5, "alpha": 1e-4, "beta": 0.75})
+        OperatorDef("LRN", ["x"], ["y"], {"size": 5, "alpha": 1e-4, "beta": 0.75})
 
     A plain value: nothing is looked up, so it may be written before its operator is registered.
     Counts, argument names, types and values are checked against the schema when it is used.

@@ -111,6 +111,8 @@ def register_gradient(name: str, maker: GradientMaker | None) -> None:
     gradient. The operator may be registered later.
 
     ValueError if the operator has a gradient already.
+
+    >>> register_gradient("Negative", lambda c: [OperatorDef("Negative", [c.GO(0)], [c.GI(0)])])
     """
     if name in _makers:
         raise ValueError(f"register_gradient: the gradient of {name!r} is registered already")
@@ -143,6 +145,11 @@ def get_gradient_defs(op_def: OperatorDef, gradient_outputs: Sequence[str | None
 
     ValueError if the operator has no gradient, if a gradient that it needs is None, or if the
     definition disagrees with its schema; UnknownNameError for an unknown operator.
+
+    >>> norm = OperatorDef("LayerNorm", ["x"], ["y", "mean", "sigma"])
+    >>> defs, gradients = get_gradient_defs(norm, ["dy", None, None])
+    >>> defs[0].inputs, gradients
+    (('dy', 'y', 'mean', 'sigma', 'x'), ('x_grad',))
     """
     require_op_def("get_gradient_defs: op_def", op_def)
     context, defs = make_gradient(op_def, gradient_outputs)

@@ -24,6 +24,10 @@ def infer(
     Raises what running it would raise for inputs of these shapes and dtypes: TypeError for a wrong
     type or dtype, ValueError for a wrong shape, value or count, UnknownNameError for an unknown
     operator. ValueError, too, if the operator was registered without a tensor inference function.
+
+    >>> norm = OperatorDef("LayerNorm", ["x"], ["y", "mean", "sigma"])
+    >>> [shape.shape for shape in infer(norm, [(8, 768)], ["float32"])]
+    [(8, 768), (8, 1), (8, 1)]
     """
     require_op_def("infer: op_def", op_def)
     registered = operator(op_def.type)

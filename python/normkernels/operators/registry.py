@@ -53,6 +53,13 @@ def register_cpu_operator(
     None.
 
     ValueError if the name is taken.
+
+    >>> negative = OperatorSchema("y = -x", (Input("x", "Any."),), (Output("y", "Of x's shape."),))
+    >>> register_cpu_operator("Negative", schema=negative, run=lambda x, out: -x)
+    >>> workspace = Workspace({"x": [1, 2]})
+    >>> workspace.run([OperatorDef("Negative", ["x"], ["y"])])
+    >>> workspace["y"]
+    array([-1, -2])
     """
     if name in _operators:
         raise ValueError(f"register_cpu_operator: {name!r} is registered already")
@@ -71,12 +78,20 @@ def operator(name: str) -> Operator:
 
 
 def names() -> tuple[str, ...]:
-    """The names of all registered operators, sorted."""
+    """The names of all registered operators, sorted.
+
+    >>> "LRN" in names()
+    True
+    """
     return tuple(sorted(_operators))
 
 
 def schema(name: str) -> OperatorSchema:
-    """The schema of an operator; printed, its manual page. UnknownNameError for an unknown name."""
+    """The schema of an operator; printed, its manual page. UnknownNameError for an unknown name.
+
+    >>> list(schema("LRN").args)
+    ['size', 'alpha', 'beta', 'bias', 'order']
+    """
     return operator(name).schema
 
 
@@ -84,6 +99,9 @@ def tensor_inference_function(name: str) -> InferFunction | None:
     """What was registered as `infer` of an operator; None if nothing was.
 
     UnknownNameError for an unknown name.
+
+    >>> tensor_inference_function("LayerNorm") is None
+    False
     """
     return operator(name).infer
 

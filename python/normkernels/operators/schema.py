@@ -43,7 +43,13 @@ FINITE_NOT_NEGATIVE = Check("finite and >= 0", lambda value: _is_finite(value) a
 
 
 def at_least(least: int) -> Check:
-    """The check that a number is `least` or more."""
+    """The check that a number is `least` or more.
+
+    >>> at_least(1).must_be
+    'at least 1'
+    >>> at_least(1).holds(0)
+    False
+    """
     return Check(f"at least {least}", lambda value: bool(value >= least))
 
 

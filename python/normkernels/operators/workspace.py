@@ -149,6 +149,11 @@ def run_on_device(op_def: OperatorDef, workspace: Workspace, device: str = "cpu"
     ValueError for a device other than "cpu", for a definition that disagrees with its schema, and
     for wrong shapes; TypeError for wrong types and dtypes; UnknownNameError for an unknown operator
     or a missing blob.
+
+    >>> workspace = Workspace({"x": np.array([[3.0, 4.0]])})
+    >>> run_on_device(OperatorDef("LayerNorm", ["x"], ["y", "mean", "sigma"]), workspace)
+    >>> workspace["mean"]
+    array([[3.5]])
     """
     require_op_def("run_on_device: op_def", op_def)
     if device not in DEVICES:
@@ -160,12 +165,28 @@ def run_on_device(op_def: OperatorDef, workspace: Workspace, device: str = "cpu"
 
 
 def run_on_device_with_order_nchw(op_def: OperatorDef, workspace: Workspace) -> None:
-    """Runs one operator as if its argument `order` were "NCHW"; ValueError if it has no order."""
+    """Runs one operator as if its argument `order` were "NCHW"; ValueError if it has no order.
+
+    >>> x, scale, bias = np.ones((1, 2, 4, 4)), np.ones(2), np.zeros(2)
+    >>> workspace = Workspace({"x": x, "scale": scale, "bias": bias})
+    >>> norm = OperatorDef("InstanceNorm", ["x", "scale", "bias"], ["y", "mean", "inv_std"])
+    >>> run_on_device_with_order_nchw(norm, workspace)
+    >>> workspace["mean"].shape
+    (1, 2)
+    """
     _run_with_order(op_def, workspace, "NCHW")
 
 
 def run_on_device_with_order_nhwc(op_def: OperatorDef, workspace: Workspace) -> None:
-    """Runs one operator as if its argument `order` were "NHWC"; ValueError if it has no order."""
+    """Runs one operator as if its argument `order` were "NHWC"; ValueError if it has no order.
+
+    >>> x, scale, bias = np.ones((1, 4, 4, 2)), np.ones(2), np.zeros(2)
+    >>> workspace = Workspace({"x": x, "scale": scale, "bias": bias})
+    >>> norm = OperatorDef("InstanceNorm", ["x", "scale", "bias"], ["y", "mean", "inv_std"])
+    >>> run_on_device_with_order_nhwc(norm, workspace)
+    >>> workspace["mean"].shape
+    (1, 2)
+    """
     _run_with_order(op_def, workspace, "NHWC")
 
 

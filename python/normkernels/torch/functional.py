@@ -54,6 +54,10 @@ def layer_norm(
         y = (x - mean) / sqrt(var + eps) * weight + bias
 
     weight and bias are None (1 and 0) or have normalized_shape.
+
+    >>> x = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    >>> nkt.layer_norm(x, (4,))
+    tensor([[-1.3416, -0.4472,  0.4472,  1.3416]])
     """
     axes = normalized_axes("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     if out is not None:
@@ -75,6 +79,10 @@ def rms_norm(
 
     weight is None (1) or has normalized_shape. eps None is the machine epsilon of the type that is
     computed in, as in torch's kernels: of half types float32's.
+
+    >>> x = torch.tensor([[3.0, 4.0]])
+    >>> nkt.rms_norm(x, (2,), torch.tensor([1.0, 10.0]))
+    tensor([[ 0.8485, 11.3137]])
     """
     axes = normalized_axes("rms_norm", input, normalized_shape, weight=weight)
     if eps is None:
@@ -95,6 +103,10 @@ def layer_norm_2d(
     """Layer norm over the channels of (N, C, ...), each position by itself: LayerNorm2d.
 
     weight and bias are None (1 and 0) or have C elements.
+
+    >>> x = torch.tensor([[[[1.0, 5.0]], [[3.0, 5.0]]]])  # 2 channels of 1 x 2
+    >>> nkt.layer_norm_2d(x).flatten()
+    tensor([-1.0000,  0.0000,  1.0000,  0.0000])
     """
     check_rank("layer_norm_2d", input, 2)
     check_parameters("layer_norm_2d", input.shape[1:2], weight=weight, bias=bias)
@@ -119,6 +131,10 @@ def group_norm(
 
     weight and bias are None (1 and 0) or have C elements. A group of a single element is
     normalised to bias, where torch refuses some.
+
+    >>> x = torch.arange(4.0).view(1, 4, 1)
+    >>> nkt.group_norm(x, 2, torch.full((4,), 2.0)).flatten()
+    tensor([-2.0000,  2.0000, -2.0000,  2.0000])
     """
     check_rank("group_norm", input, 2)
     if num_groups < 1 or input.shape[1] % num_groups:
@@ -152,6 +168,11 @@ def instance_norm(
     the running ones are moved by momentum towards the means over the batch of mean and of the
     unbiased var. Without, they take the place of mean and var, which leaves nothing to a kernel:
     that is torch's own function.
+
+    >>> x = torch.tensor([[[1.0, 3.0], [10.0, 30.0]]])
+    >>> nkt.instance_norm(x)
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
     """
     name = "instance_norm"
     check_rank(name, input, 2)
@@ -205,6 +226,10 @@ def local_response_norm(
 
     The window of an even size has one channel more before c than after it, which is torch's;
     normkernels.local_response_norm has ONNX's, the mirrored one. out may not be the input.
+
+    >>> x = torch.tensor([[[1.0], [2.0], [3.0]]])
+    >>> nkt.local_response_norm(x, 3, alpha=3.0, beta=1.0).flatten()
+    tensor([0.1667, 0.1333, 0.2143])
     """
     check_rank("local_response_norm", input, 3)
     if size < 1:
@@ -233,6 +258,10 @@ def add_layer_norm(
 
     x and residual have one shape; of two dtypes, as under autocast, total has the wider one.
     weight, bias and add_bias are None (1, 0 and 0) or have normalized_shape.
+
+    >>> x, residual = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 5.0]])
+    >>> nkt.add_layer_norm(x, residual, (2,))
+    (tensor([[-1.0000,  1.0000]]), tensor([[3., 7.]]))
     """
     return _add_norm("add_layer_norm", x, residual, normalized_shape, (weight, bias, add_bias), eps)
 
@@ -251,6 +280,10 @@ def add_rms_norm(
         total = x + residual + add_bias,  y = rms_norm(total, normalized_shape, weight, eps)
 
     As in add_layer_norm; eps None as in rms_norm.
+
+    >>> x, residual = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 2.0]])
+    >>> nkt.add_rms_norm(x, residual, (2,))
+    (tensor([[0.8485, 1.1314]]), tensor([[3., 4.]]))
     """
     return _add_norm("add_rms_norm", x, residual, normalized_shape, (weight, None, add_bias), eps)
 

@@ -66,6 +66,11 @@ def replace_norms(model: nn.Module, rules: Rules | None = None) -> Report:
     Returns a Report: what was replaced, and what stays and why.
 
     TypeError for a rule that returns something else; the modules before it are replaced.
+
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8))
+    >>> print(nkt.replace_norms(model))
+    replaced 1
+      1 LayerNorm
     """
     report = Report()
     for name, module in model.named_modules():
@@ -83,7 +88,13 @@ def replace_norms(model: nn.Module, rules: Rules | None = None) -> Report:
 
 
 def restore_norms(model: nn.Module) -> list[str]:
-    """Gives every norm that replace_norms replaced its former class again; returns their names."""
+    """Gives every norm that replace_norms replaced its former class again; returns their names.
+
+    >>> model = torch.nn.Sequential(torch.nn.LayerNorm(8))
+    >>> report = nkt.replace_norms(model)
+    >>> nkt.restore_norms(model)
+    ['0']
+    """
     restored = []
     for name, module in model.named_modules():
         if FORMER in module.__dict__:

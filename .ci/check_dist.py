@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""What is delivered: file lists of source distribution and wheel, tags, and sizes.
+
+.ci/check_dist.py FOLDER    with one sdist and wheels of it; prints a table, fails if anything is amiss
+"""
+
+import hashlib
+import re
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_SDIST_BYTES = 1_000_000
+NEEDED = re.compile(r"(csrc|cmake|python|tests|bench|examples|docs|packaging)/.*")
+TOP = {
+    *("CHANGELOG.md", "CMakeLists.txt", "CMakePresets.json", "CONTRIBUTING.md"),
+    *("LICENSE", "README.md", "pyproject.toml", "PKG-INFO"),
+}
+UNWANTED = re.compile(r".*(\.svg|\.png|\.pyc|\.so|\.o)")
+PACKAGE = re.compile(r"normkernels/.*\.(pyi?|typed|h|hpp|cmake|pc|so)")
+
+
+def check_sdist(path: Path) -> None:
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    amiss = {n for n in names if n not in TOP and not NEEDED.fullmatch(n) or UNWANTED.fullmatch(n)}
+    source = (p for p in (ROOT / "csrc").rglob("*") if p.is_file())
+    missing = TOP | {str(p.relative_to(ROOT)) for p in source} - names
+    missing -= names
+    if amiss or missing:
+        sys.exit(f"{path.name}: not expected {sorted(amiss)}, missing {sorted(missing)}")
+    if path.stat().st_size > MOST_SDIST_BYTES:
+        sys.exit(f"{path.name}: {path.stat().st_size} bytes, {MOST_SDIST_BYTES} are allowed")
+
+
+def check_wheel(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    amiss = [n for n in names if not PACKAGE.fullmatch(n) and ".dist-info/" not in n]
+    libraries = [n for n in names if n.endswith(".so")]
+    if amiss or len(libraries) != 2:
+        sys.exit(f"{path.name}: not expected {amiss}, libraries {libraries}")
+    if "manylinux_2_17" not in path.name:
+        sys.exit(f"{path.name}: not of manylinux_2_17")
+
+
+def main() -> None:
+    files = sorted(Path(sys.argv[1]).iterdir())
+    for path in files:
+        (check_sdist if path.name.endswith(".tar.gz") else check_wheel)(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        print(f"{path.stat().st_size:>9,}  {digest[:16]}  {path.name}")
+
+
+if __name__ == "__main__":
+    main()
