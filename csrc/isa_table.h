@@ -12,6 +12,7 @@ extern const GroupNormKernels group_norm_nhwc_f32, group_norm_nhwc_f64, group_no
 extern const LocalResponseNormKernels local_response_norm_f32, local_response_norm_f64,
     local_response_norm_half;
 extern const StepKernels steps_f32, steps_f64;
+void merge_moments(const MergeMoments& a, const Executor& executor);
 
 // In the order of normkernels_dtype.
 extern const Kernels* const kernels[];

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "host/parallel.h"
+#include "normkernels/normkernels.h"
 #include "views/grid.h"
 
 namespace normkernels {
@@ -63,7 +64,8 @@ struct LayerNormForward {
   bool centred = true;
   const Placement* at;
   WideFlags wide;
-  void* workspace;  // where a grid needs one
+  void* workspace;                   // where a grid needs one
+  normkernels_row_moments* moments;  // of rows that are centred; y may then be null
 };
 
 // Saved are mean and sigma, or, of rows that are not centred, rstd or nothing.
@@ -102,6 +104,13 @@ struct GroupNormBackward {
   bool stream;
   const Placement* at;
   WideFlags wide;
+};
+
+// Of n rows; out may be a or b.
+struct MergeMoments {
+  int64_t n;
+  const normkernels_row_moments *a, *b;
+  normkernels_row_moments* out;
 };
 
 struct LocalResponseNorm {
@@ -230,6 +239,7 @@ struct Kernels {
   const GroupNormKernels* group_norm_nhwc;
   const LocalResponseNormKernels* local_response_norm;
   const StepKernels* steps;
+  Kernel<MergeMoments> merge_moments;  // one for all types
 };
 
 }  // namespace normkernels

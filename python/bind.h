@@ -13,6 +13,9 @@ namespace normkernels::python {
 namespace bind_layer_norm {
 void bind(py::module_& module, py::module_& helpers, const py::module_& types);
 }
+namespace bind_moments {
+void bind(py::module_& module, const py::module_& types);
+}
 namespace bind_rms_norm {
 void bind(py::module_& module, const py::module_& types);
 }

@@ -170,6 +170,7 @@ void fill(py::module_ module) {
   py::module_ helpers = module.def_submodule("helpers", "The compiled functions of helpers.");
   Isa = own(types, "Isa");
   bind_layer_norm::bind(module, helpers, types);
+  bind_moments::bind(module, types);
   bind_rms_norm::bind(module, types);
   bind_add_norm::bind(module, types);
   bind_instance_norm::bind(module, helpers, types);

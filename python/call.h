@@ -73,6 +73,18 @@ struct Output {
   const int64_t* strides = nullptr; /* as a View's */
 };
 
+/* Dense arrays of moments: an input, and an output. */
+struct MomentsView {
+  const char* name;
+  const normkernels_row_moments* data;
+  const Shape* shape; /* the argument's */
+  int64_t size;
+};
+struct MomentsOutput {
+  py::object array;
+  normkernels_row_moments* data;
+};
+
 /* Scratch memory, aligned as the kernels ask: on the stack where it is small. */
 class Workspace {
  public:
@@ -124,6 +136,10 @@ class Call {
   /* Saved statistics are given both or not at all. */
   void require_both(const Array& mean, const Array& inv_std) const;
 
+  /* Moments, in moments.cpp: what is not dense is copied. The second has the shape of the first. */
+  MomentsView moments(const Array& array);
+  MomentsView moments_like(const Array& array, const MomentsView& first);
+
   Matrix matrix(const View& x, const Integer& axis) const;
   /* With `axes`, `axis` must be what it is when it is not given. */
   Matrix matrix(const View& x, const Integer& axis, const Axes& axes,
@@ -141,6 +157,9 @@ class Call {
   Output create_like(const View& x);
   /* Statistics. */
   Output create_rows(const Matrix& x);
+  MomentsOutput create_moments(const Matrix& x) { return moments_of(rows_shape(x), x.rows); }
+  /* Of the shape of these; `alias` as in output. */
+  MomentsOutput moments_output(const Out& out, const MomentsView& like, const char* alias);
   Output create_per_plane(const Planes& x) { return create_per_image(x.n, x.c); }
   Output create_per_group(const Planes& x) { return create_per_image(x.n, x.groups); }
   /* Gradients of parameters, the first of a call that of gamma (scale): of their parameter's dtype,
@@ -199,9 +218,14 @@ class Call {
   /* What the dtype of an input may be. */
   enum class Role { kStep, kLarge, kStatistic, kParameter };
 
-  static Memory memory_of(py::handle array);
+  static Memory memory_of(py::handle array, py::ssize_t item);
   Output create(int type_num, const Shape& shape, int64_t size,
                 const py::ssize_t* strides = nullptr);
+  /* Of a dtype, to which this takes a reference. */
+  py::object create_array(PyObject* dtype, const Shape& shape, int64_t size,
+                          const py::ssize_t* strides = nullptr);
+  MomentsOutput moments_of(const Shape& shape, int64_t size);
+  static Shape rows_shape(const Matrix& x);
   /* The numbers of NumPy's types. */
   int statistic_type() const;
   int next_gradient_type();
@@ -215,6 +239,8 @@ class Call {
   View optional(const Array& array, Role role, bool strided = false) {
     return array.given() ? take(array, role, strided) : View();
   }
+  /* That no conversion of a later argument has changed its shape. */
+  void check_unchanged(const Array& argument) const;
   void check_dtype(const char* name, py::handle array, Role role);
   [[noreturn]] void refuse_dtype(const char* name, py::handle array, Role role) const;
   View parameter(const Array& array);
@@ -225,6 +251,7 @@ class Call {
   template <class Describe>
   View of_size(const View& view, int64_t expected, Describe&& describe) const;
   void check_out(const Out& out, const View& x, const char* alias) const;
+  void check_writable(const Out& out, py::ssize_t item, const char* alias) const;
   [[noreturn]] void refuse_overlap(const char* name) const;
   [[noreturn]] void fail(normkernels_status status, const char* const* names, size_t n) const;
 

@@ -49,9 +49,9 @@ uint64_t bits_from(int first, int rank) {
 
 /* ---- Views ----------------------------------------------------------------------------------- */
 
-Call::Memory Call::memory_of(py::handle array) {
+Call::Memory Call::memory_of(py::handle array, py::ssize_t item) {
   const auto begin = reinterpret_cast<uintptr_t>(fields(array).data);
-  Memory memory = {begin, begin + static_cast<uintptr_t>(item_bytes(array))};
+  Memory memory = {begin, begin + static_cast<uintptr_t>(item)};
   for (int i = 0; i < fields(array).nd; ++i) {
     const py::ssize_t extent = fields(array).dimensions[i];
     if (extent == 0) return {begin, begin};
@@ -66,7 +66,8 @@ py::handle Call::copy(py::handle array, int flags) {
   PyObject* copied = numpy().PyArray_FromAny_(array.ptr(), native_dtype(descriptor(array).type_num),
                                               0, 0, flags | Api::NPY_ARRAY_ENSUREARRAY_, nullptr);
   if (copied == nullptr) throw py::error_already_set();
-  copies_.push_back({memory_of(array), py::reinterpret_steal<py::object>(copied)});
+  copies_.push_back(
+      {memory_of(array, item_bytes(array)), py::reinterpret_steal<py::object>(copied)});
   return copied;
 }
 
@@ -102,14 +103,19 @@ void Call::refuse_dtype(const char* name, py::handle array, Role role) const {
   refuse_type(name, was, "be " + of_x + ", the dtype of " + reference_);
 }
 
+void Call::check_unchanged(const Array& argument) const {
+  const py::handle array = argument.array_;
+  if (argument.shape_.is(fields(array).dimensions, fields(array).nd)) return;
+  refuse_value(argument.name(),
+               "had shape " + argument.shape_.text() + " and has " + shape_of(array).text(),
+               "stay as it is while the arguments are converted");
+}
+
 View Call::take(const Array& argument, Role role, bool strided) {
   const char* name = argument.name();
   py::handle array = argument.array_;
   const Shape& shape = argument.shape_;
-  if (!shape.is(fields(array).dimensions, fields(array).nd)) {
-    refuse_value(name, "had shape " + shape.text() + " and has " + shape_of(array).text(),
-                 "stay as it is while the arguments are converted");
-  }
+  check_unchanged(argument);
   check_dtype(name, array, role);
   const int64_t* strides = nullptr;
   if (!is_dense(array)) {

@@ -57,15 +57,22 @@ int Call::next_gradient_type() {
   return (flags_ & flag) != 0 ? Api::NPY_FLOAT_ : type_num_;
 }
 
-Output Call::create(int type_num, const Shape& shape, int64_t size, const py::ssize_t* strides) {
+py::object Call::create_array(PyObject* dtype, const Shape& shape, int64_t size,
+                              const py::ssize_t* strides) {
   py::ssize_t extents[kMaxRank];
   std::copy_n(shape.data(), shape.rank(), extents);
-  PyObject* made =
-      numpy().PyArray_NewFromDescr_(numpy().PyArray_Type_, native_dtype(type_num), shape.rank(),
-                                    extents, strides, nullptr, 0, nullptr);
+  PyObject* made = numpy().PyArray_NewFromDescr_(numpy().PyArray_Type_, dtype, shape.rank(),
+                                                 extents, strides, nullptr, 0, nullptr);
   if (made == nullptr) throw py::error_already_set();
   most_elements_ = std::max(most_elements_, size);
-  return {py::reinterpret_steal<py::object>(made), non_null(fields(made).data, size)};
+  return py::reinterpret_steal<py::object>(made);
+}
+
+Output Call::create(int type_num, const Shape& shape, int64_t size, const py::ssize_t* strides) {
+  Output created;
+  created.array = create_array(native_dtype(type_num), shape, size, strides);
+  created.data = non_null(fields(created.array).data, size);
+  return created;
 }
 
 Output Call::create_like(const View& x) {
@@ -77,12 +84,16 @@ Output Call::create_like(const View& x) {
   return created;
 }
 
-Output Call::create_rows(const Matrix& x) {
+Shape Call::rows_shape(const Matrix& x) {
   Shape shape;
   const int kept = x.named ? x.x.shape->rank() : x.first;
   for (int i = 0; i < kept; ++i) shape.append(x.has(i) ? 1 : (*x.x.shape)[i]);
   if (!x.named) shape.append(1);
-  return create(statistic_type(), shape, x.rows);
+  return shape;
+}
+
+Output Call::create_rows(const Matrix& x) {
+  return create(statistic_type(), rows_shape(x), x.rows);
 }
 
 Output Call::create_columns(const Matrix& x) {
@@ -112,7 +123,6 @@ Output Call::output(const Out& out, const View& x, const char* alias) {
 }
 
 void Call::check_out(const Out& out, const View& x, const char* alias) const {
-  const auto& array = fields(out.array_);
   const char* name = out.name_;
   if (element_type(out.array_) != dtype_ || !is_native(out.array_)) {
     refuse_dtype(name, out.array_, Role::kLarge);
@@ -125,10 +135,15 @@ void Call::check_out(const Out& out, const View& x, const char* alias) const {
   if (!has_whole_strides(out.array_)) {
     refuse_value(name, "is misaligned", "be aligned to its elements");
   }
-  if ((array.flags & Api::NPY_ARRAY_WRITEABLE_) == 0)
+  check_writable(out, item_bytes(out.array_), alias);
+}
+
+void Call::check_writable(const Out& out, py::ssize_t item, const char* alias) const {
+  const char* name = out.name_;
+  if ((fields(out.array_).flags & Api::NPY_ARRAY_WRITEABLE_) == 0)
     refuse_value(name, "is read-only", "be writable");
   /* The C function checks what it is given; it never sees an input that had to be copied. */
-  const Memory memory = memory_of(out.array_);
+  const Memory memory = memory_of(out.array_, item);
   for (const Copy& copy : copies_) {
     if (memory.begin < copy.original.end && copy.original.begin < memory.end) {
       refuse_value(name, "shares memory with another argument", must_not_overlap(alias));

@@ -50,6 +50,7 @@ TYPES = {
     "optional_input": "const void*",
     "output": "void*",
     "optional_output": "void*",
+    "moments": "normkernels_row_moments*",
     "workspace": "void*",
     "executor": "const normkernels_executor*",
     "rank": "int32_t",

@@ -19,7 +19,9 @@ from declarations import (
 
 HEADERS = {path.name: path.read_text() for path in sorted(HEADER.parent.glob("*.hpp"))}
 STEPS = HEADERS["steps.hpp"]
-FAMILIES = "".join(text for name, text in HEADERS.items() if name.endswith("_norm.hpp"))
+FAMILIES = "".join(
+    text for name, text in HEADERS.items() if name.endswith(("_norm.hpp", "moments.hpp"))
+)
 
 # The functions that return a status, and for each the dense C function and that for views.
 TRIES = dict(
@@ -45,7 +47,7 @@ def text_of(argument):
 
 def parameter_of(passed):
     """The parameter that an argument in the interface is for."""
-    known = {"type": "dtype", "dtype<T>": "dtype", "scratch.data()": "workspace"}
+    known = {"type": "dtype", "dtype<T>": "dtype", "scratch.data()": "workspace", "to": "moments"}
     if passed in known:
         return known[passed]
     name = re.sub(r"^(o|m|i|shape)\.", "", passed)
@@ -91,8 +93,12 @@ def test_every_array_is_compared_with_the_shape_under_its_name(function):
         for check in ("same_shape", "optional_same_shape", "line")
         for name, array, *_ in arguments_of(rf"call\.{check}", body)
     ]
+    checked += [
+        (text_of(name), array) for _, name, array, _ in arguments_of("detail::moments_of", body)
+    ]
     assert_none(f"{function}: {name} is {array}" for name, array in checked if name != array)
-    arrays = {name for name, kind in declared.types.items() if kind in {"const void*", "void*"}}
+    pointers = {"const void*", "void*", "normkernels_row_moments*"}
+    arrays = {name for name, kind in declared.types.items() if kind in pointers}
     ((_, first, _),) = arguments_of("Call call", body)
     expected = arrays - {"workspace", text_of(first)}
     assert_none(unequal(f"{function}: compares", {name for name, _ in checked}, expected))
@@ -108,6 +114,7 @@ C_TYPES = {
     "int64_t": {"std::int64_t"},
     "uint64_t": {"Axes"},
     "const normkernels_executor*": {"const normkernels_executor*"},
+    "normkernels_row_moments*": {"M"},  # a container of them
 }
 
 
@@ -115,7 +122,7 @@ def signature(prefix, function, ending):
     """The parameters of a function as (type, name), and the struct of its options."""
     (listed,) = re.findall(rf"^{prefix}{function}\((.*?)\){ending} {{", FAMILIES, flags=re.S | re.M)
     taken = re.findall(
-        r"(?:const )?([\w:]+)(?:<(?:X|Element<X>)>)?&? (\w+)(?: = {})?(?:, |$)",
+        r"(?:const )?([\w:]+)(?:<(?:X|Element<X>)>)?&{0,2} (\w+)(?: = {})?(?:, |$)",
         " ".join(listed.split()),
     )
     assert ", ".join(taken[-1]).endswith(("options", "o"))

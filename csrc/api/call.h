@@ -128,6 +128,17 @@ class Call {
     if (p != nullptr) add(position, p, n, bytes_of(element), true, kNone);
     return p;
   }
+  // The moments of n rows: an input, or an output.
+  const normkernels_row_moments* moments(int32_t position, const normkernels_row_moments* p,
+                                         int64_t n) {
+    add(position, p, numbers_of(n), sizeof(double), false, kNone);
+    return p;
+  }
+  normkernels_row_moments* moments(int32_t position, normkernels_row_moments* p, int64_t n,
+                                   int32_t in_place = kNone, int32_t or_in_place = kNone) {
+    add(position, p, numbers_of(n), sizeof(double), true, in_place, or_in_place);
+    return p;
+  }
   // The same of an array with strides, which are at fault where it would not fit in memory.
   struct View {
     int32_t strides_position;
@@ -194,6 +205,11 @@ class Call {
       NORMKERNELS_F32_GAMMA | NORMKERNELS_F32_BETA | NORMKERNELS_F32_BIAS;
 
   int64_t bytes_of(Element element) const { return bytes_[element]; }
+  // In the moments of n rows; too many for memory if n is.
+  static int64_t numbers_of(int64_t n) {
+    constexpr int64_t each = sizeof(normkernels_row_moments) / sizeof(double);
+    return n > INT64_MAX / each ? INT64_MAX : n * each;
+  }
   void set_half_bytes();
   void add(int32_t position, const void* p, int64_t n, int64_t bytes, bool is_output,
            int32_t in_place, int32_t or_in_place = kNone);

@@ -75,6 +75,7 @@ class PlaneScales {
   __attribute__((noinline)) void go_down() {
     const float* x[Rows];
     float* s[Rows];
+#pragma GCC unroll 4
     for (int row = 0; row < Rows; ++row, ++read_) {
       x[row] = read_ < channels_ ? x_ + at_ + read_ * stride_ : zeros_;
       s[row] = scales_ + row * width_;
@@ -86,6 +87,7 @@ class PlaneScales {
           using Numbers = Group<double, 2>;
           Numbers d_above = load_group<2>(state[0] + i), d = load_group<2>(state[1] + i),
                   q_above = load_group<2>(state[2] + i), q = load_group<2>(state[3] + i);
+#pragma GCC unroll 4
           for (int row = 0; row < Rows; ++row) {
             const Numbers below = load_squares(x[row] + i, lanes), sum = (d_above + below) + d;
             store_group(s[row] + i,
@@ -121,6 +123,7 @@ class PlaneTerms {
   float* terms(int64_t channel) const { return direct(channel) + kRows * width_; }
   // Of channels, of which some may not exist.
   void window(int64_t first, int64_t channels, const float* (&rows)[5]) const {
+#pragma GCC unroll 5
     for (int k = 0; k < 5; ++k) {
       const int64_t channel = first + k;
       rows[k] = channel >= 0 && channel < channels ? terms(channel) : zeros_;

@@ -49,39 +49,48 @@ struct Group {
 
   static NORMKERNELS_INLINE Group all(T a) {
     Group r;
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) r.v[i] = Vec<T>::all(a);
     return r;
   }
 
   friend NORMKERNELS_INLINE Group operator+(Group a, Group b) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) a.v[i] = a.v[i] + b.v[i];
     return a;
   }
   friend NORMKERNELS_INLINE Group operator-(Group a, Group b) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) a.v[i] = a.v[i] - b.v[i];
     return a;
   }
   friend NORMKERNELS_INLINE Group operator*(Group a, Group b) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) a.v[i] = a.v[i] * b.v[i];
     return a;
   }
   friend NORMKERNELS_INLINE Group operator/(Group a, Group b) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) a.v[i] = a.v[i] / b.v[i];
     return a;
   }
   friend NORMKERNELS_INLINE Group operator-(Group a) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) a.v[i] = -a.v[i];
     return a;
   }
   friend NORMKERNELS_INLINE Group multiply_add(Group a, Group b, Group c) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) a.v[i] = multiply_add(a.v[i], b.v[i], c.v[i]);
     return a;
   }
   friend NORMKERNELS_INLINE Group fma(Group a, Group b, Group c) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) a.v[i] = fma(a.v[i], b.v[i], c.v[i]);
     return a;
   }
   friend NORMKERNELS_INLINE Group sqrt(Group a) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) a.v[i] = sqrt(a.v[i]);
     return a;
   }
@@ -90,17 +99,20 @@ struct Group {
 template <int N, class T, class Lanes = Full>
 NORMKERNELS_INLINE Group<T, N> load_group(const T* p, Lanes lanes = {}) {
   Group<T, N> r;
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) r.v[i] = load(p + i * Vec<T>::kLanes, lanes);
   return r;
 }
 template <int N>
 NORMKERNELS_INLINE Group<double, N> load_widened_group(const float* p) {
   Group<double, N> r;
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) r.v[i] = load_widened(p + i * Vec<double>::kLanes, Full{});
   return r;
 }
 template <class T, int N, class Lanes = Full>
 NORMKERNELS_INLINE void store_group(T* p, const Group<T, N>& a, Lanes lanes = {}) {
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) store(p + i * Vec<T>::kLanes, a.v[i], lanes);
 }
 
@@ -113,6 +125,7 @@ NORMKERNELS_INLINE Group<double, N * kDoublesPer<T>> to_double(Group<T, N> a) {
     return a;
   } else {
     Group<double, 2 * N> r;
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) {
       Vec<double> low, high;
       widen(a.v[i], low, high);
@@ -128,6 +141,7 @@ NORMKERNELS_INLINE Group<T, N / kDoublesPer<T>> from_double(Group<double, N> a) 
     return a;
   } else {
     Group<T, N / 2> r;
+#pragma GCC unroll 8
     for (int i = 0; i < N / 2; ++i) r.v[i] = narrow(a.v[2 * i], a.v[2 * i + 1]);
     return r;
   }
@@ -155,12 +169,14 @@ struct Reduced {
     constexpr uint64_t kRootHalf = 0x3fe6a09e667f3bcd, kOffset = uint64_t{1024} << 52;
     Word biased[N];
     Reduced r;
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) {
       const Word bits = bit_cast<Word>(s.v[i]);
       // e + 1024, which is positive: the shift of a signed number is no AVX2 instruction.
       biased[i] = {(bits.v - kRootHalf + kOffset) >> 52};
       r.m.v[i] = bit_cast<Vec<double>>(Word{bits.v - ((biased[i].v - 1024) << 52)});
     }
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) {
       r.e.v[i] = bit_cast<Vec<double>>(biased[i] | Word::all(0x4330000000000000));
     }
@@ -192,6 +208,7 @@ NORMKERNELS_INLINE Group<double, N> exp2(const double (&k)[M], Group<double, N> 
   const Group<double, N> rounder = Group<double, N>::all(0x1.8p52);
   const Group<double, N> shifted = hi + rounder;
   Group<double, N> power = polynomial<M>(k, ((hi - (shifted - rounder)) + ... + lo));
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) {
     const Words<double> exponent = bit_cast<Words<double>>(shifted.v[i]) << 52;
     power.v[i] = bit_cast<Vec<double>>(bit_cast<Words<double>>(power.v[i]) + exponent);
@@ -227,6 +244,7 @@ struct ShortParts {
   static NORMKERNELS_INLINE ShortParts of(Group<float, N> s) {
     constexpr uint32_t kRootHalf = 0x3f3504f3, kOffset = uint32_t{128} << 23;
     ShortParts r;
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) {
       const Words<float> bits = bit_cast<Words<float>>(s.v[i]);
       const Words<float> biased = {(bits.v - kRootHalf + kOffset) >> 23};  // e + 128
@@ -246,6 +264,7 @@ NORMKERNELS_INLINE Group<float, N / 2> short_general_power(Group<double, N> e, G
                                                            double minus_beta) {
   using Numbers = Group<double, N>;
   Numbers log = tail;
+#pragma GCC unroll 8
   for (int k = 2; k >= 0; --k) log = multiply_add(log, f, Numbers::all(kShortLog2[k]));
   log = multiply_add(log, f, e) * Numbers::all(minus_beta);
   return from_double<float>(exp2(kShortExp2, log));
@@ -299,6 +318,7 @@ struct Roots<Power::kHalf, double> {
 template <Power P, class T, int N>
 NORMKERNELS_INLINE Group<T, N> guessed_power(Group<T, N> s) {
   Group<T, N> y;
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) {
     const Words<T> bits = bit_cast<Words<T>>(s.v[i]), guess = Words<T>::all(Roots<P, T>::kGuess);
     y.v[i] =
@@ -311,6 +331,7 @@ NORMKERNELS_INLINE Group<T, N> guessed_power(Group<T, N> s) {
 template <class T, int N>
 NORMKERNELS_INLINE Group<T, N> short_power(Group<T, N> y) {
   const Words<T> digits = Words<T>::all(Roots<Power::kHalf, T>::kDigits);
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) y.v[i] = bit_cast<Vec<T>>(bit_cast<Words<T>>(y.v[i]) & digits);
   return y;
 }

@@ -46,11 +46,13 @@ class WindowRows {
  public:
   NORMKERNELS_INLINE WindowRows(const E* windows, int64_t step, int64_t size)
       : step_(step), size_(size) {
+#pragma GCC unroll 8
     for (int k = 0; k < kPointers; ++k) row_[k] = windows + k * step;
   }
   // Of a constant size, wherever they are.
   NORMKERNELS_INLINE explicit WindowRows(const E* const (&rows)[Size > 0 ? Size : 1])
       : step_(0), size_(Size) {
+#pragma GCC unroll 8
     for (int k = 0; k < kPointers; ++k) row_[k] = rows[k];
   }
   NORMKERNELS_INLINE int64_t size() const { return Size > 0 ? Size : size_; }
@@ -80,17 +82,23 @@ NORMKERNELS_INLINE Sum sum_of_one(V a) {
 template <class Sum, int N, class Load>
 NORMKERNELS_INLINE void window_sums(int64_t size, Sum (&sum)[N], Load&& load) {
   Sum odd[N];
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) sum[i] = sum_of_one<Sum>(load(0, i));
   if (size == 1) return;
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) odd[i] = sum_of_one<Sum>(load(1, i));
   int64_t k = 2;
   for (; k + 1 < size; k += 2) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) sum[i] = accumulated(sum[i], load(k, i));
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) odd[i] = accumulated(odd[i], load(k + 1, i));
   }
   if (k < size) {
+#pragma GCC unroll 8
     for (int i = 0; i < N; ++i) sum[i] = accumulated(sum[i], load(k, i));
   }
+#pragma GCC unroll 8
   for (int i = 0; i < N; ++i) sum[i] = sum[i] + odd[i];
 }
 
@@ -131,6 +139,7 @@ struct ScaleOf {
     Wide<T, Vec<double>> sum[kDoubles];
     window_sums(squares, at, sum);
     Group<double, kDoubles> s;
+#pragma GCC unroll 8
     for (int i = 0; i < kDoubles; ++i) s.v[i] = (*this)(sum[i]);
     return from_double<T>(s);
   }

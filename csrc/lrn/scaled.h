@@ -86,6 +86,7 @@ template <int N>
 NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&power)[N]) {
   using Numbers = Group<double, N>;
   Numbers base, log_hi, log_lo, fraction, low, whole;
+#pragma GCC unroll 8
   for (int k = 0; k < N; ++k) base.v[k] = absolute(s[k].m);
   log2(Reduced<N>::of(base), log_hi, log_lo);
   // Exponents that nothing brings back. Where m is 2 but for a digit or e is -1, the products with
@@ -96,6 +97,7 @@ NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&
     return less(Vec<double>::all(huge), p) | less(Vec<double>::all(4e6), sum);
   };
   Bits<double> over[N], under[N];
+#pragma GCC unroll 8
   for (int k = 0; k < N; ++k) {
     const Vec<double> hi = log_hi.v[k], lo = log_lo.v[k];
     const Vec<double> p = b * s[k].e, p_low = fma(b, s[k].e, -p);
@@ -110,6 +112,7 @@ NORMKERNELS_INLINE void usual_power(const Scaled (&s)[N], double beta, Scaled (&
     low.v[k] = rest_low + (p_low + q_low);
   }
   const Numbers m = exp2(kExp2, fraction, low);
+#pragma GCC unroll 8
   for (int k = 0; k < N; ++k) {
     const Vec<double> zero = Vec<double>::zero();
     const Scaled usual = Scaled::normal({m.v[k], whole.v[k]});
@@ -127,6 +130,7 @@ __attribute__((noinline)) void negative_power(const Scaled (&s)[N], double beta,
       __builtin_fabs(beta) < 0x1p53 && static_cast<double>(static_cast<int64_t>(beta)) == beta;
   const bool odd = integer && (static_cast<int64_t>(beta) & 1) != 0;
   bool any_usual = false;
+#pragma GCC unroll 8
   for (int k = 0; k < N; ++k) {
     const Vec<double> base = integer ? absolute(s[k].m) : s[k].m;
     constexpr unsigned kAll = (1u << Vec<double>::kLanes) - 1;
@@ -135,6 +139,7 @@ __attribute__((noinline)) void negative_power(const Scaled (&s)[N], double beta,
   }
   if (beta == 0) return;
   if (any_usual) usual_power(s, beta, power);
+#pragma GCC unroll 8
   for (int k = 0; k < N; ++k) {
     const Vec<double> m = s[k].m, size = absolute(m), infinity = Vec<double>::all(__builtin_inf());
     const Vec<double> of_zero = beta > 0 ? infinity : zero,

@@ -186,6 +186,7 @@ class Steps {
             store_group(y + i, times_named_power<P>(v, s), lanes);
           }
           if (scale != nullptr) store_group(scale + i, s, lanes);
+#pragma GCC unroll 8
           for (int k = 0; k < N; ++k) check.see(range, s.v[k], lanes);
         });
     return check.holds(range);
@@ -207,6 +208,7 @@ class Steps {
               y == nullptr ? load_group<N>(x + i, lanes) * power : load_group<N>(y + i, lanes);
           store_group(direct + i, g * power);
           store_group(terms + i, g * output / s);
+#pragma GCC unroll 8
           for (int k = 0; k < N; ++k) check.see(range, s.v[k], lanes);
         });
     return check.holds(range);
@@ -226,6 +228,7 @@ class Steps {
           window_sums(terms, i, sum);
           const Group<T, N> v = load_group<N>(x + i, lanes), own = load_group<N>(direct + i);
           Group<T, N> output;
+#pragma GCC unroll 8
           for (int k = 0; k < N; ++k) output.v[k] = gradient(v.v[k], factor, sum[k], own.v[k]);
           store_group(dx + i, output, lanes);
         });

@@ -176,15 +176,21 @@ class HalfRows : HalfArrays {
             optional_at<float>(a_.mean, row),
             optional_at<float>(a_.sigma, row),
             optional_at<float>(a_.rstd, row),
-            nullptr};
+            nullptr,
+            optional_at<normkernels_row_moments>(a_.moments, row)};
+  }
+  void set_statistics(SumTable moments, int64_t rows, const Wanted<float>& w,
+                      const Factors<float>& factors) const {
+    if (w.moments != nullptr) hand_out<float>(moments, a_.cols, rows, nullptr, w.moments);
+    set_all_statistics<float>(moments, static_cast<double>(a_.cols), rows, nullptr, w.epsilon,
+                              factors, w.mean, w.sigma, w.rstd, nullptr);
   }
   void set_statistics(const Moments<float, double>& of_row, int64_t row,
                       const Factors<float>& factors) const {
     double sums[kSumFields];
     const Wanted<float> w = wanted(row);
     store_moments(of_row, SumTable{sums, 1}, 0);
-    set_all_statistics<float>({sums, 1}, static_cast<double>(a_.cols), 1, nullptr, w.epsilon,
-                              factors, w.mean, w.sigma, w.rstd, nullptr);
+    set_statistics({sums, 1}, 1, w, factors);
   }
   // Of rows no longer than a chunk, which are then in the tile.
   void set_statistics(int64_t row, int64_t rows, const Factors<float>& factors,
@@ -206,8 +212,7 @@ class HalfRows : HalfArrays {
           chunk_moments(tile.x + i * cols, cols, 1, a_.centred, AheadOfHalves{from[i + rows]}),
           moments, i);
     }
-    set_all_statistics<float>(moments, static_cast<double>(cols), rows, nullptr, w.epsilon, factors,
-                              w.mean, w.sigma, w.rstd, nullptr);
+    set_statistics(moments, rows, w, factors);
   }
 
   // Chunk by chunk within spans, spans in index order: as row_moments.

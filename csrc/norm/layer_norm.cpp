@@ -38,6 +38,7 @@ RowNorm<T> row_norm_of(const LayerNormForward& a) {
   norm.rstd = static_cast<T*>(a.rstd);
   norm.centred = a.centred;
   norm.stream = a.stream;
+  norm.moments = a.moments;
   return norm;
 }
 

@@ -201,7 +201,7 @@ void normalise_long_rows(const RowNorm<T>& a, const Executor& executor) {
 
 template <class T>
 __attribute__((noinline)) void normalise_rows(RowNorm<T>& a, const Executor& executor) {
-  if (a.cols == 1 && a.centred) return normalise_singles(a);
+  if (a.cols == 1 && a.centred && a.moments == nullptr) return normalise_singles(a);
   a.stream = a.stream && a.cols >= kLeastStreamed<T>;
   if (split_rows(a.rows, a.cols, executor)) return normalise_long_rows(a, executor);
   const bool short_ones = are_short(a);

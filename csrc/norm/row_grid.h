@@ -16,7 +16,7 @@ void normalise_long_tile(const RowNorm<T>& a, int64_t row, int64_t rows, TiledIn
   const Factors<T> factors = storage.table();
   const RowNorm<T> own = a.part(row, rows, {}, {});
   tiled_statistics(x, row, rows, a.cols, factors,
-                   {a.epsilon, a.centred, own.mean, own.sigma, own.rstd, nullptr});
+                   {a.epsilon, a.centred, own.mean, own.sigma, own.rstd, nullptr, own.moments});
   if (!y.wanted()) return;
   Copies<T> copies[2] = {Copies<T>(0), Copies<T>(0)};
   for_each_chunk(row, rows, 0, a.cols, [&](const Part& part) {

@@ -53,6 +53,7 @@ struct RowNorm {
   bool stream;
   bool centred = true;
   Addition<T> addition;  // whose total x is, once it is made
+  normkernels_row_moments* moments;
 
   NORMKERNELS_INLINE bool adds() const { return addition.total.p != nullptr; }
   NORMKERNELS_INLINE void add(int64_t row, int64_t count, int64_t begin, int64_t end) const {
@@ -60,16 +61,17 @@ struct RowNorm {
   }
   // Of `count` rows, which are at `some`.
   NORMKERNELS_INLINE void sum(const Rows<const T>& some, int64_t count, const Executor& executor,
-                              SumTable moments) const {
-    sum_rows(some, count, cols, executor, ahead_of(some, cols), moments, centred);
+                              SumTable sums) const {
+    sum_rows(some, count, cols, executor, ahead_of(some, cols), sums, centred);
   }
   // The first of which is row `row`.
   NORMKERNELS_INLINE void set_statistics(const Rows<const T>& some, int64_t row, int64_t count,
-                                         SumTable moments, const Executor& executor,
+                                         SumTable sums, const Executor& executor,
                                          const Factors<T>& factors) const {
     const T* const scale =
-        rescale_rows(moments, some, count, cols, epsilon, executor, factors, centred);
-    set_statistics_of_all(moments, static_cast<double>(cols), count, scale, epsilon, factors,
+        rescale_rows(sums, some, count, cols, epsilon, executor, factors, centred);
+    if (moments != nullptr) hand_out(sums, cols, count, scale, moments + row);
+    set_statistics_of_all(sums, static_cast<double>(cols), count, scale, epsilon, factors,
                           optional_at<T>(mean, row), optional_at<T>(sigma, row),
                           optional_at<T>(rstd, row), nullptr);
   }
@@ -141,6 +143,7 @@ struct RowNorm {
     some.sigma = optional_at<T>(sigma, row);
     some.rstd = optional_at<T>(rstd, row);
     some.addition = {};
+    some.moments = optional_at<normkernels_row_moments>(moments, row);
     return some;
   }
 };

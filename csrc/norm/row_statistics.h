@@ -6,6 +6,7 @@
 
 #include "norm/factors.h"
 #include "norm/rows.h"
+#include "normkernels/normkernels.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
@@ -24,6 +25,7 @@ struct Wanted {
   bool centred;
   T *mean, *sigma, *rstd;
   double* exact_rstd;
+  normkernels_row_moments* moments = nullptr;
 };
 
 // ---- Statistics of rows -------------------------------------------------------------
@@ -125,6 +127,26 @@ __attribute__((noinline)) void set_all_statistics(SumTable moments, double count
   set_statistics_of_all(moments, count, n, scale, epsilon, f, mean, sigma, rstd, exact_rstd);
 }
 
+// The moments of scale * x of `rows` rows, as they are handed out. A constant row's squares leave
+// no range: it is given without the scale that its 0 called for, if the square of its difference
+// from any other row does neither. Zeros have every scale, and NaN none.
+template <class T>
+__attribute__((noinline)) void hand_out(SumTable moments, int64_t count, int64_t rows,
+                                        const T* scale, normkernels_row_moments* out) {
+  constexpr double kLeast = 0x1p-300, kMost = 0x1p300;
+  for (int64_t i = 0; i < rows; ++i) {
+    double low = 0, s = 1, by = 1;
+    if constexpr (kNeedsScale<T>) {
+      low = moments[3][i];
+      if (scale != nullptr) s = scale[i];
+      const double m2 = moments[2][i], mean = __builtin_fabs(moments[0][i] / s);
+      const bool varies = m2 < 0 || m2 > 0;
+      if (!varies && !(mean > 0 && (mean < kLeast || mean > kMost))) by = 1 / s, s = 1;
+    }
+    out[i] = {count, s, moments[0][i] * by, moments[1][i] * by, moments[2][i], low};
+  }
+}
+
 // scale[0..n): a power of two, scale_of(i), for the rows or columns whose moments left the exponent
 // range, 1 for the others. Whether there was any.
 template <class F>
@@ -207,11 +229,14 @@ __attribute__((noinline)) void row_statistics(const Rows<const T>& x, int64_t ro
   sum_rows(from, rows, n, executor, ahead_of(from, n), moments, wanted.centred);
   const T* const scale =
       rescale_rows(moments, from, rows, n, wanted.epsilon, executor, factors, wanted.centred);
+  if (wanted.moments != nullptr) hand_out(moments, n, rows, scale, wanted.moments);
   set_all_statistics(moments, static_cast<double>(n), rows, scale, wanted.epsilon, factors,
                      wanted.mean, wanted.sigma, wanted.rstd, wanted.exact_rstd);
 }
 
 // In rows.cpp.
+extern template void hand_out(SumTable, int64_t, int64_t, const float*, normkernels_row_moments*);
+extern template void hand_out(SumTable, int64_t, int64_t, const double*, normkernels_row_moments*);
 extern template void set_all_statistics(SumTable, double, int64_t, const float*, double,
                                         const Factors<float>&, float*, float*, float*, double*);
 extern template void set_all_statistics(SumTable, double, int64_t, const double*, double,

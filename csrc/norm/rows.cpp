@@ -4,6 +4,8 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 
+template void hand_out(SumTable, int64_t, int64_t, const float*, normkernels_row_moments*);
+template void hand_out(SumTable, int64_t, int64_t, const double*, normkernels_row_moments*);
 template void set_all_statistics(SumTable, double, int64_t, const float*, double,
                                  const Factors<float>&, float*, float*, float*, double*);
 template void set_all_statistics(SumTable, double, int64_t, const double*, double,

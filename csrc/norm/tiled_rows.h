@@ -52,6 +52,7 @@ __attribute__((noinline)) void tiled_statistics(TiledInput<T>& x, int64_t first,
   };
   const T* const scale =
       rescale_extreme(moments, rows, n, wanted.epsilon, factors, scale_of, moments_of);
+  if (wanted.moments != nullptr) hand_out(moments, n, rows, scale, wanted.moments);
   set_all_statistics(moments, static_cast<double>(n), rows, scale, wanted.epsilon, factors,
                      wanted.mean, wanted.sigma, wanted.rstd, wanted.exact_rstd);
 }

@@ -71,6 +71,8 @@ from ._core import (
     layer_norm_backward,
     local_response_norm,
     local_response_norm_backward,
+    merge_moments,
+    moments,
     num_threads,
     rms_norm,
     rms_norm_backward,
@@ -95,6 +97,7 @@ from ._types import (
     RmsNorm,
     RmsNormGradient,
     SigmaAndFusedParams,
+    moments_dtype,
 )
 
 __all__ = [
@@ -138,6 +141,9 @@ __all__ = [
     "layer_norm_backward",
     "local_response_norm",
     "local_response_norm_backward",
+    "merge_moments",
+    "moments",
+    "moments_dtype",
     "num_threads",
     "rms_norm",
     "rms_norm_backward",

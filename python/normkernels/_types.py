@@ -27,6 +27,20 @@ ArrayLike: TypeAlias = Union[SupportsArray, SupportsDLPack, "memoryview[Any]"]
 Order: TypeAlias = Literal["NCHW", "nchw"] | Literal["NHWC", "nhwc"]
 
 
+# What `moments` returns: normkernels_row_moments of the C header.
+moments_dtype = np.dtype(
+    [
+        ("count", np.int64),
+        ("scale", np.float64),
+        ("mean", np.float64),
+        ("mean_low", np.float64),
+        ("m2", np.float64),
+        ("m2_low", np.float64),
+    ],
+    align=True,
+)
+
+
 class Isa(NamedTuple):
     """An instruction set that this build holds kernels for."""
 

@@ -19,6 +19,7 @@ int main(void) {
   const uint16_t half_x[4] = {0x3c00, 0xbc00, 0x4000, 0xc000}; /* 1, -1, 2, -2 */
   const float gamma[2] = {1, 3};
   uint16_t half_y[4];
+  normkernels_row_moments moments[4];
   const int64_t shape[2] = {4, 2}, x_strides[2] = {1, 4}, y_strides[2] = {-2, 1};
   char version[32], workspace[4096 + 64];
   void* const at = workspace + (64 - (uintptr_t)workspace % 64);
@@ -67,6 +68,18 @@ int main(void) {
   status = normkernels_layer_norm_forward_view(NORMKERNELS_F32, 2, shape, 4, x, x_strides, NULL,
                                                NULL, 1e-5, y, NULL, NULL, NULL, NULL, NULL);
   expect(status == NORMKERNELS_BAD_AXES + 4, "an axis that is not there is refused");
+
+  status = normkernels_moments(NORMKERNELS_F32, 4, 2, x, moments, NULL);
+  expect(status == NORMKERNELS_OK, "moments return OK");
+  expect(moments[2].count == 2 && moments[2].scale == 1, "of two elements");
+  expect(moments[2].mean == 40000.5 && moments[2].m2 == 0.5, "their moments");
+  status = normkernels_merge_moments(2, moments, moments + 2, moments);
+  expect(status == NORMKERNELS_OK, "they are merged");
+  expect(moments[0].count == 4 && moments[0].mean == 20001, "the mean of four");
+  expect(moments[0].m2 == 4.0 * 19999.5 * 19999.5 + 1, "their squared deviations");
+  status = normkernels_moments_view(NORMKERNELS_F32, 2, shape, 1, x, x_strides, moments, at, NULL);
+  expect(status == NORMKERNELS_OK, "moments of views return OK");
+  expect(moments[1].count == 4 && moments[1].mean == 40001.5, "along the other axis");
 
   expect(normkernels_isa_count() >= 1, "an instruction set");
   expect(normkernels_isa_name(normkernels_isa_active()) != NULL, "the active one has a name");

@@ -39,6 +39,24 @@ Outputs<T> layer_norm_backward(const Problem<T>& p, const normkernels_executor* 
   return o;
 }
 
+/// Of every row, and merged with those of another row; as numbers of what is computed with.
+template <class T>
+Outputs<T> moments(const Problem<T>& p, const normkernels_executor* e) {
+  using Moments = std::vector<normkernels_row_moments>;
+  const auto rows = static_cast<std::size_t>(p.rows().rows);
+  Moments own(rows), merged(rows);
+  nk::moments(p.matrix(p.x), own, {.executor = e});
+  const Moments others(own.rbegin(), own.rend());
+  nk::merge_moments(own, others, merged);
+  Outputs<T> o;
+  for (const Moments& all : {own, merged}) {
+    constexpr std::int64_t each = sizeof(normkernels_row_moments) / sizeof(nk::Computed<T>);
+    o.push_back(p.statistics(each * p.rows().rows));
+    if (rows > 0) std::memcpy(o.back().data(), all.data(), sizeof(all[0]) * rows);
+  }
+  return o;
+}
+
 template <class T>
 Outputs<T> rms_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   Outputs<T> o = {p.tensor(), p.statistics(p.shape.n)};
@@ -281,6 +299,7 @@ constexpr Call<T> calls[] = {
     {"layer_norm_forward", layer_norm_forward<T>},
     {"layer_norm_backward", layer_norm_backward<T>},
     {"layer_norm_steps", layer_norm_steps<T>},
+    {"moments", moments<T>},
     {"rms_norm_forward", rms_norm_forward<T>},
     {"rms_norm_backward", rms_norm_backward<T, false>},
     {"rms_norm_backward, saved rstd", rms_norm_backward<T, true>},

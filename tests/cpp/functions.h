@@ -55,6 +55,10 @@ struct Function {
   bool is_view(std::size_t index) const {
     return index + 1 < parameters.size() && parameters[index + 1].kind == Kind::strides;
   }
+  // The bytes that it is aligned to where elements have so many.
+  std::size_t alignment(std::size_t index, std::size_t element) const {
+    return parameters[index].name == "moments" ? sizeof(double) : element;
+  }
   // Whether it is a workspace of no bytes.
   bool is_unused(const Parameter& p, normkernels_dtype dtype) const {
     return p.kind == Kind::workspace && workspace_bytes(dtype) == 0;
@@ -83,6 +87,7 @@ inline Parameter parameter(const std::string& declaration) {
     if (type == "double") return name == "epsilon" ? Kind::epsilon : Kind::scalar;
     if (type == "constvoid*") return Kind::input;
     if (type == "void*") return name == "workspace" ? Kind::workspace : Kind::output;
+    if (type == "normkernels_row_moments*") return Kind::output;
     REQUIRE(type == "constnormkernels_executor*");
     return Kind::executor;
   };
@@ -163,6 +168,9 @@ inline std::size_t layer_norm_forward_view_bytes(normkernels_dtype dtype) {
 inline std::size_t layer_norm_backward_view_bytes(normkernels_dtype dtype) {
   return normkernels_layer_norm_backward_view_workspace_bytes(dtype, 3, three, last_axis);
 }
+inline std::size_t moments_view_bytes(normkernels_dtype dtype) {
+  return normkernels_moments_view_workspace_bytes(dtype, 3, three, last_axis);
+}
 inline std::size_t rms_norm_forward_view_bytes(normkernels_dtype dtype) {
   return normkernels_rms_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
 }
@@ -198,6 +206,7 @@ void for_each_view_function(F&& f) {
              "gamma beta mean sigma", "y=x", layer_norm_forward_view_bytes));
   f(function("layer_norm_backward_view", normkernels_layer_norm_backward_view, "gamma dgamma dbeta",
              "dx=dy dx=x", layer_norm_backward_view_bytes));
+  f(function("moments_view", normkernels_moments_view, "", "", moments_view_bytes));
   f(function("rms_norm_forward_view", normkernels_rms_norm_forward_view, "gamma beta rstd", "y=x",
              rms_norm_forward_view_bytes));
   f(function("rms_norm_backward_view", normkernels_rms_norm_backward_view,
@@ -255,6 +264,7 @@ void for_each_function(F&& f) {
   f(function("layer_norm_forward", normkernels_layer_norm_forward, "gamma beta mean sigma", "y=x"));
   f(function("layer_norm_backward", normkernels_layer_norm_backward, "gamma dgamma dbeta",
              "dx=dy dx=x", layer_norm_backward_bytes));
+  f(function("moments", normkernels_moments, ""));
   f(function("rms_norm_forward", normkernels_rms_norm_forward, "gamma beta rstd", "y=x"));
   f(function("rms_norm_backward", normkernels_rms_norm_backward, "rstd gamma epsilon dgamma dbeta",
              "dx=dy dx=x", rms_norm_backward_bytes));

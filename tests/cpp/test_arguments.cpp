@@ -69,7 +69,7 @@ class Checker {
     } else if constexpr (std::is_same_v<T, const std::int64_t*>) {
       argument = kind == Kind::shape ? three : some_strides;
     } else if constexpr (std::is_pointer_v<T>) {
-      argument = memory_.slots[I].data();
+      argument = static_cast<T>(static_cast<void*>(memory_.slots[I].data()));
     } else if constexpr (std::is_same_v<T, std::uint64_t>) {
       argument = last_axis;
     } else if constexpr (std::is_same_v<T, double>) {
@@ -207,7 +207,7 @@ class Checker {
       const std::vector<std::string> names = words(list);
       return std::find(names.begin(), names.end(), name) != names.end();
     };
-    if (is_one_of("mean sigma rstd inv_std")) return true;
+    if (is_one_of("mean sigma rstd inv_std moments")) return true;
     const bool of_lrn = f_.name.find("local_response") == 0;
     return !of_lrn && (dtype_ & NORMKERNELS_F32_GAMMA) != 0 &&
            is_one_of("gamma beta bias scale dgamma dbeta dscale dbias");
@@ -226,7 +226,8 @@ class Checker {
       expect<I>(own + sizeof(float) / 2, NORMKERNELS_MISALIGNED + position);
     }
     if (is_workspace) expect<I>(own + sizeof(double), NORMKERNELS_MISALIGNED + position);
-    const std::uintptr_t last = UINTPTR_MAX - (is_workspace ? 63 : sizeof(float) - 1);
+    const std::uintptr_t last =
+        UINTPTR_MAX - (is_workspace ? 63 : f_.alignment(I, sizeof(float)) - 1);
     expect<I>(reinterpret_cast<void*>(last),
               NORMKERNELS_BAD_EXTENT + position + (f_.is_view(I) ? 1 : 0));
   }
@@ -253,13 +254,13 @@ class Checker {
       } else {
         expect_overlap<I>(other, J);
       }
-      expect_overlap<I>(other + sizeof(float), J);
+      expect_overlap<I>(other + f_.alignment(I, sizeof(float)), J);
     }
   }
 
   template <std::size_t I>
   void expect_overlap(void* p, std::size_t other) {
-    std::get<I>(arguments_) = p;
+    assign<I>(p);
     const normkernels_status status = refused();
     CHECK(normkernels_status_kind(status) == NORMKERNELS_OVERLAP);
     const std::int32_t position = normkernels_status_argument(status);
@@ -268,16 +269,27 @@ class Checker {
     set<I>();
   }
 
+  // A value for parameter I: arrays come as addresses of bytes.
+  template <std::size_t I, class T>
+  void assign(T value) {
+    using Argument = std::tuple_element_t<I, std::tuple<Args...>>;
+    if constexpr (std::is_convertible_v<T, Argument>) {
+      std::get<I>(arguments_) = value;
+    } else {
+      std::get<I>(arguments_) = static_cast<Argument>(static_cast<void*>(value));
+    }
+  }
+
   template <std::size_t I, class T>
   void expect(T value, normkernels_status status) {
-    std::get<I>(arguments_) = value;
+    assign<I>(value);
     CHECK(refused() == status);
     set<I>();
   }
 
   template <std::size_t I, class T>
   void accept(T value) {
-    std::get<I>(arguments_) = value;
+    assign<I>(value);
     CHECK(call() == NORMKERNELS_OK);
     set<I>();
     memory_ = before_;

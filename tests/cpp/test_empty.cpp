@@ -89,7 +89,7 @@ class Random {
     } else if constexpr (std::is_same_v<T, const std::int64_t*>) {
       return kind == Kind::shape ? shape(index) : strides(index);
     } else if constexpr (std::is_pointer_v<T>) {
-      return array(index);
+      return static_cast<T>(array(index));
     } else if constexpr (std::is_same_v<T, std::uint64_t>) {
       return static_cast<T>(one_of(std::array{1, 2, 3}, random_));
     } else if constexpr (std::is_same_v<T, double>) {
@@ -144,8 +144,8 @@ class Random {
     const Parameter& parameter = function_.parameters[index];
     if (arrays_ == Arrays::absent) return nullptr;
     if (arrays_ == Arrays::nowhere) {
-      const int bytes = dtype_ == NORMKERNELS_F64 ? 8 : dtype_ == NORMKERNELS_F32 ? 4 : 2;
-      return reinterpret_cast<void*>(UINTPTR_MAX - static_cast<unsigned>(bytes - 1));
+      const std::size_t element = dtype_ == NORMKERNELS_F64 ? 8 : dtype_ == NORMKERNELS_F32 ? 4 : 2;
+      return reinterpret_cast<void*>(UINTPTR_MAX - (function_.alignment(index, element) - 1));
     }
     if (parameter.kind == Kind::workspace) return workspace.data();
     const bool leave_out = parameter.optional && one_of(std::array{false, true}, random_);

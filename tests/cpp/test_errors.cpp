@@ -149,6 +149,18 @@ TEST_CASE("shapes and lengths that do not fit each other") {
           "group_norm_forward: mean: holds 6 elements, must hold 2");
 }
 
+TEST_CASE("moments of another number of rows") {
+  std::vector<nk::RowMoments> two(2), three(3);
+  refused([&] { return nk::try_moments(x, three); }, [&] { nk::moments(x, three); },
+          NORMKERNELS_BAD_EXTENT, "moments", "moments: moments: holds 3 moments, must hold 2");
+  refused([&] { return nk::try_merge_moments(two, three, two); },
+          [&] { nk::merge_moments(two, three, two); }, NORMKERNELS_BAD_EXTENT, "b",
+          "merge_moments: b: holds 3 moments, must hold 2");
+  refused([&] { return nk::try_merge_moments(two, two, three); },
+          [&] { nk::merge_moments(two, two, three); }, NORMKERNELS_BAD_EXTENT, "out",
+          "merge_moments: out: holds 3 moments, must hold 2");
+}
+
 TEST_CASE("what the C functions refuse has the name that it has here") {
   float* const out = &y[0][0];
   const auto kind_of = [](const nk::Status& status) {

@@ -96,6 +96,27 @@ TEST_CASE("the gradient of everything by its name") {
   CHECK(dx[0] > 0);
 }
 
+TEST_CASE("moments of parts are merged to those of the whole") {
+  const double x[2][5] = {{1, 2, 3, 4, 5}, {7, 7, 7, 7, 7}};
+  std::vector<nk::RowMoments> whole(2), first(2), rest(2);
+  nk::moments(x, whole);
+  nk::moments(nk::Array(&x[0][0], {2, 2}, {5, 1}), first);
+  nk::moments(nk::Array(&x[0][2], {2, 3}, {5, 1}), rest);
+  nk::merge_moments(first, rest, first);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(first[i].count == 5);
+    CHECK(first[i].mean == whole[i].mean);
+    CHECK(first[i].m2 == whole[i].m2);
+  }
+  CHECK(whole[0].mean == 3);
+  CHECK(whole[0].m2 == 10);
+  nk::RowMoments columns[5];
+  nk::Moments options;
+  options.axes = {0};
+  nk::moments(x, columns, options);
+  CHECK(columns[4].mean == 6);
+}
+
 TEST_CASE("LRN saves its scale for the gradient") {
   const std::vector<float> x = {1, -2, 3, 4, 0, -1}, dy(6, 1.0f);
   std::vector<float> y(6), scale(6), dx(6), dx_again(6);

@@ -9,10 +9,11 @@
  *         NORMKERNELS_F32, 2, 4, x, NULL, NULL, 1e-5, y, NULL, NULL, NULL);
  *
  * What is in it, in this order: version, status, element types and layouts, threads, instruction
- * sets; layer, RMS, instance, group and local response norm of dense arrays; the same of arrays
- * with strides, under "Views". So much is stable: what has been in a version stays in those after
- * it that are compatible (until 1.0 those of one minor version). Last, and experimental, the steps
- * that the originals are made of. "Since" says which version brought a function.
+ * sets; layer norm and moments, RMS, instance, group and local response norm of dense arrays; the
+ * same of arrays with strides, under "Views". So much is stable: what has been in a version stays
+ * in those after it that are compatible (until 1.0 those of one minor version). Last, and
+ * experimental, the steps that the originals are made of. "Since" says which version brought a
+ * function.
  *
  * What holds for every function
  *
@@ -256,6 +257,55 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_backward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
     const void* mean, const void* sigma, const void* gamma, void* dx, void* dgamma, void* dbeta,
     void* workspace, const normkernels_executor* executor);
+
+/* ---- Moments ------------------------------------------------------------------------ */
+
+/** The moments of scale * x over a row of `count` elements, in about twice the precision of x: the
+ * mean is mean + mean_low, the sum of the squared deviations from it m2 + m2_low.
+ *
+ * `scale` is a power of two: 1, but for rows of float64 whose squares would leave its range. m2_low
+ * is 0 where x is float32 or of a half type. Layer norm of the row is, for any x of it,
+ *
+ *      ((scale * x - mean) - mean_low) / sqrt((m2 + m2_low) / count + epsilon * scale^2)
+ *
+ * A row with a NaN or an infinite element has NaN for mean and m2. One without elements has count
+ * 0, scale 1 and else 0, and is neutral where moments are merged. */
+typedef struct normkernels_row_moments {
+  int64_t count;
+  double scale, mean, mean_low, m2, m2_low;
+} normkernels_row_moments;
+
+/** The moments of every row, as layer norm forms them, for data that comes in parts: those of a
+ * row's parts are merged by normkernels_merge_moments. A row that is longer than a thread's share
+ * of the work is shared by the threads.
+ *
+ *  x        [rows, cols]
+ *  moments  [rows]
+ *
+ *  Statuses: those of every operator. Since 0.1. */
+NORMKERNELS_API normkernels_status normkernels_moments(normkernels_dtype dtype, int64_t rows,
+                                                       int64_t cols, const void* x,
+                                                       normkernels_row_moments* moments,
+                                                       const normkernels_executor* executor);
+
+/** out[i] = the moments of a row whose parts have a[i] and b[i]. With delta = b.mean - a.mean:
+ *
+ *      count = a.count + b.count,  mean = a.mean + delta * b.count / count,
+ *      m2 = a.m2 + b.m2 + delta^2 * a.count * b.count / count
+ *
+ * in pairs of float64, at the smaller of the two scales, or at a smaller one where m2 would leave
+ * float64's range. Some 2^-100 of the larger mean is lost by it, in whatever order parts are
+ * merged; the last digits depend on that order. Counts are 0 or more, and their sum is an int64_t.
+ *
+ *  a, b  [n]
+ *  out   [n]; may be a or b
+ *
+ *  Statuses: NULL_POINTER, BAD_EXTENT, OVERLAP, MISALIGNED, UNKNOWN_ISA, UNSUPPORTED_ISA. Runs on
+ *  the caller's thread. Since 0.1. */
+NORMKERNELS_API normkernels_status normkernels_merge_moments(int64_t n,
+                                                             const normkernels_row_moments* a,
+                                                             const normkernels_row_moments* b,
+                                                             normkernels_row_moments* out);
 
 /* ---- RMS norm ----------------------------------------------------------------------- */
 
@@ -592,6 +642,24 @@ NORMKERNELS_API size_t normkernels_layer_norm_backward_view_workspace_bytes(norm
                                                                             int32_t rank,
                                                                             const int64_t* shape,
                                                                             uint64_t axes);
+
+/** normkernels_moments over any axes.
+ *
+ *  x        `shape`, with x_strides
+ *  moments  [rows]
+ *
+ *  Statuses: those of every operator; BAD_AXES. Since 0.1. */
+NORMKERNELS_API normkernels_status normkernels_moments_view(normkernels_dtype dtype, int32_t rank,
+                                                            const int64_t* shape, uint64_t axes,
+                                                            const void* x, const int64_t* x_strides,
+                                                            normkernels_row_moments* moments,
+                                                            void* workspace,
+                                                            const normkernels_executor* executor);
+
+/** The bytes of the workspace of normkernels_moments_view, for the same arguments. Since 0.1. */
+NORMKERNELS_API size_t normkernels_moments_view_workspace_bytes(normkernels_dtype dtype,
+                                                                int32_t rank, const int64_t* shape,
+                                                                uint64_t axes);
 
 /** normkernels_rms_norm_forward over any axes.
  *

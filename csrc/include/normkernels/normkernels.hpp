@@ -37,6 +37,7 @@
 #include <normkernels/layer_norm.hpp>
 #include <normkernels/library.hpp>
 #include <normkernels/local_response_norm.hpp>
+#include <normkernels/moments.hpp>
 #include <normkernels/rms_norm.hpp>
 #include <normkernels/steps.hpp>
 

@@ -17,6 +17,8 @@ from normkernels._core.rows import (
     add_rms_norm as add_rms_norm,
     layer_norm as layer_norm,
     layer_norm_backward as layer_norm_backward,
+    merge_moments as merge_moments,
+    moments as moments,
     rms_norm as rms_norm,
     rms_norm_backward as rms_norm_backward,
 )

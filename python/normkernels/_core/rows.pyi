@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, SupportsFloat, SupportsIndex, overload
 
+import numpy as np
 from normkernels._types import (
     AddLayerNorm,
     AddNorm,
@@ -81,6 +82,19 @@ def layer_norm_backward(
     out: ArrayLike | None = None,
     num_threads: SupportsIndex | None = None,
 ) -> LayerNormGradient: ...
+def moments(
+    x: ArrayLike,
+    *,
+    axis: SupportsIndex = 1,
+    axes: SupportsIndex | Sequence[SupportsIndex] | None = None,
+    num_threads: SupportsIndex | None = None,
+) -> NDArray[np.void]: ...
+def merge_moments(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    out: ArrayLike | None = None,
+) -> NDArray[np.void]: ...
 @overload
 def rms_norm(
     x: NDArray[Floating],
