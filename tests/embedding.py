@@ -21,10 +21,10 @@ CONSUMER = """
 #include <normkernels/normkernels.hpp>
 extern "C" int from_c(void);
 int main() {
-  const double x[4] = {40000, 40001, 40002, 40003};
-  double y[4];
-  normkernels::layer_norm_forward({1, 4}, x, y);
-  return y[0] == -y[3] && y[3] > 1.34 && from_c() ? 0 : 1;
+  const double x[1][4] = {{40000, 40001, 40002, 40003}};
+  double y[1][4];
+  normkernels::layer_norm_forward(x, y);
+  return y[0][0] == -y[0][3] && y[0][3] > 1.34 && from_c() ? 0 : 1;
 }
 """
 

@@ -17,6 +17,7 @@ from embedding import (
     write_consumer,
 )
 
+HEADERS = ROOT / "csrc/include/normkernels"
 ABI = (ROOT / "tests/abi.txt").read_text().split()
 
 # ---- What is in it -------------------------------------------------------------------------------
@@ -185,11 +186,7 @@ def test_the_wheel_holds_the_package_the_module_and_the_library():
         f"normkernels/{name}"
         for name in [
             "include/normkernels/normkernels.h",
-            "include/normkernels/half.hpp",
-            "include/normkernels/normkernels.hpp",
-            "include/normkernels/steps.hpp",
-            "include/normkernels/types.hpp",
-            "include/normkernels/views.hpp",
+            *(f"include/normkernels/{path.name}" for path in HEADERS.glob("*.hpp")),
             "lib/libnormkernels.so",
             "lib/cmake/normkernels/normkernels-config.cmake",
             "lib/cmake/normkernels/normkernels-config-version.cmake",

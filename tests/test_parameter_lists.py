@@ -1,7 +1,8 @@
 """The parameters of every function wherever C++ lists them: normkernels.h is the list.
 
-The positions in csrc/api, the wrapper and the C++ tests are read as text and compared with it; no
-compiler is needed. Those of Python are in test_parameter_lists_python.py."""
+The positions in csrc/api and the C++ tests are read as text and compared with it; no compiler is
+needed. Those of the C++ interface are in test_parameter_lists_cpp.py, those of Python in
+test_parameter_lists_python.py."""
 
 import ast
 import re
@@ -18,14 +19,10 @@ from declarations import (
     definitions,
     differences,
     documented,
-    parameters,
     split,
     unequal,
 )
 
-WRAPPER = ROOT / "csrc/include/normkernels/normkernels.hpp"
-WRAPPER_OF_VIEWS = WRAPPER.with_name("views.hpp")
-WRAPPER_OF_STEPS = WRAPPER.with_name("steps.hpp")
 FUNCTIONS_H = ROOT / "tests/cpp/functions.h"
 each_operator = pytest.mark.parametrize("function", OPERATORS)
 
@@ -159,81 +156,26 @@ def test_what_may_be_null_or_in_place_is_what_the_manual_says(function):
     assert_none(unequal(f"{where}: may be the same array", alias, manual.alias))
 
 
-# ---- normkernels.hpp, views.hpp and steps.hpp
-
-IN_WRAPPER = {
-    "dtype<T>": "dtype",
-    "type": "dtype",
-    "scratch.data()": "workspace",
-    "shape.data()": "shape",
-    "mask": "axes",
-}
-
-
-def parameter_of(passed):
-    """The parameter that an argument in a wrapper is for."""
-    name = IN_WRAPPER.get(passed, passed).removeprefix("shape.")
-    return name.removesuffix(".data").replace(".strides", "_strides")
-
-
-def test_the_wrapper_passes_and_names_what_the_header_declares():
-    wrappers = (WRAPPER, WRAPPER_OF_VIEWS, WRAPPER_OF_STEPS)
-    text, seen = "".join(wrapper.read_text() for wrapper in wrappers), []
-    for call, name, *names in arguments_of("detail::check", text):
-        inner = re.fullmatch(r"normkernels_(\w+)\((.*)\)", call)
-        if inner is None:
-            continue
-        seen.append(f"normkernels_{inner[1]}")
-        where, declared = f"wrapper: {inner[1]}", DECLARED[seen[-1]].names
-        passed = [parameter_of(argument) for argument in split(inner[2])]
-        listed = "".join(re.findall(r'"([^"]*)"', "".join(names))).split()
-        assert ast.literal_eval(name) == inner[1].removesuffix("_view"), where
-        assert_none(
-            differences(f"{where}: the call", passed, declared) if len(declared) > 1 else []
-        )
-        assert_none(differences(f"{where}: the text", listed, declared))
-    assert set(OPERATORS) <= set(seen)
-
-
-FOLDED = {
-    "Rows shape": {"rows", "cols"},
-    "Tensor shape": {"order", "n", "c", "spatial"},
-    "const Shape& shape": {"rank", "shape"},
-}
-KINDS = ("", "View", "Statistic", "Parameter")
-C_TYPES = {
-    "const void*": {"const T*", "View<T>"} | {f"In{kind}<T>" for kind in KINDS},
-    "void*": {"void*"} | {f"Out{kind}<T>" for kind in KINDS},
-    "double": {"double"},
-    "normkernels_order": {"Order"},
-    "uint64_t": {"const Axes&"},
+STATUSES = {
+    "order": "BAD_ORDER",
+    "axes": "BAD_AXES",
+    "epsilon": "BAD_EPSILON",
+    "at_least_one": "BAD_SIZE",
+    "groups": "BAD_SIZE",
+    "finite": "BAD_SCALAR",
 }
 
 
 @each_operator
-def test_the_wrapper_takes_what_the_header_declares(function):
-    name, declared = function.removeprefix("normkernels_"), DECLARED[function]
-    pattern = rf"^void {name.removesuffix('_view')}\((.*?)\) {{"
-    wrappers = (WRAPPER_OF_VIEWS,) if name.endswith("_view") else (WRAPPER, WRAPPER_OF_STEPS)
-    (wrapper, listed), *_ = (
-        (wrapper, listed)
-        for wrapper in wrappers
-        for listed in re.findall(pattern, wrapper.read_text(), flags=re.S | re.M)
-    )
-    defaults = {d for d in split(listed) if d.endswith("= nullptr")}
-    given = parameters(re.sub(r" = [^,]*", "", listed))
-    folded = {"dtype"}.union(*(FOLDED.get(f"{kind} {name}", ()) for name, kind in given.items()))
-    folded |= {f"{name}_strides" for name, kind in given.items() if "View<" in kind}
-    where, given = f"{wrapper.name}: {name}", {n: k for n, k in given.items() if n != "shape"}
-    assert_none(unequal(f"{where}: takes", set(given), set(declared.names) - folded))
-    assert_none(
-        f"{where}: {name} is {kind}, declared as {declared.types[name]}"
-        for name, kind in given.items()
-        if kind not in C_TYPES.get(declared.types[name], {kind})
-    )
-    absent = {re.search(r"(\w+) =", parameter)[1] for parameter in defaults}
-    null = documented(function).null | {"executor"} | ({"workspace"} & set(declared.names))
-    assert_none(unequal(f"{where}: is nullptr by default", absent, null))
+def test_the_manual_names_the_statuses_beside_those_of_every_operator(function):
+    (said,) = re.findall(r"Statuses: those of every operator(.*?)\.", DECLARED[function].comment)
+    checked = {STATUSES[method] for method, *_ in checks(function) if method in STATUSES}
+    assert set(re.findall(r"BAD_\w+", said)) == checked
+
+
+@pytest.mark.parametrize("function", DECLARED)
+def test_the_manual_says_since_when(function):
+    assert re.search(r"Since \d+\.\d+\.$", DECLARED[function].comment)
 
 
 # ---- tests/cpp/functions.h, which reads its parameters from the header

@@ -1,6 +1,6 @@
 """What is in a header of C or C++: comments and declarations, in order.
 
-`namespace detail` is left out. What is read is as clang-format leaves it: each begins a line.
+`namespace detail` and deduction guides are left out. What is read is as clang-format leaves it: each begins a line.
 """
 
 import re
@@ -13,6 +13,7 @@ INCLUDE = Path(__file__).resolve().parents[2] / "csrc/include"
 
 COMMENT = re.compile(r"/\*.*?\*/[^\n]*\n|(?:^//[^\n]*\n)+", re.S | re.M)
 DETAIL = re.compile(r"^namespace detail \{.*?^\}  // namespace detail\n", re.S | re.M)
+DEDUCTION_GUIDE = re.compile(r"^[A-Z]\w*\([^;{]*\)\s*-> \w+<", re.M)
 NO_DECLARATION = re.compile(r"(#.*|extern \"C\" \{|(inline )?namespace \w+ \{|\}.*)?\n")
 
 
@@ -35,7 +36,8 @@ def items(source: str) -> Iterator[Item]:
             position = found.end()
         else:
             declaration = _declaration(source[position:])
-            yield Item(comment, declaration)
+            if not DEDUCTION_GUIDE.search(declaration):
+                yield Item(comment, declaration)
             position, comment = position + len(declaration), ""
 
 
@@ -61,7 +63,8 @@ def described(declaration: str, language: str) -> tuple[str, str, str]:
     """The directive that describes a declaration, with what argument, and its public source."""
     source = re.sub(r"^NORMKERNELS_API\s+", "", declaration).strip()
     public = re.sub(r"\n private:\n.*?(?=\n\};)", "", source, flags=re.S)
-    head = " ".join(re.split(r"[{=]" if language == "c" else r"\{", source, maxsplit=1)[0].split())
+    plain = re.sub(r"\[\[\w+\]\] | = \{\}", "", source)  # neither is anything that Sphinx reads
+    head = " ".join(re.split(r"[{=]" if language == "c" else r"\{", plain, maxsplit=1)[0].split())
     head = head.rstrip(";").strip()
     if found := re.match(r"(template <.*?> )?(?:typedef )?(struct|class) (\w+)", head):
         return found[2], (found[1] or "") + found[3], public
@@ -70,7 +73,7 @@ def described(declaration: str, language: str) -> tuple[str, str, str]:
     if head.startswith("typedef"):
         return "type", head.removeprefix("typedef ").rpartition(" ")[2], public
     if re.match(r"(template <.*?> )?using ", head):
-        return "type", re.sub(r"\busing ", "", head), public
+        return "type", re.sub(r"\busing ", "", head.split(" = ")[0]), public
     if "(" not in head or re.search(r"\bconstexpr\b", head):
         return "var", re.sub(r"\b(inline|constexpr) ", "", head.split(" = ")[0]), public
     return "function", re.sub(r"\b(static|inline) ", "", head), public

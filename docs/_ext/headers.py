@@ -48,7 +48,7 @@ def _rst(item: Item, language: str) -> str:
         return f"{text}\n{_code(source, language)}"
     if kind in {"struct", "class"} or (kind == "type" and language == "cpp"):
         text += "\n" + _code(source, language)
-    called = re.search(r"(?:check\(|return )\s*(normkernels_\w+)\(", source)
+    called = re.search(r"(?:return |run\(|step\(\S+,)\s*(normkernels_\w+)\b", source)
     if language == "cpp" and called:
         text += f"\nCalls :c:func:`{called[1]}`.\n"
     return f".. {language}:{kind}:: {name}\n\n{textwrap.indent(text, '   ')}\n"

@@ -6,157 +6,22 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
-#include <limits>
 #include <normkernels/normkernels.hpp>
 #include <string>
 #include <vector>
 
-namespace nk = normkernels;
-
-/// As what is computed with.
-template <class T>
-nk::Computed<T> computed(T element) {
-  return static_cast<nk::Computed<T>>(element);
-}
-template <class T>
-bool is_nan(T element) {
-  return computed(element) != computed(element);
-}
-
-/// `size` elements that begin `offset` elements after a 64-byte boundary, between two zones of NaN.
-template <class T>
-class Guarded {
- public:
-  explicit Guarded(std::int64_t size, int offset = 0)
-      : size_(static_cast<std::size_t>(size)), storage_(size_ + 2 * zone + 64 / sizeof(T), nan()) {
-    const auto address = reinterpret_cast<std::uintptr_t>(storage_.data() + zone);
-    begin_ = zone + (64 - address % 64) % 64 / sizeof(T) + static_cast<std::size_t>(offset);
-  }
-  T* data() { return storage_.data() + begin_; }
-  const T* data() const { return storage_.data() + begin_; }
-  std::size_t size() const { return size_; }
-  T& operator[](std::size_t i) { return storage_[begin_ + i]; }
-  const T& operator[](std::size_t i) const { return storage_[begin_ + i]; }
-
-  /// Nothing outside has been written.
-  bool intact() const {
-    const auto begin = storage_.begin() + static_cast<std::ptrdiff_t>(begin_);
-    return std::all_of(storage_.begin(), begin, is_nan<T>) &&
-           std::all_of(begin + static_cast<std::ptrdiff_t>(size_), storage_.end(), is_nan<T>);
-  }
-  bool same_bits(const Guarded& other) const {
-    return size_ == other.size_ &&
-           (size_ == 0 || std::memcmp(data(), other.data(), size_ * sizeof(T)) == 0);
-  }
-
- private:
-  static constexpr std::size_t zone = 64;
-  static T nan() { return static_cast<T>(std::numeric_limits<nk::Computed<T>>::quiet_NaN()); }
-  std::size_t size_, begin_;
-  std::vector<T> storage_;
-};
-
-/// Numbers of what is computed with, in an array of as many bytes: statistics, and parameters where
-/// `wide` says that they are of float.
-template <class T>
-Guarded<T> computed_array(std::int64_t size, int offset = 0) {
-  constexpr int each = sizeof(nk::Computed<T>) / sizeof(T);
-  return Guarded<T>(each * size, each * offset);
-}
-template <class T>
-nk::OutStatistic<T> statistic(Guarded<T>& array) {
-  return reinterpret_cast<nk::OutStatistic<T>>(array.data());
-}
-template <class T>
-nk::InStatistic<T> statistic(const Guarded<T>& array) {
-  return reinterpret_cast<nk::InStatistic<T>>(array.data());
-}
-template <class T>
-nk::OutParameter<T> parameter(Guarded<T>& array, bool wide) {
-  if (wide) return statistic(array);
-  return array.data();
-}
-template <class T>
-nk::InParameter<T> parameter(const Guarded<T>& array, bool wide) {
-  if (wide) return statistic(array);
-  return array.data();
-}
-
-/// Which parameters are of float.
-struct Wide {
-  bool gamma, beta, bias;
-};
-
-struct Window {
-  std::int64_t size;
-  double alpha, beta, bias;
-};
-
-/// The inputs of one call. Layer norm sees n rows of c * spatial.
-template <class T>
-struct Problem {
-  Problem(nk::Tensor tensor, Window lrn_window, int element_offset = 0, Wide wide_parameters = {})
-      : shape(tensor), window(lrn_window), offset(element_offset), wide(wide_parameters) {
-    const std::int64_t features = shape.c * shape.spatial;
-    for (Guarded<T>* array : {&x, &dy}) *array = any_numbers(shape.n * features, false);
-    gamma = any_numbers(features, wide.gamma);
-    const std::uint64_t state = state_;
-    beta = any_numbers(features, wide.beta);
-    state_ = state;
-    bias = any_numbers(features, wide.bias);
-  }
-  Guarded<T> output(std::int64_t size) const { return Guarded<T>(size, offset); }
-  Guarded<T> statistics(std::int64_t size) const { return computed_array<T>(size, offset); }
-  Guarded<T> parameters(std::int64_t size, bool is_wide) const {
-    return is_wide ? statistics(size) : output(size);
-  }
-  Guarded<T> tensor() const { return output(shape.n * shape.c * shape.spatial); }
-  nk::Rows rows() const { return {shape.n, shape.c * shape.spatial}; }
-
-  nk::Tensor shape;
-  Window window;
-  int offset;
-  Wide wide;
-  double epsilon = 1e-5;
-  Guarded<T> x{0}, dy{0}, gamma{0}, beta{0}, bias{0};  // the bias is beta once more
-
- private:
-  using Number = nk::Computed<T>;
-
-  Guarded<T> any_numbers(std::int64_t size, bool is_wide) {
-    Guarded<T> array = parameters(size, is_wide);
-    for (std::size_t i = 0; i < static_cast<std::size_t>(size); ++i) {
-      const Number number = next();
-      if (is_wide) {
-        statistic(array)[i] = number;
-      } else {
-        array[i] = static_cast<T>(number);
-      }
-    }
-    return array;
-  }
-  // Uniform in [-0.5, 1.5), the same numbers on every platform: as many random bits as a number
-  // has, so that conversion, division and subtraction are exact.
-  Number next() {
-    constexpr int digits = std::numeric_limits<Number>::digits;
-    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-    return static_cast<Number>(state_ >> (64 - digits)) /
-               static_cast<Number>(std::uint64_t{1} << (digits - 1)) -
-           Number(0.5);
-  }
-  std::uint64_t state_ = 1;
-};
-
-template <class T>
-using Outputs = std::vector<Guarded<T>>;
+#include "problem.h"
 
 template <class T>
 Outputs<T> layer_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   Outputs<T> o = {p.tensor(), p.statistics(p.shape.n), p.statistics(p.shape.n)};
-  nk::layer_norm_forward(p.rows(), p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
-                         parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]),
-                         statistic(o[2]), e);
+  nk::layer_norm_forward(p.matrix(p.x), p.matrix(o[0]),
+                         {.gamma = parameter(p.gamma, p.wide.gamma),
+                          .beta = parameter(p.beta, p.wide.beta),
+                          .epsilon = p.epsilon,
+                          .mean = statistic(o[1]),
+                          .sigma = statistic(o[2]),
+                          .executor = e});
   return o;
 }
 
@@ -165,9 +30,12 @@ Outputs<T> layer_norm_backward(const Problem<T>& p, const normkernels_executor* 
   const Outputs<T> f = layer_norm_forward(p, e);
   const std::int64_t cols = p.rows().cols;
   Outputs<T> o = {p.tensor(), p.parameters(cols, p.wide.gamma), p.parameters(cols, p.wide.beta)};
-  nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), statistic(f[1]), statistic(f[2]),
-                          o[0].data(), parameter(p.gamma, p.wide.gamma),
-                          parameter(o[1], p.wide.gamma), parameter(o[2], p.wide.beta), nullptr, e);
+  nk::layer_norm_backward(p.matrix(p.dy), p.matrix(p.x), statistic(f[1]), statistic(f[2]),
+                          p.matrix(o[0]),
+                          {.gamma = parameter(p.gamma, p.wide.gamma),
+                           .dgamma = parameter(o[1], p.wide.gamma),
+                           .dbeta = parameter(o[2], p.wide.beta),
+                           .executor = e});
   return o;
 }
 
@@ -177,9 +45,9 @@ Outputs<T> moments(const Problem<T>& p, const normkernels_executor* e) {
   using Moments = std::vector<normkernels_row_moments>;
   const auto rows = static_cast<std::size_t>(p.rows().rows);
   Moments own(rows), merged(rows);
-  nk::moments(p.rows(), p.x.data(), own.data(), e);
+  nk::moments(p.matrix(p.x), own, {.executor = e});
   const Moments others(own.rbegin(), own.rend());
-  nk::merge_moments(p.rows().rows, own.data(), others.data(), merged.data());
+  nk::merge_moments(own, others, merged);
   Outputs<T> o;
   for (const Moments& all : {own, merged}) {
     constexpr std::int64_t each = sizeof(normkernels_row_moments) / sizeof(nk::Computed<T>);
@@ -192,8 +60,12 @@ Outputs<T> moments(const Problem<T>& p, const normkernels_executor* e) {
 template <class T>
 Outputs<T> rms_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   Outputs<T> o = {p.tensor(), p.statistics(p.shape.n)};
-  nk::rms_norm_forward(p.rows(), p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
-                       parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]), e);
+  nk::rms_norm_forward(p.matrix(p.x), p.matrix(o[0]),
+                       {.gamma = parameter(p.gamma, p.wide.gamma),
+                        .beta = parameter(p.beta, p.wide.beta),
+                        .epsilon = p.epsilon,
+                        .rstd = statistic(o[1]),
+                        .executor = e});
   return o;
 }
 
@@ -202,10 +74,13 @@ Outputs<T> rms_norm_backward(const Problem<T>& p, const normkernels_executor* e)
   const Outputs<T> f = rms_norm_forward(p, e);
   const std::int64_t cols = p.rows().cols;
   Outputs<T> o = {p.tensor(), p.parameters(cols, p.wide.gamma), p.parameters(cols, p.wide.beta)};
-  nk::rms_norm_backward(p.rows(), p.dy.data(), p.x.data(), o[0].data(),
-                        saved ? statistic(f[1]) : nullptr, parameter(p.gamma, p.wide.gamma),
-                        p.epsilon, parameter(o[1], p.wide.gamma), parameter(o[2], p.wide.beta),
-                        nullptr, e);
+  nk::rms_norm_backward(p.matrix(p.dy), p.matrix(p.x), p.matrix(o[0]),
+                        {.rstd = saved ? statistic(f[1]) : nullptr,
+                         .gamma = parameter(p.gamma, p.wide.gamma),
+                         .epsilon = p.epsilon,
+                         .dgamma = parameter(o[1], p.wide.gamma),
+                         .dbeta = parameter(o[2], p.wide.beta),
+                         .executor = e});
   return o;
 }
 
@@ -213,19 +88,26 @@ Outputs<T> rms_norm_backward(const Problem<T>& p, const normkernels_executor* e)
 template <class T>
 Outputs<T> add_layer_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   Outputs<T> o = {p.tensor(), p.tensor(), p.statistics(p.shape.n), p.statistics(p.shape.n)};
-  nk::add_layer_norm_forward(p.rows(), p.x.data(), p.dy.data(), o[0].data(), o[1].data(),
-                             parameter(p.bias, p.wide.bias), parameter(p.gamma, p.wide.gamma),
-                             parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[2]),
-                             statistic(o[3]), e);
+  nk::add_layer_norm_forward(p.matrix(p.x), p.matrix(p.dy), p.matrix(o[0]), p.matrix(o[1]),
+                             {.bias = parameter(p.bias, p.wide.bias),
+                              .gamma = parameter(p.gamma, p.wide.gamma),
+                              .beta = parameter(p.beta, p.wide.beta),
+                              .epsilon = p.epsilon,
+                              .mean = statistic(o[2]),
+                              .sigma = statistic(o[3]),
+                              .executor = e});
   return o;
 }
 
 template <class T>
 Outputs<T> add_rms_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   Outputs<T> o = {p.tensor(), p.tensor(), p.statistics(p.shape.n)};
-  nk::add_rms_norm_forward(p.rows(), p.x.data(), p.dy.data(), o[0].data(), o[1].data(), nullptr,
-                           parameter(p.gamma, p.wide.gamma), parameter(p.beta, p.wide.beta),
-                           p.epsilon, statistic(o[2]), e);
+  nk::add_rms_norm_forward(p.matrix(p.x), p.matrix(p.dy), p.matrix(o[0]), p.matrix(o[1]),
+                           {.gamma = parameter(p.gamma, p.wide.gamma),
+                            .beta = parameter(p.beta, p.wide.beta),
+                            .epsilon = p.epsilon,
+                            .rstd = statistic(o[2]),
+                            .executor = e});
   return o;
 }
 
@@ -233,9 +115,14 @@ template <class T>
 Outputs<T> instance_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   const std::int64_t planes = p.shape.n * p.shape.c;
   Outputs<T> o = {p.tensor(), p.statistics(planes), p.statistics(planes)};
-  nk::instance_norm_forward(p.shape, p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
-                            parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]),
-                            statistic(o[2]), nullptr, e);
+  nk::instance_norm_forward(p.images(p.x), p.images(o[0]),
+                            {.order = p.shape.order,
+                             .scale = parameter(p.gamma, p.wide.gamma),
+                             .bias = parameter(p.beta, p.wide.beta),
+                             .epsilon = p.epsilon,
+                             .mean = statistic(o[1]),
+                             .inv_std = statistic(o[2]),
+                             .executor = e});
   return o;
 }
 
@@ -244,10 +131,15 @@ Outputs<T> instance_norm_backward(const Problem<T>& p, const normkernels_executo
   const Outputs<T> f = instance_norm_forward(p, e);
   Outputs<T> o = {p.tensor(), p.parameters(p.shape.c, p.wide.gamma),
                   p.parameters(p.shape.c, p.wide.beta)};
-  nk::instance_norm_backward(
-      p.shape, p.dy.data(), p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
-      saved ? statistic(f[1]) : nullptr, saved ? statistic(f[2]) : nullptr, p.epsilon,
-      parameter(o[1], p.wide.gamma), parameter(o[2], p.wide.beta), nullptr, e);
+  nk::instance_norm_backward(p.images(p.dy), p.images(p.x), p.images(o[0]),
+                             {.order = p.shape.order,
+                              .scale = parameter(p.gamma, p.wide.gamma),
+                              .mean = saved ? statistic(f[1]) : nullptr,
+                              .inv_std = saved ? statistic(f[2]) : nullptr,
+                              .epsilon = p.epsilon,
+                              .dscale = parameter(o[1], p.wide.gamma),
+                              .dbias = parameter(o[2], p.wide.beta),
+                              .executor = e});
   return o;
 }
 
@@ -260,10 +152,16 @@ Outputs<T> instance_norm_with_gradient(const Problem<T>& p, const normkernels_ex
                   p.tensor(),
                   p.parameters(p.shape.c, p.wide.gamma),
                   p.parameters(p.shape.c, p.wide.beta)};
-  nk::instance_norm_with_gradient(
-      p.shape, p.x.data(), p.dy.data(), o[0].data(), o[3].data(), parameter(p.gamma, p.wide.gamma),
-      parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]), statistic(o[2]),
-      parameter(o[4], p.wide.gamma), parameter(o[5], p.wide.beta), nullptr, e);
+  nk::instance_norm_with_gradient(p.images(p.x), p.images(p.dy), p.images(o[0]), p.images(o[3]),
+                                  {.order = p.shape.order,
+                                   .scale = parameter(p.gamma, p.wide.gamma),
+                                   .bias = parameter(p.beta, p.wide.beta),
+                                   .epsilon = p.epsilon,
+                                   .mean = statistic(o[1]),
+                                   .inv_std = statistic(o[2]),
+                                   .dscale = parameter(o[4], p.wide.gamma),
+                                   .dbias = parameter(o[5], p.wide.beta),
+                                   .executor = e});
   return o;
 }
 
@@ -280,9 +178,14 @@ template <class T>
 Outputs<T> group_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   const std::int64_t groups = groups_of(p), rows = p.shape.n * groups;
   Outputs<T> o = {p.tensor(), p.statistics(rows), p.statistics(rows)};
-  nk::group_norm_forward(p.shape, groups, p.x.data(), o[0].data(), parameter(p.gamma, p.wide.gamma),
-                         parameter(p.beta, p.wide.beta), p.epsilon, statistic(o[1]),
-                         statistic(o[2]), nullptr, e);
+  nk::group_norm_forward(p.images(p.x), p.images(o[0]), groups,
+                         {.order = p.shape.order,
+                          .scale = parameter(p.gamma, p.wide.gamma),
+                          .bias = parameter(p.beta, p.wide.beta),
+                          .epsilon = p.epsilon,
+                          .mean = statistic(o[1]),
+                          .inv_std = statistic(o[2]),
+                          .executor = e});
   return o;
 }
 
@@ -291,10 +194,15 @@ Outputs<T> group_norm_backward(const Problem<T>& p, const normkernels_executor* 
   const Outputs<T> f = group_norm_forward(p, e);
   Outputs<T> o = {p.tensor(), p.parameters(p.shape.c, p.wide.gamma),
                   p.parameters(p.shape.c, p.wide.beta)};
-  nk::group_norm_backward(p.shape, groups_of(p), p.dy.data(), p.x.data(), o[0].data(),
-                          parameter(p.gamma, p.wide.gamma), saved ? statistic(f[1]) : nullptr,
-                          saved ? statistic(f[2]) : nullptr, p.epsilon,
-                          parameter(o[1], p.wide.gamma), parameter(o[2], p.wide.beta), nullptr, e);
+  nk::group_norm_backward(p.images(p.dy), p.images(p.x), p.images(o[0]), groups_of(p),
+                          {.order = p.shape.order,
+                           .scale = parameter(p.gamma, p.wide.gamma),
+                           .mean = saved ? statistic(f[1]) : nullptr,
+                           .inv_std = saved ? statistic(f[2]) : nullptr,
+                           .epsilon = p.epsilon,
+                           .dscale = parameter(o[1], p.wide.gamma),
+                           .dbias = parameter(o[2], p.wide.beta),
+                           .executor = e});
   return o;
 }
 
@@ -302,8 +210,13 @@ template <class T>
 Outputs<T> local_response_norm_forward(const Problem<T>& p, const normkernels_executor* e) {
   const Window& w = p.window;
   Outputs<T> o = {p.tensor(), p.tensor()};
-  nk::local_response_norm_forward(p.shape, p.x.data(), o[0].data(), w.size, w.alpha, w.beta, w.bias,
-                                  o[1].data(), nullptr, e);
+  nk::local_response_norm_forward(p.images(p.x), p.images(o[0]), w.size,
+                                  {.order = p.shape.order,
+                                   .alpha = w.alpha,
+                                   .beta = w.beta,
+                                   .bias = w.bias,
+                                   .scale = p.images(o[1]),
+                                   .executor = e});
   return o;
 }
 
@@ -312,9 +225,10 @@ Outputs<T> local_response_norm_backward(const Problem<T>& p, const normkernels_e
   const Window& w = p.window;
   const Outputs<T> f = local_response_norm_forward(p, e);
   Outputs<T> o = {p.tensor()};
-  nk::local_response_norm_backward(p.shape, p.dy.data(), p.x.data(), o[0].data(), w.size, w.alpha,
-                                   w.beta, w.bias, saved ? f[0].data() : nullptr,
-                                   saved ? f[1].data() : nullptr, nullptr, e);
+  nk::LocalResponseNormBackward<T> options = {
+      .order = p.shape.order, .alpha = w.alpha, .beta = w.beta, .bias = w.bias, .executor = e};
+  if (saved) options.y = p.images(f[0]), options.scale = p.images(f[1]);
+  nk::local_response_norm_backward(p.images(p.dy), p.images(p.x), p.images(o[0]), w.size, options);
   return o;
 }
 

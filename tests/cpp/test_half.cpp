@@ -123,9 +123,15 @@ Outputs<float> exact(std::size_t call, const Problem<float>& p) {
   if (name == "local_response_norm_backward, saved y and scale") {
     Outputs<float> f = local_response_norm_forward(p, &serial);
     for (Guarded<float>& saved : f) round_all<T>(saved);
-    nk::local_response_norm_backward(p.shape, p.dy.data(), p.x.data(), result[0].data(),
-                                     p.window.size, p.window.alpha, p.window.beta, p.window.bias,
-                                     f[0].data(), f[1].data(), nullptr, &serial);
+    nk::local_response_norm_backward(p.images(p.dy), p.images(p.x), p.images(result[0]),
+                                     p.window.size,
+                                     {.order = p.shape.order,
+                                      .alpha = p.window.alpha,
+                                      .beta = p.window.beta,
+                                      .bias = p.window.bias,
+                                      .y = p.images(f[0]),
+                                      .scale = p.images(f[1]),
+                                      .executor = &serial});
   }
   return result;
 }
@@ -265,14 +271,18 @@ TEST_CASE_TEMPLATE("kernels round to the nearest", T, F16, BF16) {
   for (const std::string& isa : isas_to_test()) {
     CAPTURE(isa);
     const ForcedIsa forced(isa);
-    nk::add_rms_norm_forward({1, cols}, zeros.data(), zeros.data(), total.data(), y.data(),
-                             bias.data());
+    const nk::Rows row = {1, cols};
+    nk::add_rms_norm_forward(matrix(zeros.data(), row), matrix(zeros.data(), row),
+                             matrix(total.data(), row), matrix(y.data(), row),
+                             {.bias = bias.data()});
     std::size_t failures = 0;
     for (std::size_t i = 0; i < all.size(); ++i) failures += total[i].bits != all[i].bits;
     CHECK(failures == 0);
     for (const std::uint32_t bits : {0x7f800001u, 0xff800001u, 0x7fffffffu, 0xffc00000u}) {
       const float nan = nk::detail::float_of(bits);
-      nk::add_rms_norm_forward({1, 1}, zeros.data(), zeros.data(), total.data(), y.data(), &nan);
+      const nk::Rows one = {1, 1};
+      nk::add_rms_norm_forward(matrix(zeros.data(), one), matrix(zeros.data(), one),
+                               matrix(total.data(), one), matrix(y.data(), one), {.bias = &nan});
       CHECK(is_nan(total[0]));
       CHECK((total[0].bits >> 15) == (bits >> 31));
     }
@@ -291,12 +301,13 @@ TEST_CASE_TEMPLATE("kernels widen exactly", T, F16, BF16) {
   for (const std::string& isa : isas_to_test()) {
     CAPTURE(isa);
     const ForcedIsa forced(isa);
-    nk::layer_norm_forward({count, 1}, x.data(), y.data(), nullptr, nullptr, 1e-5, mean.data(),
-                           sigma.data());
+    nk::layer_norm_forward(nk::Array(x.data(), {count, 1}), {y.data(), {count, 1}},
+                           {.mean = mean.data(), .sigma = sigma.data()});
     sigma[0] = 1;
     mean[0] = 0;
-    nk::layer_norm_backward({1, count}, x.data(), y.data(), mean.data(), sigma.data(), y.data(),
-                            nullptr, nullptr, dbeta.data());
+    const nk::Array out(y.data(), {1, count});
+    nk::layer_norm_backward(nk::Array(x.data(), {1, count}), out, mean.data(), sigma.data(), out,
+                            {.dbeta = dbeta.data()});
     mean[0] = exact[0];
     std::size_t failures = 0;
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -366,16 +377,17 @@ TEST_CASE_TEMPLATE("with absent parameters half types have the results of ones a
         }
       }
       Guarded<T> y = p.tensor(), total = p.tensor();
-      nk::layer_norm_forward(p.rows(), p.x.data(), y.data());
+      nk::layer_norm_forward(p.matrix(p.x), p.matrix(y));
       CHECK(y.same_bits(layer_norm_forward(p, nullptr)[0]));
-      nk::add_layer_norm_forward(p.rows(), p.x.data(), p.dy.data(), total.data(), y.data());
+      nk::add_layer_norm_forward(p.matrix(p.x), p.matrix(p.dy), p.matrix(total), p.matrix(y));
       CHECK(total.same_bits(add_layer_norm_forward(p, nullptr)[0]));
       CHECK(y.same_bits(add_layer_norm_forward(p, nullptr)[1]));
-      nk::rms_norm_backward(p.rows(), p.dy.data(), p.x.data(), y.data());
+      nk::rms_norm_backward(p.matrix(p.dy), p.matrix(p.x), p.matrix(y));
       CHECK(y.same_bits(rms_norm_backward<T, false>(p, nullptr)[0]));
-      nk::instance_norm_forward(shape, p.x.data(), y.data());
+      nk::instance_norm_forward(p.images(p.x), p.images(y), {.order = shape.order});
       CHECK(y.same_bits(instance_norm_forward(p, nullptr)[0]));
-      nk::group_norm_backward(shape, groups_of(p), p.dy.data(), p.x.data(), y.data());
+      nk::group_norm_backward(p.images(p.dy), p.images(p.x), p.images(y), groups_of(p),
+                              {.order = shape.order});
       CHECK(y.same_bits(group_norm_backward<T, false>(p, nullptr)[0]));
     }
   }
@@ -384,27 +396,27 @@ TEST_CASE_TEMPLATE("with absent parameters half types have the results of ones a
 TEST_CASE("a parameter and its gradient are of one type, and the steps of no half type") {
   F16 x[4] = {}, y[4] = {}, narrow[4] = {};
   float wide[4] = {1, 1, 1, 1};
-  const auto status_of = [](auto call) {
-    try {
-      call();
-    } catch (const nk::error& e) {
-      return e.status();
-    }
-    return normkernels_status{NORMKERNELS_OK};
+  const auto backward = [&](nk::Line<const F16> gamma, nk::Line<F16> dgamma) {
+    return nk::try_layer_norm_backward(nk::Array(x, {1, 4}), {x, {1, 4}}, &wide[0], &wide[0],
+                                       {y, {1, 4}},
+                                       {.gamma = gamma, .dgamma = dgamma, .dbeta = narrow});
   };
-  const auto backward = [&](nk::InParameter<F16> gamma, nk::OutParameter<F16> dgamma) {
-    return status_of([&] {
-      nk::layer_norm_backward({1, 4}, x, x, wide, wide, y, gamma, dgamma, narrow);
-    });
-  };
-  CHECK(backward(wide, narrow) == NORMKERNELS_BAD_DTYPE + 1);
-  CHECK(backward(narrow, wide) == NORMKERNELS_BAD_DTYPE + 1);
-  CHECK(backward(nullptr, x) == NORMKERNELS_OVERLAP + 10);
+  for (const nk::Status& status : {backward(wide, narrow), backward(narrow, wide)}) {
+    CHECK(status.kind() == NORMKERNELS_BAD_DTYPE);
+    CHECK(status.argument() == "dgamma");
+  }
+  CHECK(backward(nullptr, x).kind() == NORMKERNELS_OVERLAP);
+  CHECK(backward(nullptr, x).argument() == "dgamma");
   const F16* const absent = nullptr;
   F16 other[4];
   float another[4];
-  CHECK(backward(absent, another) == NORMKERNELS_OK);
-  CHECK(backward(wide, another) == NORMKERNELS_OK);
-  CHECK(backward(nullptr, other) == NORMKERNELS_OK);
-  CHECK(status_of([&] { nk::layer_norm_apply({1, 4}, x, x, x, y); }) == NORMKERNELS_BAD_DTYPE + 1);
+  CHECK(backward(absent, another).ok());
+  CHECK(backward(wide, another).ok());
+  CHECK(backward(nullptr, other).ok());
+  try {
+    nk::layer_norm_apply({1, 4}, x, x, x, y);
+    FAIL("no error");
+  } catch (const nk::error& e) {
+    CHECK(e.kind() == NORMKERNELS_BAD_DTYPE);
+  }
 }

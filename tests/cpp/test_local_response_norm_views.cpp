@@ -16,7 +16,7 @@ std::int64_t elements(const Extents& shape) {
 const Extents none = {0, 0, 0, 0}, once = {1, 1, 1, 1};
 
 std::vector<Layout> image_layouts(const Extents& shape) {
-  const nk::Axes nchw = {0, 1, 2, 3}, nhwc = {0, 2, 3, 1};
+  const Axes nchw = {0, 1, 2, 3}, nhwc = {0, 2, 3, 1};
   const Layout first = part_of("nchw", shape, nchw, none, once),
                last = part_of("nhwc", shape, nhwc, none, once);
   return {first,

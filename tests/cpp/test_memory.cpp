@@ -2,7 +2,7 @@
 #include <sys/mman.h>
 
 #include <cmath>
-#include <normkernels/views.hpp>
+#include <utility>
 
 #include "calls.h"
 
@@ -36,6 +36,12 @@ class AtBorder {
   std::size_t inner_;
   unsigned char *memory_, *array_;
 };
+
+// All of an array and no more.
+template <class T>
+nk::Workspace exactly(Guarded<T>& array) {
+  return {array.data(), array.size() * sizeof(T)};
+}
 
 }  // namespace
 
@@ -119,24 +125,38 @@ TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, floa
     Outputs<T> o = {p.tensor(), p.output(p.rows().cols), p.output(p.rows().cols)};
     Guarded<T> w = scratch(normkernels_layer_norm_backward_workspace_bytes(
         nk::dtype<T>, p.rows().rows, p.rows().cols));
-    nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), statistic(f[1]), statistic(f[2]),
-                            o[0].data(), p.gamma.data(), o[1].data(), o[2].data(), w.data());
+    nk::Workspace workspace = exactly(w);
+    nk::layer_norm_backward(p.matrix(p.dy), p.matrix(p.x), statistic(f[1]), statistic(f[2]),
+                            p.matrix(o[0]),
+                            {.gamma = p.gamma.data(),
+                             .dgamma = o[1].data(),
+                             .dbeta = o[2].data(),
+                             .workspace = &workspace});
     CHECK(w.intact());
     CHECK(o[1].same_bits(layer_norm_backward(p, nullptr)[1]));
 
     w = scratch(normkernels_instance_norm_forward_workspace_bytes(nk::dtype<T>, shape.order,
                                                                   shape.n, shape.c, shape.spatial));
     Guarded<T> y = p.tensor();
-    nk::instance_norm_forward(shape, p.x.data(), y.data(), p.gamma.data(), p.beta.data(), p.epsilon,
-                              nullptr, nullptr, w.data());
+    workspace = exactly(w);
+    nk::instance_norm_forward(p.images(p.x), p.images(y),
+                              {.order = shape.order,
+                               .scale = p.gamma.data(),
+                               .bias = p.beta.data(),
+                               .workspace = &workspace});
     CHECK(w.intact());
     CHECK(y.same_bits(instance_norm_forward(p, nullptr)[0]));
 
     w = scratch(normkernels_instance_norm_backward_workspace_bytes(
         nk::dtype<T>, shape.order, shape.n, shape.c, shape.spatial));
     Guarded<T> dx = p.tensor(), dscale = p.output(shape.c), dbias = p.output(shape.c);
-    nk::instance_norm_backward(shape, p.dy.data(), p.x.data(), dx.data(), p.gamma.data(), nullptr,
-                               nullptr, p.epsilon, dscale.data(), dbias.data(), w.data());
+    workspace = exactly(w);
+    nk::instance_norm_backward(p.images(p.dy), p.images(p.x), p.images(dx),
+                               {.order = shape.order,
+                                .scale = p.gamma.data(),
+                                .dscale = dscale.data(),
+                                .dbias = dbias.data(),
+                                .workspace = &workspace});
     CHECK(w.intact());
     const Outputs<T> expected = instance_norm_backward<T, false>(p, nullptr);
     CHECK(dx.same_bits(expected[0]));
@@ -146,8 +166,13 @@ TEST_CASE_TEMPLATE("a workspace of exactly the size that was asked for", T, floa
     const std::int64_t groups = groups_of(p);
     w = scratch(normkernels_group_norm_backward_workspace_bytes(nk::dtype<T>, shape.order, shape.n,
                                                                 shape.c, shape.spatial, groups));
-    nk::group_norm_backward(shape, groups, p.dy.data(), p.x.data(), dx.data(), p.gamma.data(),
-                            nullptr, nullptr, p.epsilon, dscale.data(), dbias.data(), w.data());
+    workspace = exactly(w);
+    nk::group_norm_backward(p.images(p.dy), p.images(p.x), p.images(dx), groups,
+                            {.order = shape.order,
+                             .scale = p.gamma.data(),
+                             .dscale = dscale.data(),
+                             .dbias = dbias.data(),
+                             .workspace = &workspace});
     CHECK(w.intact());
     CHECK(dx.same_bits(group_norm_backward<T, false>(p, nullptr)[0]));
   }
@@ -193,10 +218,13 @@ TEST_CASE_TEMPLATE("a workspace for LRN of exactly the size that was asked for",
         Guarded<T> w(static_cast<std::int64_t>((bytes + sizeof(T) - 1) / sizeof(T)));
         const normkernels_executor two = nk::threads(2), serial = nk::threads(1);
         Guarded<T> y = p.tensor(), dx = p.tensor();
-        nk::local_response_norm_forward(shape, p.x.data(), y.data(), size, 1, 0.75, 1, nullptr,
-                                        w.data(), &two);
-        nk::local_response_norm_backward(shape, p.dy.data(), p.x.data(), dx.data(), size, 1, 0.75,
-                                         1, nullptr, nullptr, w.data(), &two);
+        nk::Workspace workspace = exactly(w);
+        nk::local_response_norm_forward(
+            p.images(p.x), p.images(y), size,
+            {.order = shape.order, .alpha = 1, .workspace = &workspace, .executor = &two});
+        nk::local_response_norm_backward(
+            p.images(p.dy), p.images(p.x), p.images(dx), size,
+            {.order = shape.order, .alpha = 1, .workspace = &workspace, .executor = &two});
         CHECK(w.intact());
         CHECK(y.same_bits(local_response_norm_forward(p, &serial)[0]));
         CHECK(dx.same_bits(local_response_norm_backward<T, false>(p, &serial)[0]));
@@ -235,50 +263,58 @@ TEST_CASE_TEMPLATE("in place and without optional outputs the bits are the same"
     CAPTURE(shape.spatial);
     const Problem<T> p(shape, window);
     Guarded<T> y = p.x;
-    nk::layer_norm_forward(p.rows(), y.data(), y.data(), p.gamma.data(), p.beta.data());
+    nk::layer_norm_forward(p.matrix(y), p.matrix(y),
+                           {.gamma = p.gamma.data(), .beta = p.beta.data()});
     CHECK(y.same_bits(layer_norm_forward(p, nullptr)[0]));
 
     y = p.x;
-    nk::rms_norm_forward(p.rows(), y.data(), y.data(), p.gamma.data(), p.beta.data());
+    nk::rms_norm_forward(p.matrix(y), p.matrix(y),
+                         {.gamma = p.gamma.data(), .beta = p.beta.data()});
     CHECK(y.same_bits(rms_norm_forward(p, nullptr)[0]));
 
     y = p.x;
-    nk::instance_norm_forward(shape, y.data(), y.data(), p.gamma.data(), p.beta.data());
+    nk::instance_norm_forward(
+        p.images(y), p.images(y),
+        {.order = shape.order, .scale = p.gamma.data(), .bias = p.beta.data()});
     CHECK(y.same_bits(instance_norm_forward(p, nullptr)[0]));
 
     const Outputs<T> f = layer_norm_forward(p, nullptr), b = layer_norm_backward(p, nullptr);
     for (const bool over_x : {false, true}) {
       CAPTURE(over_x);
       Guarded<T> dx = over_x ? p.x : p.dy;
-      nk::layer_norm_backward(p.rows(), over_x ? p.dy.data() : dx.data(),
-                              over_x ? dx.data() : p.x.data(), statistic(f[1]), statistic(f[2]),
-                              dx.data(), p.gamma.data());
+      nk::layer_norm_backward(p.matrix(over_x ? p.dy : std::as_const(dx)),
+                              p.matrix(over_x ? std::as_const(dx) : p.x), statistic(f[1]),
+                              statistic(f[2]), p.matrix(dx), {.gamma = p.gamma.data()});
       CHECK(dx.same_bits(b[0]));
 
       dx = over_x ? p.x : p.dy;
-      nk::rms_norm_backward(p.rows(), over_x ? p.dy.data() : dx.data(),
-                            over_x ? dx.data() : p.x.data(), dx.data(), nullptr, p.gamma.data());
+      nk::rms_norm_backward(p.matrix(over_x ? p.dy : std::as_const(dx)),
+                            p.matrix(over_x ? std::as_const(dx) : p.x), p.matrix(dx),
+                            {.gamma = p.gamma.data()});
       CHECK(dx.same_bits(rms_norm_backward<T, false>(p, nullptr)[0]));
 
       dx = over_x ? p.x : p.dy;
-      nk::instance_norm_backward(shape, over_x ? p.dy.data() : dx.data(),
-                                 over_x ? dx.data() : p.x.data(), dx.data(), p.gamma.data());
+      nk::instance_norm_backward(p.images(over_x ? p.dy : std::as_const(dx)),
+                                 p.images(over_x ? std::as_const(dx) : p.x), p.images(dx),
+                                 {.order = shape.order, .scale = p.gamma.data()});
       CHECK(dx.same_bits(instance_norm_backward<T, false>(p, nullptr)[0]));
     }
     Guarded<T> dx = p.tensor(), dgamma = p.output(p.rows().cols);
-    nk::layer_norm_backward(p.rows(), p.dy.data(), p.x.data(), statistic(f[1]), statistic(f[2]),
-                            dx.data(), p.gamma.data(), dgamma.data());
+    nk::layer_norm_backward(p.matrix(p.dy), p.matrix(p.x), statistic(f[1]), statistic(f[2]),
+                            p.matrix(dx), {.gamma = p.gamma.data(), .dgamma = dgamma.data()});
     CHECK(dx.same_bits(b[0]));
     CHECK(dgamma.same_bits(b[1]));
 
     y = p.tensor();
-    nk::local_response_norm_forward(shape, p.x.data(), y.data(), window.size, window.alpha,
-                                    window.beta, window.bias);
+    nk::local_response_norm_forward(
+        p.images(p.x), p.images(y), window.size,
+        {.order = shape.order, .alpha = window.alpha, .beta = window.beta, .bias = window.bias});
     CHECK(y.same_bits(local_response_norm_forward(p, nullptr)[0]));
 
     Guarded<T> x = p.x, dy = p.dy;
-    nk::instance_norm_with_gradient(shape, x.data(), dy.data(), x.data(), dy.data(), p.gamma.data(),
-                                    p.beta.data());
+    nk::instance_norm_with_gradient(
+        p.images(x), p.images(dy), p.images(x), p.images(dy),
+        {.order = shape.order, .scale = p.gamma.data(), .bias = p.beta.data()});
     CHECK(x.same_bits(instance_norm_with_gradient(p, nullptr)[0]));
     CHECK(dy.same_bits(instance_norm_with_gradient(p, nullptr)[3]));
   }
@@ -304,13 +340,14 @@ TEST_CASE_TEMPLATE("in place the norms of a sum have the bits of a sum and its n
       CAPTURE(swapped);
       Guarded<T> x = p.x, residual = p.dy;
       Guarded<T>&total = swapped ? residual : x, &y = swapped ? x : residual;
-      nk::add_layer_norm_forward(p.rows(), x.data(), residual.data(), total.data(), y.data(),
-                                 p.beta.data(), p.gamma.data(), p.beta.data());
+      nk::add_layer_norm_forward(
+          p.matrix(x), p.matrix(residual), p.matrix(total), p.matrix(y),
+          {.bias = p.beta.data(), .gamma = p.gamma.data(), .beta = p.beta.data()});
       CHECK(total.same_bits(layer[0]));
       CHECK(y.same_bits(layer[1]));
       x = p.x, residual = p.dy;
-      nk::add_rms_norm_forward(p.rows(), x.data(), residual.data(), total.data(), y.data(), nullptr,
-                               p.gamma.data(), p.beta.data());
+      nk::add_rms_norm_forward(p.matrix(x), p.matrix(residual), p.matrix(total), p.matrix(y),
+                               {.gamma = p.gamma.data(), .beta = p.beta.data()});
       CHECK(total.same_bits(rms[0]));
       CHECK(y.same_bits(rms[1]));
     }
@@ -343,30 +380,37 @@ TEST_CASE_TEMPLATE("nothing beside an array of a half type is read", T, nk::floa
     const AtBorder mean(static_cast<std::size_t>(rows) * sizeof(float), at_end);
     const AtBorder sigma(static_cast<std::size_t>(rows) * sizeof(float), at_end);
     const auto in = [=](const AtBorder& a) {
-      return wide ? nk::InParameter<T>(a.template array<float>())
-                  : nk::InParameter<T>(a.template array<T>());
+      return wide ? nk::Line<const T>(a.template array<float>())
+                  : nk::Line<const T>(a.template array<T>());
     };
     const auto out = [=](const AtBorder& a) {
-      return wide ? nk::OutParameter<T>(a.template array<float>())
-                  : nk::OutParameter<T>(a.template array<T>());
+      return wide ? nk::Line<T>(a.template array<float>()) : nk::Line<T>(a.template array<T>());
     };
-    T *const px = x.template array<T>(), *const py = y.template array<T>();
-    T* const pdy = dy.template array<T>();
-    float *const pmean = mean.template array<float>(), *const psigma =
-                                                           sigma.template array<float>();
-    nk::layer_norm_forward({rows, cols}, px, py, in(gamma), in(beta), 1e-5, pmean, psigma);
-    nk::add_rms_norm_forward({rows, cols}, px, pdy, py, px, in(beta), in(gamma), nullptr, 1e-5,
-                             pmean);
-    nk::layer_norm_forward({rows, cols}, {1}, nk::View(px), py, in(gamma), in(beta));
-    nk::layer_norm_backward({rows, cols}, pdy, px, pmean, psigma, py, nullptr, out(gamma),
-                            out(beta));
+    const auto of = [=](const AtBorder& a) { return matrix(a.template array<T>(), {rows, cols}); };
+    float* const pmean = mean.template array<float>();
+    float* const psigma = sigma.template array<float>();
+    nk::layer_norm_forward(of(x), of(y),
+                           {.gamma = in(gamma), .beta = in(beta), .mean = pmean, .sigma = psigma});
+    nk::add_rms_norm_forward(of(x), of(dy), of(y), of(x),
+                             {.bias = in(beta), .gamma = in(gamma), .rstd = pmean});
+    // The columns of a transpose, which go to the function for views.
+    const std::int64_t turned[] = {1, rows};
+    nk::layer_norm_forward(nk::Array(x.template array<T>(), {rows, cols}, turned),
+                           {y.template array<T>(), {rows, cols}, turned},
+                           {.gamma = in(gamma), .beta = in(beta)});
+    nk::layer_norm_backward(of(dy), of(x), pmean, psigma, of(y),
+                            {.dgamma = out(gamma), .dbeta = out(beta)});
     for (const nk::Order order : {nk::nchw, nk::nhwc}) {
-      const nk::Tensor shape = {order, 1, cols, rows};
-      nk::instance_norm_forward(shape, px, py, in(gamma), in(beta));
-      nk::group_norm_backward(shape, 1, pdy, px, py, nullptr, nullptr, nullptr, 1e-5, out(gamma),
-                              out(beta));
-      nk::local_response_norm_forward(shape, px, py, 5, 1, 0.75, 1);
-      nk::local_response_norm_backward(shape, px, pdy, py, 5, 1, 0.75, 1);
+      const auto in_images = [=](const AtBorder& a) {
+        return images(a.template array<T>(), {order, 1, cols, rows});
+      };
+      nk::instance_norm_forward(in_images(x), in_images(y),
+                                {.order = order, .scale = in(gamma), .bias = in(beta)});
+      nk::group_norm_backward(in_images(dy), in_images(x), in_images(y), 1,
+                              {.order = order, .dscale = out(gamma), .dbias = out(beta)});
+      nk::local_response_norm_forward(in_images(x), in_images(y), 5, {.order = order, .alpha = 1});
+      nk::local_response_norm_backward(in_images(x), in_images(dy), in_images(y), 5,
+                                       {.order = order, .alpha = 1});
     }
   };
   for (const std::string& isa : supported_isas()) {

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <normkernels/views.hpp>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "calls.h"
 
 using Extents = std::vector<std::int64_t>;
+using Axes = std::vector<int>;
 
 // Where the elements of an array are in a buffer of `size` elements.
 struct Layout {
@@ -26,7 +26,7 @@ struct Layout {
 
 // A part of a dense array whose axes are in memory in the order `axes`: each is `wider` elements
 // longer than what is taken of it, of which every `step`-th.
-inline Layout part_of(const std::string& name, const Extents& shape, const nk::Axes& axes,
+inline Layout part_of(const std::string& name, const Extents& shape, const Axes& axes,
                       const Extents& wider, const Extents& step) {
   Layout layout = {name, Extents(shape.size()), 0, 1};
   for (std::size_t k = axes.size(); k-- > 0;) {
@@ -38,8 +38,8 @@ inline Layout part_of(const std::string& name, const Extents& shape, const nk::A
   return layout;
 }
 
-inline nk::Axes all_axes(const Extents& shape) {
-  nk::Axes axes(shape.size());
+inline Axes all_axes(const Extents& shape) {
+  Axes axes(shape.size());
   std::iota(axes.begin(), axes.end(), 0);
   return axes;
 }
@@ -64,9 +64,9 @@ inline Layout broadcast(Layout layout, std::size_t axis) {
 
 inline std::vector<Layout> layouts(const Extents& shape) {
   const std::size_t rank = shape.size();
-  const nk::Axes axes = all_axes(shape);
-  const nk::Axes backwards(axes.rbegin(), axes.rend());
-  nk::Axes rotated = axes;
+  const Axes axes = all_axes(shape);
+  const Axes backwards(axes.rbegin(), axes.rend());
+  Axes rotated = axes;
   std::rotate(rotated.begin(), rotated.end() - 1, rotated.end());
   const Extents none(rank, 0), one(rank, 1);
   const auto only = [&](std::size_t axis, std::int64_t value, Extents others) {
@@ -96,7 +96,7 @@ inline std::vector<Layout> layouts(const Extents& shape) {
 
 // The offsets of the elements, in the row-major order of the axes `axes`.
 inline std::vector<std::int64_t> offsets(const Extents& shape, const Layout& layout,
-                                         const nk::Axes& axes) {
+                                         const Axes& axes) {
   std::vector<std::int64_t> result = {layout.start}, longer;
   for (const int axis : axes) {
     const auto k = static_cast<std::size_t>(axis);
@@ -109,6 +109,13 @@ inline std::vector<std::int64_t> offsets(const Extents& shape, const Layout& lay
   }
   return result;
 }
+
+// An array with strides, as the C functions take it.
+template <class T>
+struct Strided {
+  T* data;
+  const std::int64_t* strides;
+};
 
 // An array in one of some buffers. In one buffer arrays lie beside each other, or in one place.
 struct Placed {
@@ -189,20 +196,27 @@ inline std::vector<Placement> placements(const Extents& shape, std::size_t input
   return result;
 }
 
+// The dtype of a call of which some parameters are of float.
+template <class T>
+constexpr normkernels_dtype with(normkernels_dtype flags) {
+  return nk::is_half<T> ? nk::dtype<T> | flags : nk::dtype<T>;
+}
+
 // An operator on arrays of one shape, of which the dense function takes copies whose axes are in
 // the order `axes`. The first outputs are those with strides.
 template <class T>
 struct Operator {
   std::string name;
   Extents shape;
-  nk::Axes axes;
+  Axes axes;
   std::size_t inputs, outputs;
   std::vector<InPlace> in_place;
   std::size_t workspace_bytes;
   std::function<Outputs<T>(const Outputs<T>& in)> dense;
   // `others` are the outputs without strides.
-  std::function<void(const Outputs<T>& in, const std::vector<nk::View<T>>& views,
-                     Outputs<T>& others, void* workspace, const normkernels_executor*)>
+  std::function<normkernels_status(const Outputs<T>& in, const std::vector<Strided<T>>& views,
+                                   Outputs<T>& others, void* workspace,
+                                   const normkernels_executor*)>
       view;
 };
 
@@ -235,10 +249,10 @@ void check(const Operator<T>& op, const Placement& placement, Outputs<T> in,
   std::vector<std::int64_t> sizes(placed.size(), 0);
   for (const Placed& p : placed) sizes[p.buffer] = std::max(sizes[p.buffer], p.layout.size);
   Outputs<T> buffers(sizes.begin(), sizes.end());
-  std::vector<nk::View<T>> views;
+  std::vector<Strided<T>> views;
   std::vector<std::vector<std::int64_t>> where;
   for (const Placed& p : placed) {
-    views.emplace_back(buffers[p.buffer].data() + p.layout.start, p.layout.strides.data());
+    views.push_back({buffers[p.buffer].data() + p.layout.start, p.layout.strides.data()});
     where.push_back(offsets(op.shape, p.layout, op.axes));
   }
   for (std::size_t k = 0; k < op.inputs; ++k) {
@@ -250,7 +264,7 @@ void check(const Operator<T>& op, const Placement& placement, Outputs<T> in,
   for (std::size_t k = op.outputs; k < expected.size(); ++k)
     others.emplace_back(static_cast<std::int64_t>(expected[k].size()));
   Guarded<T> workspace(static_cast<std::int64_t>(op.workspace_bytes / sizeof(T)));
-  op.view(in, views, others, workspace.data(), executor);
+  REQUIRE(op.view(in, views, others, workspace.data(), executor) == NORMKERNELS_OK);
 
   for (std::size_t k = 0; k < op.outputs; ++k) {
     Guarded<T>& buffer = after[placed[op.inputs + k].buffer];
@@ -306,6 +320,16 @@ void check_placements(const Operator<T>& op) {
     }
     check(op, placement, values, repeated ? op.dense(values) : expected, executor);
   }
+}
+
+// Of slow kernels and of half types, whose tiles are those of float, a part, but some of
+// everything.
+template <class T>
+void check_all(const std::vector<Operator<T>>& operators) {
+  constexpr std::size_t every = nk::is_half<T> ? 5 * kEvery : kEvery;
+  static std::size_t calls = 0;
+  if (calls++ % every != 0) return;
+  for (const Operator<T>& op : operators) check_placements(op);
 }
 
 #endif  // NORMKERNELS_TESTS_VIEWS_H_

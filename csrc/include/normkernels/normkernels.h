@@ -8,6 +8,13 @@
  *     normkernels_status status = normkernels_layer_norm_forward(
  *         NORMKERNELS_F32, 2, 4, x, NULL, NULL, 1e-5, y, NULL, NULL, NULL);
  *
+ * What is in it, in this order: version, status, element types and layouts, threads, instruction
+ * sets; layer norm and moments, RMS, instance, group and local response norm of dense arrays; the
+ * same of arrays with strides, under "Views". So much is stable: what has been in a version stays
+ * in those after it that are compatible (until 1.0 those of one minor version). Last, and
+ * experimental, the steps that the originals are made of. "Since" says which version brought a
+ * function.
+ *
  * What holds for every function
  *
  * - Arrays are dense and row-major, and their elements have the type that `dtype` names. Each
@@ -25,7 +32,10 @@
  *   aligned to 64 bytes, or it is refused.
  * - Errors: arguments are checked before anything is written. The returned status is
  *   NORMKERNELS_OK or names the kind of the error and the argument. Nothing prints, aborts,
- *   throws, exits or sets errno.
+ *   throws, exits or sets errno. Every operator, which is what takes an executor, may return
+ *   NULL_POINTER, BAD_EXTENT, BAD_DTYPE, OVERLAP, MISALIGNED and BAD_EXECUTOR and, where the
+ *   environment or the machine is at fault, UNKNOWN_ISA, UNSUPPORTED_ISA and BAD_NUM_THREADS; which
+ *   others, "Statuses" says.
  * - Threads: `executor` says who runs the work; NULL is the library's own threads, as many as are
  *   worth it. A function may be called from any number of threads at once.
  * - Caches: an output larger than a quarter of the last-level cache or than 8 MiB, and not in the
@@ -41,10 +51,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
-#define NORMKERNELS_API
-#else
+/* The header is for any compiler of C or C++; what the library itself is built with is GCC or
+ * Clang. */
+#if defined(__GNUC__) && !defined(_WIN32)
 #define NORMKERNELS_API __attribute__((visibility("default")))
+#else
+#define NORMKERNELS_API
 #endif
 
 #define NORMKERNELS_VERSION_MAJOR 0
@@ -58,7 +70,7 @@ extern "C" {
 /* ---- Version ------------------------------------------------------------------------ */
 
 /** "MAJOR.MINOR.PATCH" of the library that is running, which may be newer than this header. Never
- * NULL. */
+ * NULL. Since 0.1. */
 NORMKERNELS_API const char* normkernels_version(void);
 
 /* ---- Status ------------------------------------------------------------------------- */
@@ -88,7 +100,7 @@ enum {
 };
 
 /** One sentence that says what the kind of `status` means, whatever its position; of a number that
- * is no status, that it is none. Never NULL. */
+ * is no status, that it is none. Never NULL. Since 0.1. */
 NORMKERNELS_API const char* normkernels_status_string(normkernels_status status);
 
 /** The position of the argument at fault, counted from 1 in the C parameter list; 0 if none. */
@@ -165,36 +177,35 @@ typedef struct normkernels_executor {
  * Environment, affinity and quota are read once, the latter two again in a child of fork(). A call
  * uses fewer threads where its work is not worth them, and while other calls are under way. Returns
  * 0 if NORMKERNELS_NUM_THREADS is not a number of 0 and more; every operator that would use the
- * default then returns BAD_NUM_THREADS. */
+ * default then returns BAD_NUM_THREADS. Since 0.1. */
 NORMKERNELS_API int32_t normkernels_num_threads(void);
 
 /** Sets that default; 0 returns to the automatic one, more than 1024 count as 1024. BAD_EXECUTOR +
- * 1 if negative. */
+ * 1 if negative. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_set_num_threads(int32_t num_threads);
 
 /* ---- Instruction sets --------------------------------------------------------------- */
 
 /** The instruction sets that this build holds kernels for are numbered from 0 to count - 1, worst
- * first. */
+ * first. Since 0.1. */
 NORMKERNELS_API int32_t normkernels_isa_count(void);
 
 /** Its name ("baseline", "avx2", "avx512", "neon", "emulated_wide"); NULL if `index` is out of
- * range. */
+ * range. Since 0.1. */
 NORMKERNELS_API const char* normkernels_isa_name(int32_t index);
 
-/** 1 if this machine can run it, else 0. */
+/** 1 if this machine can run it, else 0. Since 0.1. */
 NORMKERNELS_API int32_t normkernels_isa_supported(int32_t index);
 
 /** The index of the one in use: what was forced, else what the environment variable NORMKERNELS_ISA
  * names, else the best that the machine has. -1 if the environment names one that cannot be used,
  * or the machine has none of this build's; every operator then returns UNKNOWN_ISA or
- * UNSUPPORTED_ISA.
- */
+ * UNSUPPORTED_ISA. Since 0.1. */
 NORMKERNELS_API int32_t normkernels_isa_active(void);
 
 /** Uses the one of that name from now on, in every thread; NULL returns to the automatic choice.
  * The psABI names "x86_64_v3" and "x86_64_v4" are accepted for "avx2" and "avx512". UNKNOWN_ISA + 1
- * or UNSUPPORTED_ISA + 1 leave the choice as it was. */
+ * or UNSUPPORTED_ISA + 1 leave the choice as it was. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_isa_force(const char* name);
 
 /* ---- Layer norm --------------------------------------------------------------------- */
@@ -210,13 +221,16 @@ NORMKERNELS_API normkernels_status normkernels_isa_force(const char* name);
  *  mean   [rows] or NULL        sigma  [rows] or NULL
  *
  *  A constant row gives exactly beta, also with epsilon 0. With cols = 0, mean is 0 and sigma
- *  sqrt(epsilon). */
+ *  sqrt(epsilon).
+ *
+ *  Statuses: those of every operator; BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status
 normkernels_layer_norm_forward(normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x,
                                const void* gamma, const void* beta, double epsilon, void* y,
                                void* mean, void* sigma, const normkernels_executor* executor);
 
-/** 0 for few rows, but of half types. */
+/** The bytes of the workspace of normkernels_layer_norm_backward, for the same arguments: 0 for few
+ *  rows, but of half types. Since 0.1. */
 NORMKERNELS_API size_t normkernels_layer_norm_backward_workspace_bytes(normkernels_dtype dtype,
                                                                        int64_t rows, int64_t cols);
 
@@ -236,7 +250,9 @@ NORMKERNELS_API size_t normkernels_layer_norm_backward_workspace_bytes(normkerne
  *  (it is the mean of x - mean) and taken out. A mean that is further from the rows' own than
  *  rounding can explain is used as it is.
  *
- *  Where sigma is 0 (constant row, epsilon 0) no gradient exists; xhat and dx are taken as 0. */
+ *  Where sigma is 0 (constant row, epsilon 0) no gradient exists; xhat and dx are taken as 0.
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_layer_norm_backward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
     const void* mean, const void* sigma, const void* gamma, void* dx, void* dgamma, void* dbeta,
@@ -264,7 +280,9 @@ typedef struct normkernels_row_moments {
  * of the work is shared by the threads.
  *
  *  x        [rows, cols]
- *  moments  [rows] */
+ *  moments  [rows]
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_moments(normkernels_dtype dtype, int64_t rows,
                                                        int64_t cols, const void* x,
                                                        normkernels_row_moments* moments,
@@ -280,7 +298,10 @@ NORMKERNELS_API normkernels_status normkernels_moments(normkernels_dtype dtype, 
  * merged; the last digits depend on that order. Counts are 0 or more, and their sum is an int64_t.
  *
  *  a, b  [n]
- *  out   [n]; may be a or b */
+ *  out   [n]; may be a or b
+ *
+ *  Statuses: NULL_POINTER, BAD_EXTENT, OVERLAP, MISALIGNED, UNKNOWN_ISA, UNSUPPORTED_ISA. Runs on
+ *  the caller's thread. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_merge_moments(int64_t n,
                                                              const normkernels_row_moments* a,
                                                              const normkernels_row_moments* b,
@@ -299,12 +320,15 @@ NORMKERNELS_API normkernels_status normkernels_merge_moments(int64_t n,
  *  rstd   [rows] or NULL
  *
  *  A row of zeros gives exactly beta, also with epsilon 0 (rstd is then infinite); one with an
- *  infinite element NaN. With cols = 0, rstd is 1 / sqrt(epsilon). */
+ *  infinite element NaN. With cols = 0, rstd is 1 / sqrt(epsilon).
+ *
+ *  Statuses: those of every operator; BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_rms_norm_forward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x, const void* gamma,
     const void* beta, double epsilon, void* y, void* rstd, const normkernels_executor* executor);
 
-/** 0 for few rows, but of half types. */
+/** The bytes of the workspace of normkernels_rms_norm_backward, for the same arguments: 0 for few
+ *  rows, but of half types. Since 0.1. */
 NORMKERNELS_API size_t normkernels_rms_norm_backward_workspace_bytes(normkernels_dtype dtype,
                                                                      int64_t rows, int64_t cols);
 
@@ -322,7 +346,9 @@ NORMKERNELS_API size_t normkernels_rms_norm_backward_workspace_bytes(normkernels
  *  workspace  only if dgamma or dbeta is asked for; of half types always
  *
  *  Where rstd is infinite (row of zeros, epsilon 0) no gradient exists; xhat and dx are taken as
- *  0. */
+ *  0.
+ *
+ *  Statuses: those of every operator; BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_rms_norm_backward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
     const void* rstd, const void* gamma, double epsilon, void* dx, void* dgamma, void* dbeta,
@@ -345,7 +371,9 @@ NORMKERNELS_API normkernels_status normkernels_rms_norm_backward(
  *  mean         [rows] or NULL        sigma  [rows] or NULL
  *
  *  The gradient is that of layer norm at total: its dx is the gradient of x and of residual, to
- *  which what reached total on other ways is added, and summed over the rows that of bias. */
+ *  which what reached total on other ways is added, and summed over the rows that of bias.
+ *
+ *  Statuses: those of every operator; BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_add_layer_norm_forward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x, const void* residual,
     const void* bias, const void* gamma, const void* beta, double epsilon, void* total, void* y,
@@ -358,7 +386,9 @@ NORMKERNELS_API normkernels_status normkernels_add_layer_norm_forward(
  *  gamma        [cols] or NULL        beta   [cols] or NULL
  *  total        [rows, cols]; may be x or residual
  *  y            [rows, cols]; may be x or residual
- *  rstd         [rows] or NULL */
+ *  rstd         [rows] or NULL
+ *
+ *  Statuses: those of every operator; BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_add_rms_norm_forward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x, const void* residual,
     const void* bias, const void* gamma, const void* beta, double epsilon, void* total, void* y,
@@ -366,6 +396,8 @@ NORMKERNELS_API normkernels_status normkernels_add_rms_norm_forward(
 
 /* ---- Instance norm ------------------------------------------------------------------ */
 
+/** The bytes of the workspace of normkernels_instance_norm_forward, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_instance_norm_forward_workspace_bytes(normkernels_dtype dtype,
                                                                          normkernels_order order,
                                                                          int64_t n, int64_t c,
@@ -383,12 +415,16 @@ NORMKERNELS_API size_t normkernels_instance_norm_forward_workspace_bytes(normker
  *  mean     [n, c] or NULL      inv_std  [n, c] or NULL
  *
  *  A constant plane gives exactly bias, also with epsilon 0 (inv_std is then infinite). With
- *  spatial = 0, mean is 0 and inv_std 1 / sqrt(epsilon). */
+ *  spatial = 0, mean is 0 and inv_std 1 / sqrt(epsilon).
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_forward(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* x, const void* scale, const void* bias, double epsilon, void* y, void* mean,
     void* inv_std, void* workspace, const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_instance_norm_backward, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_instance_norm_backward_workspace_bytes(normkernels_dtype dtype,
                                                                           normkernels_order order,
                                                                           int64_t n, int64_t c,
@@ -409,7 +445,9 @@ NORMKERNELS_API size_t normkernels_instance_norm_backward_workspace_bytes(normke
  *  dscale         [c] or NULL         dbias  [c] or NULL
  *
  *  Where inv_std is infinite (constant plane, epsilon 0) no gradient exists; xhat and dx are
- *  taken as 0. */
+ *  taken as 0.
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_backward(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* dy, const void* x, const void* scale, const void* mean, const void* inv_std,
@@ -421,7 +459,8 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_backward(
  * statistics are computed once.
  *
  *  Arguments as in those two; y may be x, and dx may be dy. The workspace is that of the backward.
- */
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* x, const void* scale, const void* bias, const void* dy, double epsilon, void* y,
@@ -430,6 +469,8 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient(
 
 /* ---- Group norm --------------------------------------------------------------------- */
 
+/** The bytes of the workspace of normkernels_group_norm_forward, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_group_norm_forward_workspace_bytes(normkernels_dtype dtype,
                                                                       normkernels_order order,
                                                                       int64_t n, int64_t c,
@@ -451,12 +492,16 @@ NORMKERNELS_API size_t normkernels_group_norm_forward_workspace_bytes(normkernel
  *  mean     [n, groups] or NULL     inv_std  [n, groups] or NULL
  *
  *  A constant group gives exactly bias, also with epsilon 0 (inv_std is then infinite). With
- *  spatial or c = 0, mean is 0 and inv_std 1 / sqrt(epsilon). */
+ *  spatial or c = 0, mean is 0 and inv_std 1 / sqrt(epsilon).
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON, BAD_SIZE. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_group_norm_forward(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     int64_t groups, const void* x, const void* scale, const void* bias, double epsilon, void* y,
     void* mean, void* inv_std, void* workspace, const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_group_norm_backward, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_group_norm_backward_workspace_bytes(normkernels_dtype dtype,
                                                                        normkernels_order order,
                                                                        int64_t n, int64_t c,
@@ -478,7 +523,9 @@ NORMKERNELS_API size_t normkernels_group_norm_backward_workspace_bytes(normkerne
  *  dscale         [c] or NULL         dbias  [c] or NULL
  *
  *  Where inv_std is infinite (constant group, epsilon 0) no gradient exists; xhat and dx are
- *  taken as 0. */
+ *  taken as 0.
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON, BAD_SIZE. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_group_norm_backward(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     int64_t groups, const void* dy, const void* x, const void* scale, const void* mean,
@@ -487,9 +534,10 @@ NORMKERNELS_API normkernels_status normkernels_group_norm_backward(
 
 /* ---- Local response norm (LRN) ------------------------------------------------------ */
 
-/** Some 100 KiB for every thread that may have a share of the work, 7 MiB at most, unless the
- * window spans more than a hundred channels: it is then up to 4 times the bytes of x, or 3 KiB for
- * each of those channels if that is more. The same for forward and backward. */
+/** The bytes of the workspace of normkernels_local_response_norm_forward and _backward, for the
+ * same arguments: some 100 KiB for every thread that may have a share of the work, 7 MiB at most,
+ * unless the window spans more than a hundred channels: it is then up to 4 times the bytes of x, or
+ * 3 KiB for each of those channels if that is more. Since 0.1. */
 NORMKERNELS_API size_t normkernels_local_response_norm_workspace_bytes(normkernels_dtype dtype,
                                                                        normkernels_order order,
                                                                        int64_t n, int64_t c,
@@ -506,7 +554,9 @@ NORMKERNELS_API size_t normkernels_local_response_norm_workspace_bytes(normkerne
  *  y      as x; must not be x
  *  scale  as x, or NULL: receives s
  *
- *  A value, however large, infinite or NaN, reaches only the windows that contain it. */
+ *  A value, however large, infinite or NaN, reaches only the windows that contain it.
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_SIZE, BAD_SCALAR. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_local_response_norm_forward(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* x, int64_t size, double alpha, double beta, double bias, void* y, void* scale,
@@ -520,7 +570,9 @@ NORMKERNELS_API normkernels_status normkernels_local_response_norm_forward(
  *  dy, x  [n, c, spatial] or [n, spatial, c]
  *  y      as x, or NULL: x[j] * s[j]^-beta as the forward returned it, spares a product
  *  scale  as x, or NULL: s as the forward returned it, spares the window sums
- *  dx     as x; must not be any of the inputs */
+ *  dx     as x; must not be any of the inputs
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_SIZE, BAD_SCALAR. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_local_response_norm_backward(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* dy, const void* x, const void* y, const void* scale, int64_t size, double alpha,
@@ -553,13 +605,17 @@ NORMKERNELS_API normkernels_status normkernels_local_response_norm_backward(
  *  x      `shape`, with x_strides
  *  gamma  [cols] or NULL        beta   [cols] or NULL
  *  y      `shape`, with y_strides; may be x
- *  mean   [rows] or NULL        sigma  [rows] or NULL */
+ *  mean   [rows] or NULL        sigma  [rows] or NULL
+ *
+ *  Statuses: those of every operator; BAD_AXES, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_layer_norm_forward_view(
     normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
     const int64_t* x_strides, const void* gamma, const void* beta, double epsilon, void* y,
     const int64_t* y_strides, void* mean, void* sigma, void* workspace,
     const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_layer_norm_forward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_layer_norm_forward_view_workspace_bytes(normkernels_dtype dtype,
                                                                            int32_t rank,
                                                                            const int64_t* shape,
@@ -571,13 +627,17 @@ NORMKERNELS_API size_t normkernels_layer_norm_forward_view_workspace_bytes(normk
  *  mean, sigma  [rows], as the forward returned them
  *  gamma        [cols] or NULL
  *  dx           `shape`, with dx_strides; may be dy or x
- *  dgamma       [cols] or NULL        dbeta  [cols] or NULL */
+ *  dgamma       [cols] or NULL        dbeta  [cols] or NULL
+ *
+ *  Statuses: those of every operator; BAD_AXES. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_layer_norm_backward_view(
     normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* dy,
     const int64_t* dy_strides, const void* x, const int64_t* x_strides, const void* mean,
     const void* sigma, const void* gamma, void* dx, const int64_t* dx_strides, void* dgamma,
     void* dbeta, void* workspace, const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_layer_norm_backward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_layer_norm_backward_view_workspace_bytes(normkernels_dtype dtype,
                                                                             int32_t rank,
                                                                             const int64_t* shape,
@@ -586,7 +646,9 @@ NORMKERNELS_API size_t normkernels_layer_norm_backward_view_workspace_bytes(norm
 /** normkernels_moments over any axes.
  *
  *  x        `shape`, with x_strides
- *  moments  [rows] */
+ *  moments  [rows]
+ *
+ *  Statuses: those of every operator; BAD_AXES. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_moments_view(normkernels_dtype dtype, int32_t rank,
                                                             const int64_t* shape, uint64_t axes,
                                                             const void* x, const int64_t* x_strides,
@@ -594,6 +656,7 @@ NORMKERNELS_API normkernels_status normkernels_moments_view(normkernels_dtype dt
                                                             void* workspace,
                                                             const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_moments_view, for the same arguments. Since 0.1. */
 NORMKERNELS_API size_t normkernels_moments_view_workspace_bytes(normkernels_dtype dtype,
                                                                 int32_t rank, const int64_t* shape,
                                                                 uint64_t axes);
@@ -603,12 +666,16 @@ NORMKERNELS_API size_t normkernels_moments_view_workspace_bytes(normkernels_dtyp
  *  x      `shape`, with x_strides
  *  gamma  [cols] or NULL        beta  [cols] or NULL
  *  y      `shape`, with y_strides; may be x
- *  rstd   [rows] or NULL */
+ *  rstd   [rows] or NULL
+ *
+ *  Statuses: those of every operator; BAD_AXES, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_rms_norm_forward_view(
     normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
     const int64_t* x_strides, const void* gamma, const void* beta, double epsilon, void* y,
     const int64_t* y_strides, void* rstd, void* workspace, const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_rms_norm_forward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_rms_norm_forward_view_workspace_bytes(normkernels_dtype dtype,
                                                                          int32_t rank,
                                                                          const int64_t* shape,
@@ -621,13 +688,17 @@ NORMKERNELS_API size_t normkernels_rms_norm_forward_view_workspace_bytes(normker
  *  gamma    [cols] or NULL
  *  epsilon  read only when rstd is NULL
  *  dx       `shape`, with dx_strides; may be dy or x
- *  dgamma   [cols] or NULL        dbeta  [cols] or NULL */
+ *  dgamma   [cols] or NULL        dbeta  [cols] or NULL
+ *
+ *  Statuses: those of every operator; BAD_AXES, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_rms_norm_backward_view(
     normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* dy,
     const int64_t* dy_strides, const void* x, const int64_t* x_strides, const void* rstd,
     const void* gamma, double epsilon, void* dx, const int64_t* dx_strides, void* dgamma,
     void* dbeta, void* workspace, const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_rms_norm_backward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_rms_norm_backward_view_workspace_bytes(normkernels_dtype dtype,
                                                                           int32_t rank,
                                                                           const int64_t* shape,
@@ -641,7 +712,9 @@ NORMKERNELS_API size_t normkernels_rms_norm_backward_view_workspace_bytes(normke
  *  gamma        [cols] or NULL        beta   [cols] or NULL
  *  total        `shape`, with total_strides; may be x or residual
  *  y            `shape`, with y_strides; may be x or residual
- *  mean         [rows] or NULL        sigma  [rows] or NULL */
+ *  mean         [rows] or NULL        sigma  [rows] or NULL
+ *
+ *  Statuses: those of every operator; BAD_AXES, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_add_layer_norm_forward_view(
     normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
     const int64_t* x_strides, const void* residual, const int64_t* residual_strides,
@@ -649,6 +722,8 @@ NORMKERNELS_API normkernels_status normkernels_add_layer_norm_forward_view(
     const int64_t* total_strides, void* y, const int64_t* y_strides, void* mean, void* sigma,
     void* workspace, const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_add_layer_norm_forward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_add_layer_norm_forward_view_workspace_bytes(
     normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes);
 
@@ -659,7 +734,9 @@ NORMKERNELS_API size_t normkernels_add_layer_norm_forward_view_workspace_bytes(
  *  gamma        [cols] or NULL        beta   [cols] or NULL
  *  total        `shape`, with total_strides; may be x or residual
  *  y            `shape`, with y_strides; may be x or residual
- *  rstd         [rows] or NULL */
+ *  rstd         [rows] or NULL
+ *
+ *  Statuses: those of every operator; BAD_AXES, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_add_rms_norm_forward_view(
     normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes, const void* x,
     const int64_t* x_strides, const void* residual, const int64_t* residual_strides,
@@ -667,6 +744,8 @@ NORMKERNELS_API normkernels_status normkernels_add_rms_norm_forward_view(
     const int64_t* total_strides, void* y, const int64_t* y_strides, void* rstd, void* workspace,
     const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_add_rms_norm_forward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_add_rms_norm_forward_view_workspace_bytes(
     normkernels_dtype dtype, int32_t rank, const int64_t* shape, uint64_t axes);
 
@@ -676,13 +755,17 @@ NORMKERNELS_API size_t normkernels_add_rms_norm_forward_view_workspace_bytes(
  *  x        `shape`, with x_strides
  *  scale    [c] or NULL         bias     [c] or NULL
  *  y        `shape`, with y_strides; may be x
- *  mean     [n, c] or NULL      inv_std  [n, c] or NULL */
+ *  mean     [n, c] or NULL      inv_std  [n, c] or NULL
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_forward_view(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
     const void* x, const int64_t* x_strides, const void* scale, const void* bias, double epsilon,
     void* y, const int64_t* y_strides, void* mean, void* inv_std, void* workspace,
     const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_instance_norm_forward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_instance_norm_forward_view_workspace_bytes(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape);
 
@@ -693,7 +776,9 @@ NORMKERNELS_API size_t normkernels_instance_norm_forward_view_workspace_bytes(
  *  mean, inv_std  [n, c] as the forward returned them, or both NULL: recomputed from x
  *  epsilon        read only when they are NULL
  *  dx             `shape`, with dx_strides; may be dy or x
- *  dscale         [c] or NULL         dbias  [c] or NULL */
+ *  dscale         [c] or NULL         dbias  [c] or NULL
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_backward_view(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
     const void* dy, const int64_t* dy_strides, const void* x, const int64_t* x_strides,
@@ -702,7 +787,9 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_backward_view(
     const normkernels_executor* executor);
 
 /** normkernels_instance_norm_with_gradient. Arguments as in the two before; y may be x, and dx may
- * be dy. The workspace is that of the backward. */
+ * be dy. The workspace is that of the backward.
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient_view(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
     const void* x, const int64_t* x_strides, const void* scale, const void* bias, const void* dy,
@@ -710,6 +797,8 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_with_gradient_view(
     void* inv_std, void* dx, const int64_t* dx_strides, void* dscale, void* dbias, void* workspace,
     const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_instance_norm_backward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_instance_norm_backward_view_workspace_bytes(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape);
 
@@ -719,13 +808,17 @@ NORMKERNELS_API size_t normkernels_instance_norm_backward_view_workspace_bytes(
  *  x        `shape`, with x_strides
  *  scale    [c] or NULL             bias     [c] or NULL
  *  y        `shape`, with y_strides; may be x
- *  mean     [n, groups] or NULL     inv_std  [n, groups] or NULL */
+ *  mean     [n, groups] or NULL     inv_std  [n, groups] or NULL
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON, BAD_SIZE. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_group_norm_forward_view(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
     int64_t groups, const void* x, const int64_t* x_strides, const void* scale, const void* bias,
     double epsilon, void* y, const int64_t* y_strides, void* mean, void* inv_std, void* workspace,
     const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_group_norm_forward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_group_norm_forward_view_workspace_bytes(normkernels_dtype dtype,
                                                                            normkernels_order order,
                                                                            int32_t rank,
@@ -740,7 +833,9 @@ NORMKERNELS_API size_t normkernels_group_norm_forward_view_workspace_bytes(normk
  *  mean, inv_std  [n, groups] as the forward returned them, or both NULL: recomputed from x
  *  epsilon        read only when they are NULL
  *  dx             `shape`, with dx_strides; may be dy or x
- *  dscale         [c] or NULL         dbias  [c] or NULL */
+ *  dscale         [c] or NULL         dbias  [c] or NULL
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON, BAD_SIZE. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_group_norm_backward_view(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
     int64_t groups, const void* dy, const int64_t* dy_strides, const void* x,
@@ -748,6 +843,8 @@ NORMKERNELS_API normkernels_status normkernels_group_norm_backward_view(
     double epsilon, void* dx, const int64_t* dx_strides, void* dscale, void* dbias, void* workspace,
     const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_group_norm_backward_view, for the same arguments.
+ *  Since 0.1. */
 NORMKERNELS_API size_t normkernels_group_norm_backward_view_workspace_bytes(normkernels_dtype dtype,
                                                                             normkernels_order order,
                                                                             int32_t rank,
@@ -760,7 +857,9 @@ NORMKERNELS_API size_t normkernels_group_norm_backward_view_workspace_bytes(norm
  *  x      `shape`, as `order` says, of rank 2 or more, with x_strides
  *  size   >= 1, may exceed c.  alpha, beta, bias: finite.
  *  y      `shape`, with y_strides; must not be x
- *  scale  `shape`, with scale_strides, or NULL: receives s */
+ *  scale  `shape`, with scale_strides, or NULL: receives s
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_SIZE, BAD_SCALAR. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_local_response_norm_forward_view(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
     const void* x, const int64_t* x_strides, int64_t size, double alpha, double beta, double bias,
@@ -772,7 +871,9 @@ NORMKERNELS_API normkernels_status normkernels_local_response_norm_forward_view(
  *  dy, x  `shape`, with their strides
  *  y      `shape`, with y_strides, or NULL: as the forward returned it
  *  scale  `shape`, with scale_strides, or NULL: as the forward returned it
- *  dx     `shape`, with dx_strides; must not be any of the inputs */
+ *  dx     `shape`, with dx_strides; must not be any of the inputs
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_SIZE, BAD_SCALAR. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_local_response_norm_backward_view(
     normkernels_dtype dtype, normkernels_order order, int32_t rank, const int64_t* shape,
     const void* dy, const int64_t* dy_strides, const void* x, const int64_t* x_strides,
@@ -780,29 +881,36 @@ NORMKERNELS_API normkernels_status normkernels_local_response_norm_backward_view
     int64_t size, double alpha, double beta, double bias, void* dx, const int64_t* dx_strides,
     void* workspace, const normkernels_executor* executor);
 
+/** The bytes of the workspace of normkernels_local_response_norm_forward_view and _backward_view,
+ * for the same arguments. Since 0.1. */
 NORMKERNELS_API size_t normkernels_local_response_norm_view_workspace_bytes(normkernels_dtype dtype,
                                                                             normkernels_order order,
                                                                             int32_t rank,
                                                                             const int64_t* shape,
                                                                             int64_t size);
 
-/* ---- The steps of the originals ----------------------------------------------------- */
+/* ---- Experimental: the steps of the originals --------------------------------------- */
 
-/* The functions that Caffe2's layer norm and instance norm are made of, for code that was written
- * against them. They compute y = x * scale + bias and the raw sums of dy * x as the originals
- * define them, and therefore lose digits when the mean is large against the deviation; the
- * operators above do not. No output may overlap another argument unless said. */
+/* These may change in any version. The functions that Caffe2's layer norm and instance norm are
+ * made of, for code that was written against them. They compute y = x * scale + bias and the raw
+ * sums of dy * x as the originals define them, and therefore lose digits when the mean is large
+ * against the deviation; the operators above do not. No output may overlap another argument unless
+ * said. */
 
 /** sigma = sqrt(var + epsilon), scale = 1 / sigma, bias = -mean / sigma.
  *
- *  All [rows]; sigma may be var. */
+ *  All [rows]; sigma may be var.
+ *
+ *  Statuses: those of every operator; BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_compute_sigma_and_fused_params(
     normkernels_dtype dtype, int64_t rows, double epsilon, const void* mean, const void* var,
     void* sigma, void* scale, void* bias, const normkernels_executor* executor);
 
 /** y[i,j] = (x[i,j] * scale[i] + bias[i]) * gamma[j] + beta[j].
  *
- *  x, y [rows, cols] (y may be x); scale, bias [rows]; gamma, beta [cols] or NULL. */
+ *  x, y [rows, cols] (y may be x); scale, bias [rows]; gamma, beta [cols] or NULL.
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status
 normkernels_layer_norm_apply(normkernels_dtype dtype, int64_t rows, int64_t cols, const void* x,
                              const void* scale, const void* bias, const void* gamma,
@@ -810,7 +918,9 @@ normkernels_layer_norm_apply(normkernels_dtype dtype, int64_t rows, int64_t cols
 
 /** dyx = dy * x,  ds[i] = sum_j dy[i,j] * x[i,j] * gamma[j],  db[i] = sum_j dy[i,j] * gamma[j].
  *
- *  dy, x, dyx [rows, cols]; ds, db [rows]; gamma [cols] or NULL; dyx or NULL. */
+ *  dy, x, dyx [rows, cols]; ds, db [rows]; gamma [cols] or NULL; dyx or NULL.
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_layer_norm_internal_gradients(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
     const void* gamma, void* dyx, void* ds, void* db, const normkernels_executor* executor);
@@ -818,7 +928,9 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_internal_gradients(
 /** rstd = 1 / sigma,  x_scale = (db * mean - ds) * rstd^3 / cols,
  *  bias = -x_scale * mean - db * rstd / cols,  g_scale = -rstd * mean.
  *
- *  All [rows]; g_scale or NULL. */
+ *  All [rows]; g_scale or NULL.
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_layer_norm_fused_params(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* mean, const void* sigma,
     const void* ds, const void* db, void* rstd, void* x_scale, void* bias, void* g_scale,
@@ -826,7 +938,9 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_fused_params(
 
 /** dx[i,j] = dy[i,j] * gamma[j] * dy_scale[i] + x[i,j] * x_scale[i] + bias[i].
  *
- *  dy, x, dx [rows, cols] (dx may be dy or x); gamma [cols] or NULL; the rest [rows]. */
+ *  dy, x, dx [rows, cols] (dx may be dy or x); gamma [cols] or NULL; the rest [rows].
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_layer_norm_backward_apply(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dy, const void* x,
     const void* gamma, const void* dy_scale, const void* x_scale, const void* bias, void* dx,
@@ -834,7 +948,9 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_backward_apply(
 
 /** dgamma[j] = sum_i (dyx[i,j] * rstd[i] + dy[i,j] * g_scale[i]),  dbeta[j] = sum_i dy[i,j].
  *
- *  dyx, dy [rows, cols]; rstd, g_scale [rows]; dgamma, dbeta [cols]. */
+ *  dyx, dy [rows, cols]; rstd, g_scale [rows]; dgamma, dbeta [cols].
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_layer_norm_gamma_beta_backward(
     normkernels_dtype dtype, int64_t rows, int64_t cols, const void* dyx, const void* dy,
     const void* rstd, const void* g_scale, void* dgamma, void* dbeta,
@@ -842,7 +958,9 @@ NORMKERNELS_API normkernels_status normkernels_layer_norm_gamma_beta_backward(
 
 /** mean and rstd = 1 / sqrt(var + epsilon), as instance_norm_forward computes them.
  *
- *  x as `order` says; mean, rstd [n, c]. The workspace is that of instance_norm_forward. */
+ *  x as `order` says; mean, rstd [n, c]. The workspace is that of instance_norm_forward.
+ *
+ *  Statuses: those of every operator; BAD_ORDER, BAD_EPSILON. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_moments(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* x, double epsilon, void* mean, void* rstd, void* workspace,
@@ -850,7 +968,9 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_moments(
 
 /** scale[i,k] = rstd[i,k] * gamma[k],  bias[i,k] = beta[k] - scale[i,k] * mean[i,k].
  *
- *  mean, rstd, scale, bias [n, c]; gamma, beta [c]. */
+ *  mean, rstd, scale, bias [n, c]; gamma, beta [c].
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_fused_params(
     normkernels_dtype dtype, int64_t n, int64_t c, const void* mean, const void* rstd,
     const void* gamma, const void* beta, void* scale, void* bias,
@@ -858,7 +978,9 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_fused_params(
 
 /** y[i,k,p] = x[i,k,p] * scale[i,k] + bias[i,k].
  *
- *  x, y as `order` says (y may be x); scale, bias [n, c]. */
+ *  x, y as `order` says (y may be x); scale, bias [n, c].
+ *
+ *  Statuses: those of every operator; BAD_ORDER. Since 0.1. */
 NORMKERNELS_API normkernels_status
 normkernels_instance_norm_apply(normkernels_dtype dtype, normkernels_order order, int64_t n,
                                 int64_t c, int64_t spatial, const void* x, const void* scale,
@@ -866,7 +988,9 @@ normkernels_instance_norm_apply(normkernels_dtype dtype, normkernels_order order
 
 /** ds[i,k] = sum_p dy[i,k,p] * x[i,k,p],  db[i,k] = sum_p dy[i,k,p].
  *
- *  dy, x as `order` says; ds, db [n, c]. */
+ *  dy, x as `order` says; ds, db [n, c].
+ *
+ *  Statuses: those of every operator; BAD_ORDER. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_internal_gradients(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* dy, const void* x, void* ds, void* db, const normkernels_executor* executor);
@@ -875,7 +999,9 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_internal_gradients(
  *  c2 = (db * mean - ds) * gamma * rstd^3 / spatial,
  *  c3 = -c2 * mean - db * gamma * rstd / spatial.
  *
- *  dy, x, dx as `order` says (dx may be dy or x); mean, rstd, ds, db [n, c]; gamma [c]. */
+ *  dy, x, dx as `order` says (dx may be dy or x); mean, rstd, ds, db [n, c]; gamma [c].
+ *
+ *  Statuses: those of every operator; BAD_ORDER. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_backward_apply(
     normkernels_dtype dtype, normkernels_order order, int64_t n, int64_t c, int64_t spatial,
     const void* dy, const void* x, const void* mean, const void* rstd, const void* gamma,
@@ -883,7 +1009,9 @@ NORMKERNELS_API normkernels_status normkernels_instance_norm_backward_apply(
 
 /** dgamma[k] = sum_i (ds[i,k] - db[i,k] * mean[i,k]) * rstd[i,k],  dbeta[k] = sum_i db[i,k].
  *
- *  ds, db, mean, rstd [n, c]; dgamma, dbeta [c]. */
+ *  ds, db, mean, rstd [n, c]; dgamma, dbeta [c].
+ *
+ *  Statuses: those of every operator. Since 0.1. */
 NORMKERNELS_API normkernels_status normkernels_instance_norm_gamma_beta_backward(
     normkernels_dtype dtype, int64_t n, int64_t c, const void* ds, const void* db, const void* mean,
     const void* rstd, void* dgamma, void* dbeta, const normkernels_executor* executor);

@@ -8,8 +8,8 @@
 #include "pool.h"
 
 int main() {
-  constexpr normkernels::Tensor shape{normkernels::nchw, 1, 64, 56 * 56};
-  std::vector<float> x(static_cast<std::size_t>(shape.n * shape.c * shape.spatial));
+  const normkernels::Extents shape = {1, 64, 56, 56};  // NCHW
+  std::vector<float> x(64 * 56 * 56);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 101) - 50;
   std::vector<float> alone(x.size()), together(x.size());
 
@@ -17,10 +17,12 @@ int main() {
   normkernels::Executor executor(
       [&](std::int64_t tasks, const auto& task) { pool.run(tasks, task); }, 4);
   const normkernels_executor one = normkernels::threads(1);
-  normkernels::local_response_norm_forward(shape, x.data(), alone.data(), 5, 1e-4, 0.75, 1.0,
-                                           nullptr, nullptr, &one);
-  normkernels::local_response_norm_forward(shape, x.data(), together.data(), 5, 1e-4, 0.75, 1.0,
-                                           nullptr, nullptr, &executor);
+  const normkernels::Array image(x, shape);
+  normkernels::LocalResponseNormForward<float> options;
+  options.executor = &one;
+  normkernels::local_response_norm_forward(image, {alone, shape}, 5, options);
+  options.executor = &executor;
+  normkernels::local_response_norm_forward(image, {together, shape}, 5, options);
   const bool same = alone == together;
   std::printf("%s, %s\n", pool.total() > 0 ? "run by the pool" : "not run by the pool",
               same ? "the same bits" : "other bits");
