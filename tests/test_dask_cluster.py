@@ -68,6 +68,16 @@ def test_the_same_bits_wherever_tasks_run(client):
         assert client.compute(lazy).result().tobytes() == a
 
 
+def test_chunks_that_workers_hold_stay_theirs(client):
+    x = da.random.default_rng(0).standard_normal((2, 8, 16), chunks=(2, 4, 8))
+    there = x.persist()
+    for recompute in (None, True, False):
+        for part in (slice(None), slice(3, None)):
+            y = nkd.layer_norm(there[:, part], recompute=recompute).compute()
+            wanted = nkd.layer_norm(x[:, part]).compute(scheduler="synchronous")
+            assert y.tobytes() == wanted.tobytes()
+
+
 def peak(dask_worker):
     """The most memory that the worker's process had, in bytes."""
     import resource  # noqa: PLC0415
