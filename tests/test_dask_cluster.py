@@ -103,7 +103,9 @@ def test_more_than_memory_from_disk_to_disk(client, volume, tmp_path):
     workers = set(client.scheduler_info()["workers"])
     path = str(tmp_path / "y.zarr")
     y = nkd.instance_norm(x, return_stats=True)
-    _, mean = dask.compute(y.y.to_zarr(path, compute=False), y.mean)
+    futures = client.compute([y.y.to_zarr(path, compute=False), y.mean])
+    distributed.wait(futures, timeout=240)  # workers that were full would pause
+    mean = futures[1].result()
     assert set(client.scheduler_info()["workers"]) == workers  # none was restarted
     for worker, most in client.run(peak).items():
         assert most < LIMIT, worker
