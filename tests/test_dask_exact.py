@@ -51,7 +51,7 @@ def assert_norms_exact(x, what="", epsilon=1e-5):
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 @pytest.mark.parametrize("dtype", [F32, F64], ids=["float32", "float64"])
 def test_forward(dtype, distribution):
-    for offset in OFFSETS_OVER_STD[dtype]:
+    for offset in OFFSETS_OVER_STD[dtype][::2]:
         assert_norms_exact(drawn(distribution, dtype, N, offset), f"offset {offset}")
 
 
@@ -77,7 +77,7 @@ def test_groups_whose_channels_differ_in_offset(dtype):
 @pytest.mark.parametrize("dtype", [F32, F64], ids=["float32", "float64"])
 @pytest.mark.parametrize("distribution", ["normal", "uniform", "two-valued", "alternating"])
 def test_backward(dtype, distribution):
-    for offset in OFFSETS_OVER_STD[dtype][:5]:
+    for offset in OFFSETS_OVER_STD[dtype][::2]:
         x, dy = drawn(distribution, dtype, N, offset), drawn("normal", dtype, N)
         gamma = normal((N,), dtype, seed=1)
         what = f"offset {offset}"

@@ -18,7 +18,12 @@ DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 IDS = [np.dtype(dtype).name for dtype in DTYPES]
 NORMS = ["layer_norm", "rms_norm", "instance_norm", "group_norm"]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=IDS)
-each_cut = pytest.mark.parametrize("cut", CUTS)
+# One type with every cut, all types where all is cut and where nothing is.
+PAIRS = [(np.float32, cut) for cut in CUTS]
+PAIRS += [(dtype, cut) for dtype in DTYPES[1:] for cut in ("all", "whole")]
+each_dtype_and_cut = pytest.mark.parametrize(
+    ("dtype", "cut"), PAIRS, ids=[f"{np.dtype(dtype).name}-{cut}" for dtype, cut in PAIRS]
+)
 each_norm = pytest.mark.parametrize("norm", NORMS)
 
 
@@ -57,8 +62,7 @@ def cases(norm, dtype, orders=("NCHW", "NHWC")):
             yield order, parameters, options
 
 
-@each_dtype
-@each_cut
+@each_dtype_and_cut
 @each_norm
 def test_forward(norm, cut, dtype):
     for order, parameters, options in cases(norm, dtype):
@@ -71,8 +75,7 @@ def test_forward(norm, cut, dtype):
         assert_like(lazy, wanted, 8)
 
 
-@each_dtype
-@each_cut
+@each_dtype_and_cut
 @each_norm
 def test_backward(norm, cut, dtype):
     for order, parameters, options in cases(norm, dtype):
@@ -125,8 +128,7 @@ def test_whole_rows_have_the_bits_of_the_numpy_function(norm, dtype):
         assert y.compute().tobytes() == wanted.tobytes()
 
 
-@each_dtype
-@each_cut
+@each_dtype_and_cut
 @pytest.mark.parametrize("size", [1, 5, 6, 40])
 def test_local_response_norm_has_the_bits_of_the_numpy_function(size, cut, dtype):
     options = {"alpha": 0.3, "bias": 1.5}
