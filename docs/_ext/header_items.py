@@ -1,6 +1,7 @@
 """What is in a header of C or C++: comments and declarations, in order.
 
-`namespace detail` and deduction guides are left out. What is read is as clang-format leaves it: each begins a line.
+`namespace detail` and deduction guides are left out. What is read is as clang-format leaves it:
+each begins a line.
 """
 
 import re

@@ -9,11 +9,9 @@
 
 #include <normkernels/normkernels.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <new>
 #include <stdexcept>
 #include <string_view>
@@ -31,9 +29,7 @@ class Text {
   std::size_t size() const noexcept { return size_; }
 
   Text& operator<<(std::string_view more) noexcept {
-    const std::size_t count = std::min(more.size(), sizeof(text_) - 1 - size_);
-    std::memcpy(text_ + size_, more.data(), count);
-    size_ += count;
+    size_ += more.copy(text_ + size_, sizeof(text_) - 1 - size_);
     text_[size_] = '\0';
     return *this;
   }
