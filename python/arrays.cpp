@@ -9,7 +9,7 @@ namespace normkernels::python {
 namespace {
 
 /* Of NumPy; they live as long as the process, as the module does. */
-py::handle asanyarray, from_dlpack, MaskedArray;
+py::handle asanyarray, from_dlpack;
 
 constexpr const char* kMustBeArray = "be an array of floating-point numbers";
 constexpr const char* kMustBeOut =
@@ -113,10 +113,20 @@ bool is_pair(const Argument& argument) {
   return !is_array(value) && !is_viewed_by_numpy(value) && py::len(value) == 2;
 }
 
+/* Who has one has imported numpy.ma, which NumPy itself no longer does: it takes as long again. */
+bool is_masked(const py::object& array) {
+  const auto module =
+      py::reinterpret_steal<py::object>(PyImport_GetModule(py::str("numpy.ma").ptr()));
+  if (!module) {
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+    return false;
+  }
+  return py::isinstance(array, module.attr("MaskedArray"));
+}
+
 /* What its mask says is not seen here, not even that it hides nothing: that can change. */
 void refuse_mask(const Argument& argument, const py::object& array) {
-  if (PyType_IsSubtype(Py_TYPE(array.ptr()), reinterpret_cast<PyTypeObject*>(MaskedArray.ptr())) !=
-      0) {
+  if (is_masked(array)) {
     argument.refuse_type("is a masked array",
                          "be without a mask: pass its filled(value) or its data");
   }
@@ -161,7 +171,6 @@ void prepare_arrays() {
   const py::module_ module = py::module_::import("numpy");
   asanyarray = py::object(module.attr("asanyarray")).release();
   from_dlpack = py::object(module.attr("from_dlpack")).release();
-  MaskedArray = py::object(module.attr("ma").attr("MaskedArray")).release();
 }
 
 void Array::convert(const Argument& argument) {

@@ -1,7 +1,7 @@
 """The docstrings: every public function has an example that runs; help() fits on two screens."""
 
+import os
 import pydoc
-from pathlib import Path
 
 import normkernels as nk
 import normkernels.operators as nko
@@ -10,7 +10,7 @@ import pytest
 from docstring_examples import functions_of, run_examples
 from normkernels.operators import gradient, registry
 
-SCOPE = {"np": np, "nk": nk, "Path": Path}
+SCOPE = {"np": np, "nk": nk, "os": os}
 OPERATORS = {name: getattr(nko, name) for name in nko.__all__}
 TWO_SCREENS = 50
 

@@ -48,7 +48,7 @@ The steps that Caffe2's operators are made of are here, too, and in `normkernels
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from . import _threadpoolctl, helpers
 from ._core import (
@@ -156,7 +156,7 @@ _threadpoolctl.register()
 def get_include() -> str:
     """The directory to compile against: `#include <normkernels/normkernels.h>` is found there.
 
-    >>> Path(nk.get_include(), "normkernels", "normkernels.h").exists()
+    >>> os.path.exists(nk.get_include() + "/normkernels/normkernels.h")
     True
     """
     return _installed("include")
@@ -165,7 +165,7 @@ def get_include() -> str:
 def get_cmake_dir() -> str:
     """The directory of the CMake package: `find_package(normkernels)` with normkernels_DIR.
 
-    >>> Path(nk.get_cmake_dir(), "normkernels-config.cmake").exists()
+    >>> os.path.exists(nk.get_cmake_dir() + "/normkernels-config.cmake")
     True
     """
     return _installed("lib/cmake/normkernels")
@@ -174,9 +174,9 @@ def get_cmake_dir() -> str:
 def _installed(directory: str) -> str:
     # An editable install spreads the package over two directories, of which one has the files.
     for root in __path__:
-        path = Path(root, directory)
-        if path.is_dir():
-            return str(path)
+        path = os.path.join(root, directory)  # pathlib takes longer to import than all else here
+        if os.path.isdir(path):
+            return path
     raise FileNotFoundError(
         f"normkernels: {directory} is in none of {list(__path__)}; the package was not installed "
         "with pip"
