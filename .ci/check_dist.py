@@ -16,7 +16,7 @@ MOST_SDIST_BYTES = 1_000_000
 NEEDED = re.compile(r"(csrc|cmake|python|tests|bench|examples|docs|packaging)/.*")
 TOP = {
     *("CHANGELOG.md", "CMakeLists.txt", "CMakePresets.json", "CONTRIBUTING.md"),
-    *("LICENSE", "README.md", "pyproject.toml", "PKG-INFO"),
+    *("LICENSE", "README.md", "pyproject.toml", "PKG-INFO", ".clang-format", ".clang-tidy"),
 }
 UNWANTED = re.compile(r".*(\.svg|\.png|\.pyc|\.so|\.o)")
 PACKAGE = re.compile(r"normkernels/.*\.(pyi?|typed|h|hpp|cmake|pc|so)")
