@@ -247,28 +247,31 @@ class HalfRows : HalfArrays {
       write(row, 1, factors, i, {tile.x, n}, n, tile);
     }
   }
-  // Its spans are shared by the threads.
+  // Its spans are shared by the threads. Each has a tile in a frame of its own: of one that calls
+  // the next, the stack would hold two.
   __attribute__((noinline)) void long_row(int64_t row, const Executor& executor) const {
     RowFactors<float> storage;
     const Factors<float> factors = storage.table();
     if (a_.adds()) {
-      for_each_span(a_.cols, executor, [&](int64_t begin, int64_t end) {
-        HalfTile tile;
-        add(row, begin, end, tile);
-      });
+      for_each_span(
+          a_.cols, executor, [&](int64_t begin, int64_t end) __attribute__((noinline)) {
+            HalfTile tile;
+            add(row, begin, end, tile);
+          });
     }
-    const auto span_moments_of = [&](int64_t begin, int64_t end) {
+    const auto span_moments_of = [&](int64_t begin, int64_t end) __attribute__((noinline)) {
       HalfTile tile;
       return span_moments(row, begin, end, tile);
     };
     set_statistics(long_row_moments(executor, span_moments_of), row, factors);
     if (a_.y.p == nullptr) return;
-    for_each_span(a_.cols, executor, [&](int64_t begin, int64_t end) {
-      HalfTile tile;
-      if (has_halves()) return write_halves(row, 1, factors, begin, end - begin);
-      !per_column() ? write_channels(row, 1, factors, begin, end - begin)
-                    : write_long(row, factors, begin, end, tile);
-    });
+    for_each_span(
+        a_.cols, executor, [&](int64_t begin, int64_t end) __attribute__((noinline)) {
+          HalfTile tile;
+          if (has_halves()) return write_halves(row, 1, factors, begin, end - begin);
+          !per_column() ? write_channels(row, 1, factors, begin, end - begin)
+                        : write_long(row, factors, begin, end, tile);
+        });
   }
 
   __attribute__((noinline)) void short_rows(int64_t begin, int64_t end, int64_t together,
