@@ -39,7 +39,8 @@ def check_wheel(path: Path) -> None:
     """The package, its module and its library, for an old glibc."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-    amiss = [n for n in names if not PACKAGE.fullmatch(n) and ".dist-info/" not in n]
+    files = [n for n in names if not n.endswith("/") and ".dist-info/" not in n]
+    amiss = [n for n in files if not PACKAGE.fullmatch(n)]
     libraries = [n for n in names if n.endswith(".so")]
     if amiss or len(libraries) != 2:
         sys.exit(f"{path.name}: not expected {amiss}, libraries {libraries}")

@@ -206,6 +206,8 @@ def test_without_a_component_it_is_the_library_that_there_is(
     assert found("find_package(normkernels)", here, tmp_path) == expected
     shared = f"-DBUILD_SHARED_LIBS={'OFF' if kind == 'shared' else 'ON'}"
     assert found("find_package(normkernels)", here, tmp_path, shared) == expected
+    wished = f"find_package(normkernels OPTIONAL_COMPONENTS {other})"
+    assert found(wished, here, tmp_path) == expected
     refused = found(f"find_package(normkernels QUIET COMPONENTS {other})", here, tmp_path)
     assert f"there is no {other} library in {here}" in refused
     assert refused.startswith("0")
