@@ -121,6 +121,26 @@ def test_there_is_no_gradient_through_out():
     assert torch.equal(out, nkt.layer_norm(x, (5,)))
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_out_is_modified_in_the_eyes_of_torch(name):
+    """So that a gradient that needs what was there says so, instead of being another one."""
+    z = normal(3, 6, 4, 5, dtype=torch.float32, grad=True)
+    for view in (lambda t: t, *VIEWS.values()):
+        saved = z.exp()
+        ALL[name](view(z.detach()), out=saved.detach())
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            saved.sum().backward()
+        ALL[name](view(z.detach())[:1], out=saved.detach()[:1])
+        assert saved._version == 2
+
+
+def test_an_out_that_was_refused_is_not_modified():
+    out = torch.empty(3, 5)
+    with pytest.raises(ValueError, match="eps"):
+        nkt.layer_norm(torch.ones(3, 5), (5,), eps=-1.0, out=out)
+    assert out._version == 0
+
+
 def error_cases():
     x, x4, w, half = normal(3, 5), normal(2, 6, 3, 3), normal(4), torch.ones(5).bfloat16()
     return {

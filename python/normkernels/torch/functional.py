@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 import normkernels as nk
 
@@ -238,6 +239,7 @@ def local_response_norm(
     if out is not None:
         check_out("local_response_norm", input, out)
         response.run(nk.local_response_norm, (x,), (size, alpha, beta, k), out.view(x.shape))
+        increment_version(out)
         return out
     return response.local_response_norm.main((x,), (size, alpha, beta, k)).view(input.shape)
 

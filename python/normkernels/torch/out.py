@@ -1,4 +1,8 @@
-"""The functions that write into a tensor of the caller's, without a gradient."""
+"""The functions that write into a tensor of the caller's, without a gradient.
+
+They write as NumPy, of which torch's graph knows nothing, so they tell it: a gradient that has
+saved the tensor must not be computed from what it holds afterwards.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from .arrays import array, in_order, order_of
 from .threads import EXECUTORS
@@ -37,6 +42,7 @@ def into(
     with torch.no_grad():
         arrays = [None if t is None else array(t) for t in (x, *parameters)]
         function(*arrays, out=array(out), num_threads=threads, **options)
+    increment_version(out)
     return out
 
 
@@ -58,4 +64,5 @@ def into_image(
             num_threads=EXECUTORS[torch.get_num_threads()],
             **options,
         )
+    increment_version(out)
     return out
