@@ -27,14 +27,14 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
+from .arrays import array
 from .node import Gradient, Kernel, main_node, node
 
 Tensors = tuple[Tensor, ...]
 # Lives as long as the process: without it the operators are gone.
 LIBRARY = torch.library.Library("normkernels", "DEF")
 
-# What torch raises for a tensor that has no array. Other errors of these types are raised again by
-# the dispatcher, which is asked next.
+# What torch raises for a tensor that has no array.
 NO_ARRAY = (TypeError, RuntimeError)
 
 ORDINARY_TYPES = frozenset((Tensor, torch.nn.Parameter))
@@ -53,6 +53,20 @@ def _is_ordinary(tensors: Sequence[Tensor | None]) -> bool:
     for t in tensors:  # noqa: SIM110, all() costs 1 us
         if t is not None and type(t) not in ORDINARY_TYPES:
             return False
+    return True
+
+
+def _have_arrays(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether an error is about something else: the arguments, memory, or a hook of the caller's.
+
+    Asked when there is one: to look at every tensor beforehand costs as much as a kernel.
+    """
+    try:
+        for t in tensors:
+            if t is not None:
+                array(t.detach())
+    except NO_ARRAY:
+        return False
     return True
 
 
@@ -124,7 +138,8 @@ class Operator:
                     return self._node((self._kernel, args[self.tensors :]), *tensors)
                 return self._kernel(*args)
             except NO_ARRAY:
-                pass  # Asked afterwards: to look at every tensor costs as much as a kernel
+                if _have_arrays(tensors):
+                    raise
         self._check(tensors)
         return self.overload(*args)
 
@@ -139,7 +154,8 @@ class Operator:
                     return self._main_node(attributes, *tensors)
                 return self._main_kernel(*tensors, *attributes)
             except NO_ARRAY:
-                pass  # contextlib.suppress costs 1 us
+                if _have_arrays(tensors):
+                    raise
         return self._main(self(*tensors, *attributes))
 
     def _check(self, tensors: Sequence[Any]) -> None:
