@@ -159,6 +159,16 @@ def test_running_statistics():
         nkt.instance_norm(x, use_input_stats=False)
 
 
+def test_a_weight_changed_before_the_backward_is_an_error():
+    """Where torch's instance norm, unlike its other norms, has a copy."""
+    x, w, _ = (t.requires_grad_() for t in inputs(torch.float32))
+    y = nkt.instance_norm(x, weight=w)
+    with torch.no_grad():
+        w.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
 def test_more_than_five_dimensions():
     x = normal(2, 6, 2, 2, 2, 2)
     torch.testing.assert_close(nkt.local_response_norm(x, 4), F.local_response_norm(x, 4))

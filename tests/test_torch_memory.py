@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch")
 
 import normkernels as nk  # noqa: E402
 import normkernels.torch as nkt  # noqa: E402
+from normkernels.torch import norms  # noqa: E402
 from torch_cases import DTYPES, IDS, normal  # noqa: E402
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=IDS)
@@ -121,6 +122,26 @@ def test_there_is_no_gradient_through_out():
     assert torch.equal(out, nkt.layer_norm(x, (5,)))
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_out_is_modified_in_the_eyes_of_torch(name):
+    """So that a gradient that needs what was there says so, instead of being another one."""
+    z = normal(3, 6, 4, 5, dtype=torch.float32, grad=True)
+    for view in (lambda t: t, *VIEWS.values()):
+        saved = z.exp()
+        ALL[name](view(z.detach()), out=saved.detach())
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            saved.sum().backward()
+        ALL[name](view(z.detach())[:1], out=saved.detach()[:1])
+        assert saved._version == 2
+
+
+def test_an_out_that_was_refused_is_not_modified():
+    out = torch.empty(3, 5)
+    with pytest.raises(ValueError, match="eps is -1"):
+        nkt.layer_norm(torch.ones(3, 5), (5,), eps=-1.0, out=out)
+    assert out._version == 0
+
+
 def error_cases():
     x, x4, w, half = normal(3, 5), normal(2, 6, 3, 3), normal(4), torch.ones(5).bfloat16()
     return {
@@ -147,11 +168,41 @@ def error_cases():
             nkt.add_layer_norm(x, x[:, :4], (5,))
         ),
         "add_rms_norm: add_bias has shape (4,)": lambda: nkt.add_rms_norm(x, x, (5,), add_bias=w),
-        "layer_norm: x is a ndarray, must be a tensor": lambda: nkt.layer_norm(x.numpy(), (5,)),
-        "layer_norm: epsilon is -1": lambda: nkt.layer_norm(x, (5,), eps=-1.0),
-        "layer_norm: x has dtype int64": lambda: nkt.layer_norm(x.long(), (5,)),
-        "layer_norm: gamma has dtype float32": lambda: nkt.layer_norm(x, (5,), torch.ones(5)),
-        "rms_norm: gamma has dtype bfloat16": lambda: nkt.rms_norm(x, (5,), half),
+        "layer_norm: x is a ndarray, must": lambda: norms.layer_norm(x.numpy(), None, w, [1], 0.1),
+        "layer_norm: input is a ndarray, must be a tensor": lambda: nkt.layer_norm(x.numpy(), (5,)),
+        "layer_norm: weight is a list, must be a tensor": lambda: nkt.layer_norm(x, (2,), [1, 1]),
+        "layer_norm: bias is a ndarray, must be a tensor": lambda: nkt.layer_norm(
+            x, (5,), None, x[0].numpy()
+        ),
+        "layer_norm: weight is a list, must be": lambda: nkt.layer_norm(x, (5,), [1], out=x),
+        "layer_norm: out is a list, must be a tensor": lambda: nkt.layer_norm(x, (5,), out=[1]),
+        "group_norm: input is a list, must be a tensor": lambda: nkt.group_norm([1], 1),
+        "group_norm: bias is a list, must be a tensor": lambda: nkt.group_norm(x, 1, None, [1]),
+        "add_rms_norm: residual is a list, must be": lambda: nkt.add_rms_norm(x, [1], (5,)),
+        "layer_norm: normalized_shape is 5, must be a tuple of": lambda: nkt.layer_norm(x, 5),
+        "rms_norm: normalized_shape is (5.0,), must be a tuple of": lambda: nkt.rms_norm(x, (5.0,)),
+        "layer_norm: eps is -1.0, must": lambda: nkt.layer_norm(x, (5,), eps=-1.0),
+        "layer_norm: eps is -2.0, must": lambda: nkt.layer_norm(x, (5,), eps=-2.0, out=x),
+        "layer_norm: eps is -3.0, must": lambda: nkt.layer_norm(
+            x.clone().requires_grad_(), (5,), eps=-3.0
+        ),
+        "layer_norm: eps is of type str, must": lambda: nkt.layer_norm(x, (5,), eps="1"),
+        "group_norm: num_groups is of type float, must be": lambda: nkt.group_norm(x4, 2.0),
+        "local_response_norm: k is nan, must": lambda: nkt.local_response_norm(
+            x4, 3, k=float("nan")
+        ),
+        "local_response_norm: beta is nan, must": lambda: nkt.local_response_norm(
+            x4, 3, beta=float("nan")
+        ),
+        "layer_norm: input has dtype int64": lambda: nkt.layer_norm(x.long(), (5,)),
+        "layer_norm: weight has dtype float32, must be float64, the dtype of input": lambda: (
+            nkt.layer_norm(x, (5,), torch.ones(5))
+        ),
+        "group_norm: weight has dtype float32": lambda: nkt.group_norm(x, 1, torch.ones(5)),
+        "rms_norm: weight has dtype bfloat16": lambda: nkt.rms_norm(x, (5,), half),
+        "add_layer_norm: add_bias has dtype bfloat16": lambda: nkt.add_layer_norm(
+            x, x, (5,), add_bias=half
+        ),
         "layer_norm: out has shape (3, 4)": lambda: nkt.layer_norm(x, (5,), out=x[:, :4]),
     }
 
@@ -171,10 +222,62 @@ class Elsewhere(torch.Tensor):
 
 def test_other_devices_are_named():
     x = torch.ones(3, 5).as_subclass(Elsewhere)
-    with pytest.raises(ValueError, match="layer_norm: x is on cuda:0, must be on the CPU"):
+    with pytest.raises(ValueError, match="layer_norm: input is on cuda:0, must be on the CPU"):
         nkt.layer_norm(x, (5,))
-    with pytest.raises(ValueError, match="group_norm: gamma is on cuda:0, must be on the CPU"):
+    with pytest.raises(ValueError, match="group_norm: weight is on cuda:0, must be on the CPU"):
         nkt.group_norm(torch.ones(3, 5), 1, x[0])
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_meta_beside_the_cpu_is_refused(grad):
+    """torch's dispatcher asks for a result of the right shape then, which holds anything."""
+    x, w = torch.ones(3, 5, requires_grad=grad), torch.ones(5)
+    cases = {
+        "rms_norm: weight is on meta, must be on the CPU, as input": lambda: nkt.RMSNorm(
+            5, device="meta"
+        )(x),
+        "layer_norm: bias is on cpu, must be on meta, as input": lambda: nkt.layer_norm(
+            x.to("meta"), (5,), w.to("meta"), w
+        ),
+        "add_rms_norm: residual is on meta, must be on the CPU, as x": lambda: nkt.add_rms_norm(
+            x, x.to("meta"), (5,)
+        ),
+        "layer_norm: out is on meta, must be on the CPU, as input": lambda: nkt.layer_norm(
+            x.detach(), (5,), out=x.to("meta").detach()
+        ),
+        "group_norm: weight is on meta, must be on the CPU, as input": lambda: nkt.group_norm(
+            x.detach(), 1, w.to("meta"), out=torch.empty(3, 5)
+        ),
+        "layer_norm: gamma is on meta, must be on the CPU, as x": lambda: (
+            torch.ops.normkernels.layer_norm(x, w.to("meta"), None, [-1], 1e-5)
+        ),
+    }
+    for message, call in cases.items():
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided], ids=str)
+@pytest.mark.parametrize("name", ALL)
+def test_nested_tensors_are_refused(name, layout):
+    images = [torch.randn(n, 4, 5) for n in (6, 6)]
+    nested = torch.nested.nested_tensor(images, layout=layout)
+    if name in OF_ROWS and layout is torch.strided:
+        call = lambda: nkt.layer_norm(nested, (5,))  # noqa: E731, its shape cannot be asked for
+    else:
+        call = lambda: ALL[name](nested)  # noqa: E731
+    with pytest.raises(TypeError, match="input is a nested tensor, must be an ordinary one"):
+        call()
+
+
+def test_what_the_error_of_nested_tensors_says_is_possible():
+    rows = [normal(n, 5) for n in (2, 3)]
+    nested = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    y = nkt.layer_norm(nested.values(), (5,))
+    found = torch.nested.nested_tensor_from_jagged(y, nested.offsets())
+    for a, x in zip(found.unbind(), rows, strict=True):
+        assert torch.equal(a, nkt.layer_norm(x, (5,)))
 
 
 def test_sparse_tensors_are_refused_by_torch():

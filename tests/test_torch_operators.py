@@ -230,6 +230,23 @@ def test_tensors_with_the_negative_bit():
     assert torch.equal(op(z.imag, gamma, beta, *rest)[0], expected)
 
 
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, ValueError])
+@pytest.mark.parametrize("main", [False, True])
+def test_an_error_in_a_hook_of_saved_tensors_is_raised_at_once(main, error):
+    packed = []
+
+    def pack(t):
+        packed.append(t)
+        raise error("full")
+
+    op, args = arguments("layer_norm")
+    call = (lambda *args: op.main(args[:3], args[3:])) if main else op
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), pytest.raises(error) as e:
+        call(*args)
+    assert str(e.value) == "full"
+    assert len(packed) == 1
+
+
 def test_saved_tensors_are_released():
     op, args = arguments("layer_norm")
     y = op(*args)[0]

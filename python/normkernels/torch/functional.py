@@ -9,7 +9,8 @@ Results  have the shape and dtype of the input, also under autocast. They are di
          often as you like, backward and forward; gradients of first order are kernels' as well.
 out      receives the result instead: shape and dtype of the input, of any strides; may be the
          input, save in local_response_norm. As in torch there is no gradient through it.
-Errors   are ValueError and TypeError, name the argument, what it was and what it must be.
+Errors   are ValueError and TypeError, name the argument, what it was and what it must be. Nested
+         tensors are refused so, and tensors on meta beside others.
 Threads  are those of the kernels, as many as torch.get_num_threads() at most. The bits of results
          and gradients do not depend on them.
 """
@@ -25,8 +26,8 @@ import normkernels as nk
 
 from . import add_norms, norms, response
 from .arrays import statistics_dtype
-from .checks import check_parameters, check_rank, normalized_axes
-from .out import check_out, into, into_image
+from .checks import check_parameters, check_rank, check_residual, normalized_axes
+from .out import into, into_image, response_into
 
 __all__ = [
     "add_layer_norm",
@@ -109,7 +110,7 @@ def layer_norm_2d(
     tensor([-1.0000,  0.0000,  1.0000,  0.0000])
     """
     check_rank("layer_norm_2d", input, 2)
-    check_parameters("layer_norm_2d", input.shape[1:2], weight=weight, bias=bias)
+    check_parameters("layer_norm_2d", (input.shape[1],), weight=weight, bias=bias)
     if out is not None:
         return into(out, nk.layer_norm, input, weight, bias, axes=1, epsilon=eps)
     return norms.layer_norm.main((input, weight, bias), ([1], eps))
@@ -142,7 +143,7 @@ def group_norm(
             f"group_norm: num_groups is {num_groups}, must divide the {input.shape[1]} channels "
             "of input"
         )
-    check_parameters("group_norm", input.shape[1:2], weight=weight, bias=bias)
+    check_parameters("group_norm", (input.shape[1],), weight=weight, bias=bias)
     if out is not None:
         return into_image(out, nk.group_norm, input, num_groups, weight, bias, epsilon=eps)
     return norms.group_norm.main((input, weight, bias), (num_groups, eps))
@@ -176,7 +177,7 @@ def instance_norm(
     """
     name = "instance_norm"
     check_rank(name, input, 2)
-    shape = input.shape[1:2]
+    shape = (input.shape[1],)
     check_parameters(name, shape, running_mean=running_mean, running_var=running_var)
     check_parameters(name, shape, weight=weight, bias=bias)
     if not use_input_stats:
@@ -234,11 +235,9 @@ def local_response_norm(
     check_rank("local_response_norm", input, 3)
     if size < 1:
         raise ValueError(f"local_response_norm: size is {size}, must be 1 or more")
-    x = input.flatten(2) if input.dim() > 5 else input
     if out is not None:
-        check_out("local_response_norm", input, out)
-        response.run(nk.local_response_norm, (x,), (size, alpha, beta, k), out.view(x.shape))
-        return out
+        return response_into(out, input, size, alpha, beta, k)
+    x = input.flatten(2) if input.dim() > 5 else input
     return response.local_response_norm.main((x,), (size, alpha, beta, k)).view(input.shape)
 
 
@@ -296,12 +295,8 @@ def _add_norm(
     parameters: tuple[Tensor | None, Tensor | None, Tensor | None],
     eps: float | None,
 ) -> tuple[Tensor, Tensor]:
-    if residual.shape != x.shape:
-        raise ValueError(
-            f"{name}: residual has shape {tuple(residual.shape)}, must have that of x, "
-            f"{tuple(x.shape)}"
-        )
     axes = normalized_axes(name, x, normalized_shape, *parameters)
+    check_residual(name, x, residual)
     if x.dtype is not residual.dtype:
         dtype = torch.promote_types(x.dtype, residual.dtype)
         x, residual = x.to(dtype), residual.to(dtype)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from . import functional
+from .checks import check_rank
 
 __all__ = [
     "GroupNorm",
@@ -104,7 +105,8 @@ class LayerNorm2d(LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Layer norm of each position of (N, C, ...)."""
-        if input.dim() < 2 or input.shape[1] != self.normalized_shape[0]:
+        check_rank("LayerNorm2d", input, 2)
+        if input.shape[1] != self.normalized_shape[0]:
             raise ValueError(
                 f"LayerNorm2d: input has shape {tuple(input.shape)}, must have "
                 f"{self.normalized_shape[0]} channels in dimension 1"

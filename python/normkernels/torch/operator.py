@@ -27,15 +27,18 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
+from .arrays import array
+from .checks import check_tensors
+from .names import rename
 from .node import Gradient, Kernel, main_node, node
 
 Tensors = tuple[Tensor, ...]
 # Lives as long as the process: without it the operators are gone.
 LIBRARY = torch.library.Library("normkernels", "DEF")
 
-# What torch raises for a tensor that has no array. Other errors of these types are raised again by
-# the dispatcher, which is asked next.
+# What torch raises for a tensor that has no array.
 NO_ARRAY = (TypeError, RuntimeError)
+ERRORS = (*NO_ARRAY, ValueError)
 
 ORDINARY_TYPES = frozenset((Tensor, torch.nn.Parameter))
 
@@ -53,6 +56,20 @@ def _is_ordinary(tensors: Sequence[Tensor | None]) -> bool:
     for t in tensors:  # noqa: SIM110, all() costs 1 us
         if t is not None and type(t) not in ORDINARY_TYPES:
             return False
+    return True
+
+
+def _have_arrays(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether an error is about something else: the arguments, memory, or a hook of the caller's.
+
+    Asked when there is one: to look at every tensor beforehand costs as much as a kernel.
+    """
+    try:
+        for t in tensors:
+            if t is not None:
+                array(t.detach())
+    except NO_ARRAY:
+        return False
     return True
 
 
@@ -106,14 +123,20 @@ class Operator:
         LIBRARY.impl(name, torch.no_grad()(kernel), "CPU")
         LIBRARY.impl(name, self._differentiated, "Autograd")
         qualified = "normkernels::" + name
-        torch.library.register_fake(qualified, fake, lib=LIBRARY)
+
+        def checked_fake(*args: Any) -> Any:
+            # It is asked for a call that has any tensor on meta, and its outputs hold nothing.
+            self._check(args[: self.tensors])
+            return fake(*args)
+
+        torch.library.register_fake(qualified, checked_fake, lib=LIBRARY)
         torch.library.register_vmap(qualified, lambda *args: vmap(self, *args), lib=LIBRARY)
 
     def __call__(self, *args: Any) -> Any:
         """The outputs; all arguments in the order of the schema.
 
-        TypeError for what is no tensor, ValueError for a tensor on another device than the CPU;
-        they name the argument.
+        TypeError for what is no tensor, ValueError for a tensor on another device than the CPU and
+        for one on meta beside one that is not; they name the argument.
         """
         if is_compiling():
             return self.overload(*args)
@@ -124,32 +147,37 @@ class Operator:
                     return self._node((self._kernel, args[self.tensors :]), *tensors)
                 return self._kernel(*args)
             except NO_ARRAY:
-                pass  # Asked afterwards: to look at every tensor costs as much as a kernel
+                if _have_arrays(tensors):
+                    raise
         self._check(tensors)
         return self.overload(*args)
 
     def main(self, tensors: Sequence[Tensor | None], attributes: Sequence[Any]) -> Any:
         """The outputs that have gradients, of the arguments that are tensors and the others.
 
-        Those without are not even computed, unless a gradient needs them.
+        Those without are not even computed, unless a gradient needs them. Errors have torch's names
+        of the arguments.
         """
-        if not is_compiling() and forward_ad._current_level < 0 and _is_ordinary(tensors):
+        if is_compiling():
+            return self._main(self.overload(*tensors, *attributes))
+        if forward_ad._current_level < 0 and _is_ordinary(tensors):
             try:
                 if _is_recorded(tensors):
                     return self._main_node(attributes, *tensors)
                 return self._main_kernel(*tensors, *attributes)
-            except NO_ARRAY:
-                pass  # contextlib.suppress costs 1 us
-        return self._main(self(*tensors, *attributes))
+            except ERRORS as error:
+                if not isinstance(error, NO_ARRAY) or _have_arrays(tensors):
+                    rename(error, self.name)
+                    raise
+        try:
+            return self._main(self(*tensors, *attributes))
+        except (TypeError, ValueError) as error:
+            rename(error, self.name)
+            raise
 
     def _check(self, tensors: Sequence[Any]) -> None:
-        for argument, t in zip(self.overload._schema.arguments, tensors, strict=False):
-            if t is not None and not isinstance(t, Tensor):
-                kind = type(t).__name__
-                raise TypeError(f"{self.name}: {argument.name} is a {kind}, must be a tensor")
-            if t is not None and not (t.is_cpu or t.is_meta):
-                where = f"{argument.name} is on {t.device}"
-                raise ValueError(f"{self.name}: {where}, must be on the CPU")
+        names = (argument.name for argument in self.overload._schema.arguments)
+        check_tensors(self.name, zip(names, tensors, strict=False))
 
     def _below_autograd(self, *args: Any) -> Any:
         with torch._C._AutoDispatchBelowAutograd():
