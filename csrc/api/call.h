@@ -205,10 +205,10 @@ class Call {
       NORMKERNELS_F32_GAMMA | NORMKERNELS_F32_BETA | NORMKERNELS_F32_BIAS;
 
   int64_t bytes_of(Element element) const { return bytes_[element]; }
-  // In the moments of n rows; too many for memory if n is.
+  // In the moments of n rows; too many for memory if n is. Negative if n is, which is refused.
   static int64_t numbers_of(int64_t n) {
     constexpr int64_t each = sizeof(normkernels_row_moments) / sizeof(double);
-    return n > INT64_MAX / each ? INT64_MAX : n * each;
+    return n < 0 ? n : n > INT64_MAX / each ? INT64_MAX : n * each;
   }
   void set_half_bytes();
   void add(int32_t position, const void* p, int64_t n, int64_t bytes, bool is_output,

@@ -87,6 +87,10 @@ __attribute__((noinline)) void normalise_long_groups(const RowNorm<T>& a, int64_
         },
         moments, a.centred);
   };
+  // In a frame of its own, as those above: the stack need not hold both.
+  const auto sum_alone = [&](Rows<const T> x, int64_t rows) __attribute__((noinline)) {
+    a.sum(x, rows, kSerial, moments);
+  };
   const auto write = [&](int64_t group, int64_t from, int64_t rows) {
     for (int64_t i = from; i < rows; ++i) {
       const int64_t row = group * together + i;
@@ -113,7 +117,7 @@ __attribute__((noinline)) void normalise_long_groups(const RowNorm<T>& a, int64_
       }
       write(group - 1, rows, together);
     } else {
-      a.sum(x, rows, kSerial, moments);
+      sum_alone(x, rows);
     }
     a.set_statistics(x, first, rows, moments, kSerial, own);
     if (!beside && a.y.p != nullptr) write(group, 0, rows);
