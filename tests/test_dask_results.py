@@ -161,8 +161,8 @@ def assert_channel_norms_like(x, chunks, groups):
         forward = getattr(nkd, norm)(lazy, *own, return_stats=True)
         wanted = getattr(nk, norm)(x, *own, return_stats=True)
         assert_like(forward, wanted, 8)
-        for saved in ({}, {"mean": forward.mean, "inv_std": forward.inv_std}):
-            gradient = getattr(nkd, norm + "_backward")(lazy, lazy, *own, **saved)
+        for given in ({}, {"mean": forward.mean, "inv_std": forward.inv_std}):
+            gradient = getattr(nkd, norm + "_backward")(lazy, lazy, *own, **given)
             assert_like(gradient, getattr(nk, norm + "_backward")(x, x, *own), 16)
 
 
@@ -189,6 +189,18 @@ def test_without_channels():
     for shape, chunks in (((2, 0, 4), (1, 0, 3)), ((2, 0, 4), (2, (0, 0), 4)), ((2, 0), (1, 0))):
         for groups in (1, 3):
             assert_channel_norms_like(np.zeros(shape, np.float32), chunks, groups)
+
+
+def test_axes_are_what_numpy_functions_take():
+    class Two:
+        def __index__(self):
+            return 2
+
+    x = normal(SHAPE, np.float32)
+    for axes in (np.array([2, 3]), Two(), (Two(), 3), np.int64(2), [np.int64(1)]):
+        assert_like(
+            [nkd.layer_norm(in_chunks(x, "all"), axes=axes)], [nk.layer_norm(x, axes=axes)], 8
+        )
 
 
 def test_chunks_of_unknown_number_of_rows():

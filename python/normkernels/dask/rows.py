@@ -135,7 +135,7 @@ def _norm_of(x: da.Array, options: dict[str, Any], centred: bool) -> Norm:
     axes = options["axes"]
     if axes is None:
         axes = range(operator.index(options["axis"]) % x.ndim, x.ndim)
-    elif not isinstance(axes, Sequence):
+    elif hasattr(axes, "__index__") and np.ndim(axes) == 0:
         axes = [axes]
     reduced = tuple(sorted(operator.index(axis) % x.ndim for axis in axes))
     return Norm(reduced, reduced, float(options.get("epsilon", 0.0)), centred)
