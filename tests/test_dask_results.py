@@ -218,3 +218,13 @@ def test_chunks_of_unknown_number_of_rows():
         nkd.rms_norm_backward(unknown, unknown).dgamma.compute(),
         nkd.rms_norm_backward(some, some).dgamma.compute(),
     )
+    for axis in (1, -1):
+        mean, sigma = nkd.layer_norm(unknown, axis=axis, return_stats=True)[1:]
+        gradient = nkd.layer_norm_backward(unknown, unknown, mean, sigma, axis=axis)
+        numbers = some.compute()
+        kept = nk.layer_norm(numbers, axis=axis, return_stats=True)[1:]
+        wanted = nk.layer_norm_backward(numbers, numbers, *kept, axis=axis)
+        np.testing.assert_allclose(gradient.dx.compute(), wanted.dx, atol=1e-5)
+        np.testing.assert_allclose(gradient.dgamma.compute(), wanted.dgamma, atol=1e-5)
+        with pytest.raises(ValueError, match="sigma has shape .* must be what the forward"):
+            nkd.layer_norm_backward(unknown, unknown, *kept, axis=axis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -185,7 +186,8 @@ def _backward(
 ) -> list[da.Array]:
     name, (dy, x) = function.__name__, checked_pair(function.__name__, *arrays)
     gamma = viewed(name, "gamma", gamma)
-    saved = {which: viewed(name, which, value) for which, value in saved.items()}
+    unknown = any(math.isnan(n) for n in x.shape)
+    saved = {k: viewed(name, k, value, unknown=unknown) for k, value in saved.items()}
     none = (0,) * x.ndim
     axis, axes = options["axis"], options["axes"]
     all_axes = axis in (0, -x.ndim) if axes is None else np.size(axes) == x.ndim
