@@ -226,5 +226,15 @@ def test_chunks_of_unknown_number_of_rows():
         wanted = nk.layer_norm_backward(numbers, numbers, *kept, axis=axis)
         np.testing.assert_allclose(gradient.dx.compute(), wanted.dx, atol=1e-5)
         np.testing.assert_allclose(gradient.dgamma.compute(), wanted.dgamma, atol=1e-5)
-        with pytest.raises(ValueError, match="sigma has shape .* must be what the forward"):
+        with pytest.raises(ValueError, match=r"sigma has shape .* must be what the forward"):
             nkd.layer_norm_backward(unknown, unknown, *kept, axis=axis)
+
+
+def test_windows_of_an_unknown_number_of_images():
+    x = normal((4, 12, 3, 2), np.float32)
+    lazy = da.from_array(x, chunks=(2, 5, 3, 2))
+    unknown = lazy[lazy[:, 0, 0, 0] > -100]
+    y, scale = nkd.local_response_norm(unknown, 5, return_scale=True)
+    assert y.compute().tobytes() == nk.local_response_norm(x, 5).tobytes()
+    dx = nkd.local_response_norm_backward(unknown, unknown, 5, y=y, scale=scale)
+    assert dx.compute().tobytes() == nk.local_response_norm_backward(x, x, 5).tobytes()

@@ -106,10 +106,10 @@ def spread(
 def _in_place(
     function: str, name: str, value: Any, x: da.Array, shape: tuple[float, ...]
 ) -> da.Array:
-    """A statistic of rows of which x has an unknown number: in the chunks that a forward of x
-    made, as none can be cut anew."""
+    """A statistic of an unknown number of rows: in the chunks of x's forward, not cut anew."""
     if isinstance(value, da.Array):
-        value = value[(..., *(None,) * (x.ndim - value.ndim))]
+        of_rank = (..., *[None] * (x.ndim - value.ndim))
+        value = value[of_rank]
         if all(
             value.numblocks[axis] == x.numblocks[axis] and math.isnan(value.shape[axis])
             if math.isnan(n)
