@@ -154,18 +154,53 @@ def test_local_response_norm_has_the_bits_of_the_numpy_function(size, cut, dtype
         assert given.compute().tobytes() == wanted_dx.tobytes()
 
 
+def assert_channel_norms_like(x, chunks, groups):
+    """Forward and backward, of statistics and without, of group and instance norm."""
+    lazy = da.from_array(x, chunks=chunks)
+    for norm, own in (("group_norm", [groups]), ("instance_norm", [])):
+        forward = getattr(nkd, norm)(lazy, *own, return_stats=True)
+        wanted = getattr(nk, norm)(x, *own, return_stats=True)
+        assert_like(forward, wanted, 8)
+        for given in ({}, {"mean": forward.mean, "inv_std": forward.inv_std}):
+            gradient = getattr(nkd, norm + "_backward")(lazy, lazy, *own, **given)
+            assert_like(gradient, getattr(nk, norm + "_backward")(x, x, *own), 16)
+
+
 def test_ranks_and_empty_extents():
     for shape, chunks in itertools.chain(
         [((5, 12), (2, 5)), ((2, 12, 9), (2, 7, 4)), ((2, 12, 3, 4, 5), (1, 12, 2, 2, 5))],
         [((0, 12, 4), (0, 5, 2)), ((2, 12, 0), (2, 5, 0)), ((2, 12, 4), (2, 5, (3, 0, 1)))],
+        [((0, 12, 4), (0, 12, 4)), ((2, 12, 4), ((0, 2, 0), 12, 4)), ((0, 12), (0, 5))],
     ):
         x = normal(shape, np.float32)
+        assert_channel_norms_like(x, chunks, 3)
         lazy = da.from_array(x, chunks=chunks)
-        forward = nkd.group_norm(lazy, 3, return_stats=True)
-        assert_like(forward, nk.group_norm(x, 3, return_stats=True), 8)
-        gradient = nkd.group_norm_backward(lazy, lazy, 3)
-        assert_like(gradient, nk.group_norm_backward(x, x, 3), 16)
         assert_like([nkd.layer_norm(lazy)], [nk.layer_norm(x)], 8)
+
+
+@pytest.mark.parametrize("spatial", [(8, 10), (5, 3)], ids=["whole planes", "cut planes"])
+def test_chunks_without_channels(spatial):
+    x = normal((4, 6, 8, 10), np.float32)
+    for groups, channels in itertools.product((2, 6), ((0, 3, 3, 0), (0, 4, 2), (6, 0))):
+        assert_channel_norms_like(x, (2, channels, *spatial), groups)
+
+
+def test_without_channels():
+    for shape, chunks in (((2, 0, 4), (1, 0, 3)), ((2, 0, 4), (2, (0, 0), 4)), ((2, 0), (1, 0))):
+        for groups in (1, 3):
+            assert_channel_norms_like(np.zeros(shape, np.float32), chunks, groups)
+
+
+def test_axes_are_what_numpy_functions_take():
+    class Two:
+        def __index__(self):
+            return 2
+
+    x = normal(SHAPE, np.float32)
+    for axes in (np.array([2, 3]), Two(), (Two(), 3), np.int64(2), [np.int64(1)]):
+        assert_like(
+            [nkd.layer_norm(in_chunks(x, "all"), axes=axes)], [nk.layer_norm(x, axes=axes)], 8
+        )
 
 
 def test_chunks_of_unknown_number_of_rows():
@@ -183,3 +218,23 @@ def test_chunks_of_unknown_number_of_rows():
         nkd.rms_norm_backward(unknown, unknown).dgamma.compute(),
         nkd.rms_norm_backward(some, some).dgamma.compute(),
     )
+    for axis in (1, -1):
+        mean, sigma = nkd.layer_norm(unknown, axis=axis, return_stats=True)[1:]
+        gradient = nkd.layer_norm_backward(unknown, unknown, mean, sigma, axis=axis)
+        numbers = some.compute()
+        kept = nk.layer_norm(numbers, axis=axis, return_stats=True)[1:]
+        wanted = nk.layer_norm_backward(numbers, numbers, *kept, axis=axis)
+        np.testing.assert_allclose(gradient.dx.compute(), wanted.dx, atol=1e-5)
+        np.testing.assert_allclose(gradient.dgamma.compute(), wanted.dgamma, atol=1e-5)
+        with pytest.raises(ValueError, match=r"sigma has shape .* must be what the forward"):
+            nkd.layer_norm_backward(unknown, unknown, *kept, axis=axis)
+
+
+def test_windows_of_an_unknown_number_of_images():
+    x = normal((4, 12, 3, 2), np.float32)
+    lazy = da.from_array(x, chunks=(2, 5, 3, 2))
+    unknown = lazy[lazy[:, 0, 0, 0] > -100]
+    y, scale = nkd.local_response_norm(unknown, 5, return_scale=True)
+    assert y.compute().tobytes() == nk.local_response_norm(x, 5).tobytes()
+    dx = nkd.local_response_norm_backward(unknown, unknown, 5, y=y, scale=scale)
+    assert dx.compute().tobytes() == nk.local_response_norm_backward(x, x, 5).tobytes()

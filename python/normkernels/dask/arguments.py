@@ -33,12 +33,13 @@ def check_known(function: str, x: da.Array, axes: Sequence[int]) -> None:
             )
 
 
-def viewed(function: str, name: str, value: Any) -> Any:
+def viewed(function: str, name: str, value: Any, *, unknown: bool = False) -> Any:
     """A small argument as an array: Dask's, or NumPy's view of what it can view.
 
-    None stays, and what is no array, or has a mask, for the NumPy function to refuse.
+    None stays, and what is no array, or has a mask, for the NumPy function to refuse. `unknown`:
+    whether chunks of unknown size are for `spread` to look at, as beside an x that has some.
     """
-    if isinstance(value, da.Array) and any(math.isnan(n) for n in value.shape):
+    if not unknown and isinstance(value, da.Array) and any(math.isnan(n) for n in value.shape):
         raise ValueError(
             f"{function}: {name} has chunks of unknown size, must have known ones; "
             f"{name}.compute_chunk_sizes() finds them"
@@ -88,6 +89,8 @@ def spread(
     if value is None:
         return None
     shape = tuple(n if axis in axes else 1 for axis, n in enumerate(x.shape))
+    if any(math.isnan(n) for n in shape):
+        return _in_place(function, name, value, x, shape)
     chunks = tuple(c if axis in axes else (1,) for axis, c in enumerate(x.chunks))
     if math.prod(value.shape) != math.prod(shape):
         raise ValueError(
@@ -98,6 +101,27 @@ def spread(
     if isinstance(value, np.ndarray):
         return da.from_array(np.ascontiguousarray(value).reshape(shape), chunks=chunks)
     return value.reshape(shape).rechunk(chunks)
+
+
+def _in_place(
+    function: str, name: str, value: Any, x: da.Array, shape: tuple[float, ...]
+) -> da.Array:
+    """A statistic of an unknown number of rows: in the chunks of x's forward, not cut anew."""
+    if isinstance(value, da.Array):
+        of_rank = (..., *[None] * (x.ndim - value.ndim))
+        value = value[of_rank]
+        if all(
+            value.numblocks[axis] == x.numblocks[axis] and math.isnan(value.shape[axis])
+            if math.isnan(n)
+            else value.shape[axis] == n
+            for axis, n in enumerate(shape)
+        ):
+            known = {i: x.chunks[i] for i, n in enumerate(shape) if n > 1}
+            return value.rechunk(known)
+    raise ValueError(
+        f"{function}: {name} has shape {value.shape}, must be what the forward of x returned, as x "
+        "has chunks of unknown size; x.compute_chunk_sizes() finds them"
+    )
 
 
 def wide_gamma(x: Any, gamma: Any, shape: tuple[int, ...]) -> Any:

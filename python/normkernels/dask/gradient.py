@@ -89,8 +89,10 @@ def gradients(
         taken = explained(s, all_sums, count, unit, centred)
         mean_g = all_sums["g"] / count if centred else np.zeros(s.shape)
         mean_gx = (all_sums["gx"] - taken * all_sums["g"]) / count
-        off, mean_g, mean_gx, rstd = (
-            operand(a, x.shape) for a in (taken, mean_g, mean_gx, s["rstd"] * s["scale"])
+        # 0 for a constant row whose sigma is 0.
+        inverse = np.where(np.isinf(s["inverse"]), 0.0, s["inverse"])
+        off, mean_g, mean_gx, inverse = (
+            operand(a, x.shape) for a in (taken, mean_g, mean_gx, inverse)
         )
         for at in blocks(x.shape):
             xhat, g = standardise(at), part(dy, at).astype(np.float64)
@@ -102,7 +104,7 @@ def gradients(
             xhat *= part(mean_gx, at)
             g -= part(mean_g, at)
             g -= xhat
-            g *= part(rstd, at)
+            g *= part(inverse, at)
             store(part(dx, at), g)
     return dx, dgamma, dbeta
 

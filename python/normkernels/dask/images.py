@@ -148,12 +148,14 @@ def _norm_of(function: str, x: da.Array, options: dict[str, Any]) -> tuple[Norm,
     channel = channel_of(x, options["order"])
     axes = tuple(axis for axis in range(1, x.ndim) if axis != channel)
     check_known(function, x, axes)
-    groups = options.get("groups")
-    together = 1 if groups is None else x.shape[channel] // operator.index(groups)
-    epsilon = float(options["epsilon"])
-    norm = Norm(axes, (channel,), epsilon, channel=channel, together=max(1, together))
-    if not axes and not norm.is_whole(x):
-        x = x.rechunk({channel: -1})  # images of one pixel, which are small
+    groups, channels = options.get("groups"), x.shape[channel]
+    norm = Norm(axes, (channel,), float(options["epsilon"]), channel=channel)
+    if groups is not None:
+        groups = operator.index(groups)
+        norm = norm._replace(together=max(1, channels // groups), of_none=0 if channels else groups)
+    if norm.of_none or (not axes and not norm.is_whole(x)):
+        # Nothing, or images of one pixel, which are small.
+        x = x.rechunk(dict.fromkeys((channel, *axes), -1))
     return norm, x
 
 
@@ -174,12 +176,7 @@ def _forward(
     )
     dtypes = [a.dtype for a in (answer if options["return_stats"] else [answer])]
     norm, cut = _norm_of(name, x, options)
-    kernel = partial(
-        _chunk,
-        channel=norm.channel,
-        together=norm.together,
-        options=_of_chunk(options),
-    )
+    kernel = partial(_chunk, norm=norm, options=_of_chunk(options))
     spreads = [spread(name, k, value, cut, norm.affine) for k, value in parameters.items()]
     returned = dict(zip(("y", "mean", "inverse"), dtypes, strict=False))
     y, *stats = forward(
@@ -193,16 +190,15 @@ def _of_chunk(options: dict[str, Any]) -> dict[str, Any]:
     return {k: value for k, value in options.items() if k != "groups"} | {"num_threads": 1}
 
 
-def _chunk(
-    x: Any, scale: Any, bias: Any, *, channel: int, together: int, options: dict[str, Any]
-) -> Any:
+def _chunk(x: Any, scale: Any, bias: Any, *, norm: Norm, options: dict[str, Any]) -> Any:
     """Group norm of a chunk that holds whole groups; statistics of x's rank."""
-    groups = max(1, x.shape[channel] // together)
-    answer = nk.group_norm(x, groups, _flat(scale), _flat(bias), **options)
+    groups = norm.groups(x.shape[norm.channel])
+    # A chunk without channels has no group, of which the function wants one.
+    answer = nk.group_norm(x, max(1, groups), _flat(scale), _flat(bias), **options)
     if not options["return_stats"]:
         return answer
     y, *stats = answer
-    return y, *(_of_rank(s, x.ndim, channel) for s in stats)
+    return y, *(_of_rank(s[:, :groups], x.ndim, norm.channel) for s in stats)
 
 
 def _backward(
@@ -227,12 +223,7 @@ def _backward(
     )
     norm, cut = _norm_of(name, x, options)
     kept = [_of_channels(name, k, value, cut, norm) for k, value in saved.items()]
-    kernel = partial(
-        _gradients_of_chunk,
-        channel=norm.channel,
-        together=norm.together,
-        options=_of_chunk(options),
-    )
+    kernel = partial(_gradients_of_chunk, norm=norm, options=_of_chunk(options))
     given = None if kept[0] is None else statistics.from_inverse
     of_channels = spread(name, "scale", scale, cut, norm.affine)
     dtypes = [a.dtype for a in answers]
@@ -260,7 +251,8 @@ def _of_channels(function: str, name: str, value: Any, x: da.Array, norm: Norm) 
             f"{function}: {name} has shape {value.shape}, must have {wanted}, one value per image "
             f"and {'channel' if norm.together == 1 else 'group'} of x"
         )
-    each = np.repeat(value, norm.together, axis=1)
+    # Of no channels, none: their statistics are for nothing.
+    each = value[:, :0] if norm.of_none else np.repeat(value, norm.together, axis=1)
     return spread(function, name, each, x, (0, norm.channel))
 
 
@@ -271,24 +263,26 @@ def _gradients_of_chunk(
     mean: Any,
     scale: Any,
     *,
-    channel: int,
-    together: int,
+    norm: Norm,
     options: dict[str, Any],
 ) -> tuple[Any, Any, Any]:
     """Of a chunk that holds whole groups; the sums of x's rank, in float64."""
-    channels = x.shape[channel]
+    channels = x.shape[norm.channel]
+    groups = channels // norm.together
+    # A chunk without channels has no group, of which the function wants one.
     saved = [
-        None if a is None else a.reshape(len(x), channels)[:, ::together] for a in (mean, inv_std)
+        None if a is None or groups == 0 else a.reshape(len(x), channels)[:, :: norm.together]
+        for a in (mean, inv_std)
     ]
     dx, *sums = nk.group_norm_backward(
         dy,
         x,
-        max(1, channels // together),
+        max(1, groups),
         wide_gamma(x, _flat(scale), (channels,)),
         *saved,
         **options,
     )
-    return dx, *(_of_rank(a[None].astype(np.float64), x.ndim, channel) for a in sums)
+    return dx, *(_of_rank(a[None].astype(np.float64), x.ndim, norm.channel) for a in sums)
 
 
 def _flat(parameter: Any) -> Any:
@@ -297,4 +291,5 @@ def _flat(parameter: Any) -> Any:
 
 def _of_rank(a: Any, rank: int, channel: int) -> Any:
     """(N, C) as x has them: (N, C, 1, ...) or (N, 1, ..., C)."""
-    return a.reshape(a.shape[0], *(-1 if axis == channel else 1 for axis in range(1, rank)))
+    n, c = a.shape  # which are no -1 in a shape of no elements
+    return a.reshape(n, *(c if axis == channel else 1 for axis in range(1, rank)))

@@ -17,6 +17,7 @@ class Norm(NamedTuple):
     axes      the dimensions that are normalised together
     affine    those along which gamma and beta differ
     channel   that of the channels, where `together` of them are normalised together, too
+    of_none   how many groups there are of an x without channels, which has statistics for each
     epsilon   is added to the variance
     centred   whether the mean is taken out, which RMS norm does not
     """
@@ -27,6 +28,7 @@ class Norm(NamedTuple):
     centred: bool = True
     channel: int = 0
     together: int = 1
+    of_none: int = 0
 
     def count(self, x: da.Array) -> int:
         """How many elements share a mean; of none, 1."""
@@ -39,13 +41,17 @@ class Norm(NamedTuple):
             self.together == 1 or all(c % self.together == 0 for c in x.chunks[self.channel])
         )
 
+    def groups(self, channels: int) -> int:
+        """How many there are in a chunk of so many channels, which holds them whole."""
+        return channels // self.together + self.of_none
+
     def statistics_chunks(self, x: da.Array) -> Chunks:
         """The chunks of one value for each group, where chunks of x hold them whole."""
         return tuple(
             (1,) * len(c)
             if axis in self.axes
-            else tuple(n // self.together for n in c)
-            if axis == self.channel and self.together > 1
+            else tuple(self.groups(n) for n in c)
+            if axis == self.channel
             else c
             for axis, c in enumerate(x.chunks)
         )

@@ -126,7 +126,11 @@ def _windows(
         own = partial(_own, kernel=kernel, at=(*to, slice(start - first, stop - first)))
         chunks = tuple((stop - start,) if axis == channel else c for axis, c in enumerate(x.chunks))
         pieces.append(_computed(own, with_neighbours, [chunks] * parts, x.dtype))
-    return [da.concatenate(piece, axis=channel) for piece in zip(*pieces, strict=True)]
+    # Pieces are of one x: where sizes are unknown, they are equal.
+    return [
+        da.concatenate(piece, axis=channel, allow_unknown_chunksizes=True)
+        for piece in zip(*pieces, strict=True)
+    ]
 
 
 def _computed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -135,7 +136,7 @@ def _norm_of(x: da.Array, options: dict[str, Any], centred: bool) -> Norm:
     axes = options["axes"]
     if axes is None:
         axes = range(operator.index(options["axis"]) % x.ndim, x.ndim)
-    elif not isinstance(axes, Sequence):
+    elif hasattr(axes, "__index__") and np.ndim(axes) == 0:
         axes = [axes]
     reduced = tuple(sorted(operator.index(axis) % x.ndim for axis in axes))
     return Norm(reduced, reduced, float(options.get("epsilon", 0.0)), centred)
@@ -185,7 +186,8 @@ def _backward(
 ) -> list[da.Array]:
     name, (dy, x) = function.__name__, checked_pair(function.__name__, *arrays)
     gamma = viewed(name, "gamma", gamma)
-    saved = {which: viewed(name, which, value) for which, value in saved.items()}
+    unknown = any(math.isnan(n) for n in x.shape)
+    saved = {k: viewed(name, k, value, unknown=unknown) for k, value in saved.items()}
     none = (0,) * x.ndim
     axis, axes = options["axis"], options["axes"]
     all_axes = axis in (0, -x.ndim) if axes is None else np.size(axes) == x.ndim
