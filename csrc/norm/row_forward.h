@@ -71,8 +71,10 @@ __attribute__((noinline)) void normalise_long_groups(const RowNorm<T>& a, int64_
   double sums[kSumFields * kRowsTogether];
   const SumTable moments = {sums, kRowsTogether};
   const bool beside = overlaps(a), aligns = is_worth_aligning(a);
-  // The sums of a group's rows, and beside them what writes those of the one before.
-  const auto sum_beside = [&](Rows<const T> x, int64_t group, int64_t rows, auto how) {
+  // The sums of a group's rows, and beside them what writes those of the one before. In a frame of
+  // its own, as those alone: the stack need not hold them all at once.
+  const auto sum_beside = [&](Rows<const T> x, int64_t group, int64_t rows, auto how)
+      __attribute__((noinline)) {
     const Rows<const T> x_before = a.x.from((group - 1) * together);
     const Rows<T> y_before = a.y.from((group - 1) * together);
     const Parameter<T> g = gamma_of<T>(a.gamma), b = beta_of<T>(a.beta);
@@ -87,7 +89,6 @@ __attribute__((noinline)) void normalise_long_groups(const RowNorm<T>& a, int64_
         },
         moments, a.centred);
   };
-  // In a frame of its own, as those above: the stack need not hold both.
   const auto sum_alone = [&](Rows<const T> x, int64_t rows) __attribute__((noinline)) {
     a.sum(x, rows, kSerial, moments);
   };
