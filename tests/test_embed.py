@@ -149,7 +149,7 @@ def test_a_part_of_another_build_brings_no_tests_benchmarks_or_module_with_it(su
 
 
 def test_find_package(lib, tmp_path):
-    version = nk.__version__.rpartition(".")[0]
+    version = ".".join(nk.__version__.split(".")[:3])
     source = write_consumer(
         tmp_path / "source", f"find_package(normkernels {version} CONFIG REQUIRED)"
     )
@@ -160,7 +160,8 @@ def test_find_package(lib, tmp_path):
 def test_pkg_config(lib, tmp_path):
     source = write_consumer(tmp_path / "source", "")
     search = {"PKG_CONFIG_PATH": str(lib / "pkgconfig")}
-    assert run("pkg-config", "--modversion", "normkernels", env=search).strip() == nk.__version__
+    numbers = run("pkg-config", "--modversion", "normkernels", env=search).strip()
+    assert numbers.split(".") == nk.__version__.split(".")[:3]
     cflags = run("pkg-config", "--cflags", "normkernels", env=search).split()
     libs = run("pkg-config", "--libs", "normkernels", env=search).split()
     run("gcc", "-std=c99", *cflags, "-c", source / "part.c", "-o", tmp_path / "part.o")
