@@ -2,6 +2,7 @@
 build against it in every documented way. Needs a C++ compiler and CMake."""
 
 import importlib.metadata
+import json
 import re
 import sys
 
@@ -201,3 +202,22 @@ def test_the_wheel_holds_the_package_the_module_and_the_library():
     assert len(module) == 1
     assert package - compiled - module == python | library
     assert not [path for path in files - package if ".dist-info/" not in path and "../" not in path]
+
+
+def test_the_wheel_brings_the_licences_of_what_is_compiled_in():
+    wheel = importlib.metadata.distribution("normkernels")
+    listed = wheel.metadata.get_all("License-File")
+    assert listed == ["LICENSE", "packaging/licenses/pybind11.txt"]
+    for name in listed:
+        assert wheel.read_text(f"licenses/{name}") == (ROOT / name).read_text()
+
+
+def test_the_wheel_lists_what_is_compiled_in():
+    text = importlib.metadata.distribution("normkernels").read_text("sboms/normkernels.cdx.json")
+    bill = json.loads(text)
+    ours = bill["metadata"]["component"]
+    assert (ours["name"], ours["version"]) == ("normkernels", nk.__version__)
+    parts = {part["name"]: part["version"] for part in bill["components"]}
+    assert set(bill["dependencies"][0]["dependsOn"]) == set(parts) >= {"pybind11"}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+.*", version) for version in parts.values())
+    assert not {"serialNumber", "timestamp"} & {*bill, *bill["metadata"]}

@@ -111,6 +111,18 @@ print(importlib.reload(threadpoolctl)._ALL_USER_APIS.count("normkernels"))
     assert run(scene, prelude="") == ["False", "True", "True", "True", "True", "1"]
 
 
+@pytest.mark.parametrize("order", ["normkernels, threadpoolctl", "threadpoolctl, normkernels"])
+def test_a_threadpoolctl_before_3_2_is_left_alone(order, tmp_path):
+    (tmp_path / "threadpoolctl.py").write_text("def threadpool_limits(): ...\n")
+    scene = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import {order}
+print(threadpoolctl.__file__.startswith(sys.path[0]), normkernels.num_threads())
+"""
+    assert run(scene, prelude="", OMP_NUM_THREADS="3") == ["True", "3"]
+
+
 def test_a_process_without_threadpoolctl():
     scene = """
 import sys

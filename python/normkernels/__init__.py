@@ -46,9 +46,7 @@ The steps that Caffe2's operators are made of are here, too, and in `normkernels
 `python -m normkernels` shows what this machine has and checks that it computes rightly.
 """
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
 from . import _threadpoolctl
 from ._core import (
@@ -79,6 +77,7 @@ from ._core import (
     set_num_threads,
 )
 
+TYPE_CHECKING = False  # as type checkers know it; typing is not imported by every NumPy
 if TYPE_CHECKING:
     from . import helpers
     from ._types import (
@@ -157,10 +156,12 @@ _threadpoolctl.register_when_imported()
 
 if not TYPE_CHECKING:  # or every name would be one that it may have
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         """What takes longer to import than all else here, when it is first asked for."""
         if name == "helpers":
-            return importlib.import_module(f"{__name__}.{name}")
+            import normkernels.helpers  # noqa: F401, PLC0415 - this sets the name
+
+            return globals()[name]
         if name in __all__:
             from . import _types  # noqa: PLC0415
 

@@ -1,9 +1,12 @@
 """threadpoolctl sees and limits the library's threads, where it is installed."""
 
 import sys
-from typing import Any
 
 from . import _core
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 NAME = "threadpoolctl"
 
@@ -23,7 +26,7 @@ def register_when_imported() -> None:
 class _Finder:
     """Finds threadpoolctl where the other finders do; the library is registered once it is run."""
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         if name != NAME:
             return None
         for finder in sys.meta_path:
@@ -40,13 +43,13 @@ class _Finder:
 class _Loader:
     """Another loader, and what is to be done after it."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: "Any") -> None:
         self._loader = loader
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> "Any":
         return getattr(self._loader, name)
 
-    def exec_module(self, module: Any) -> None:
+    def exec_module(self, module: "Any") -> None:
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
         _register()
@@ -58,6 +61,9 @@ class _Automatic(int):
 
 def _register() -> None:
     import threadpoolctl  # noqa: PLC0415
+
+    if not hasattr(threadpoolctl, "register"):
+        return  # before 3.2 it knew its own libraries only
 
     class Controller(threadpoolctl.LibController):  # type: ignore[misc,unused-ignore]
         user_api = "normkernels"
