@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import json
 import re
 import sys
 import tarfile
@@ -16,9 +17,11 @@ MOST_SDIST_BYTES = 1_000_000
 NEEDED = re.compile(r"(csrc|cmake|python|tests|bench|examples|docs|packaging)/.*")
 TOP = {
     *("CHANGELOG.md", "CMakeLists.txt", "CMakePresets.json", "CONTRIBUTING.md"),
-    *("LICENSE", "README.md", "pyproject.toml", "PKG-INFO", ".clang-format", ".clang-tidy"),
+    *("LICENSE", "README.md", "SECURITY.md", "pyproject.toml", "PKG-INFO"),
+    *(".clang-format", ".clang-tidy"),
 }
 UNWANTED = re.compile(r".*(\.svg|\.png|\.pyc|\.so|\.o)")
+SBOM = ".dist-info/sboms/normkernels.cdx.json"
 PACKAGE = re.compile(r"normkernels/.*\.(pyi?|typed|h|hpp|cmake|pc|so)")
 
 
@@ -36,11 +39,14 @@ def check_sdist(path: Path) -> None:
 
 
 def check_wheel(path: Path) -> None:
-    """The package, its module and its library, for an old glibc."""
+    """The package, its module and its library, for an old glibc; what zig linked in is listed."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
+        parts = json.loads(archive.read(next(n for n in names if n.endswith(SBOM))))["components"]
     files = [n for n in names if not n.endswith("/") and ".dist-info/" not in n]
     amiss = [n for n in files if not PACKAGE.fullmatch(n)]
+    if {part["name"] for part in parts} != {"pybind11", "libc++", "libc++abi"}:
+        sys.exit(f"{path.name}: says that it contains {parts}")
     libraries = [n for n in names if n.endswith(".so")]
     if amiss or len(libraries) != 2:
         sys.exit(f"{path.name}: not expected {amiss}, libraries {libraries}")

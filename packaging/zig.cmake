@@ -15,3 +15,6 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 execute_process(COMMAND "${CMAKE_SYSTEM_PROCESSOR}-linux-gnu-gcc" -print-file-name=libgcc_s.so.1
                 OUTPUT_VARIABLE unwinder OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
 set(CMAKE_MODULE_LINKER_FLAGS_INIT "${unwinder}")
+# What zig links into the module by itself, and nothing of its libc, unwinder or compiler-rt. LLVM's licence lets binaries go
+# without its text.
+set(NORMKERNELS_LINKED_LLVM libc++ libc++abi)

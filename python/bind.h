@@ -7,38 +7,32 @@
 
 namespace normkernels::python {
 
-/* Each adds its functions to `module` and its steps to `helpers`; `types` holds the NamedTuples. A
- * family has a namespace of its own: their steps have names in common, and the files are compiled
- * as one. */
+/* Each adds its functions to `module` and its steps to `helpers`. A family has a namespace of its
+ * own: their steps have names in common, and the files are compiled as one. */
 namespace bind_layer_norm {
-void bind(py::module_& module, py::module_& helpers, const py::module_& types);
+void bind(py::module_& module, py::module_& helpers);
 }
 namespace bind_moments {
-void bind(py::module_& module, const py::module_& types);
+void bind(py::module_& module);
 }
 namespace bind_rms_norm {
-void bind(py::module_& module, const py::module_& types);
+void bind(py::module_& module);
 }
 namespace bind_add_norm {
-void bind(py::module_& module, const py::module_& types);
+void bind(py::module_& module);
 }
 namespace bind_instance_norm {
-void bind(py::module_& module, py::module_& helpers, const py::module_& types);
+void bind(py::module_& module, py::module_& helpers);
 }
 namespace bind_group_norm {
-void bind(py::module_& module, const py::module_& types);
+void bind(py::module_& module);
 }
 namespace bind_local_response_norm {
-void bind(py::module_& module, const py::module_& types);
+void bind(py::module_& module);
 }
 
 namespace openmp {
 void bind(py::module_& module);
-}
-
-/* A class that lives as long as the process, as the module does. */
-inline py::handle own(const py::module_& types, const char* name) {
-  return types.attr(name).cast<py::object>().release();
 }
 
 }  // namespace normkernels::python

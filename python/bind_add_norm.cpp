@@ -5,7 +5,9 @@ namespace normkernels::python::bind_add_norm {
 
 namespace {
 
-py::handle AddNorm, AddLayerNorm, AddRmsNorm;
+Imported AddNorm("AddNorm");
+Imported AddLayerNorm("AddLayerNorm");
+Imported AddRmsNorm("AddRmsNorm");
 
 py::object add_layer_norm(Call& call, const Array& x, const Array& residual,
                           const OptionalArray& gamma, const OptionalArray& beta,
@@ -93,11 +95,7 @@ py::object add_rms_norm(Call& call, const Array& x, const Array& residual,
 
 }  // namespace
 
-void bind(py::module_& module, const py::module_& types) {
-  AddNorm = own(types, "AddNorm");
-  AddLayerNorm = own(types, "AddLayerNorm");
-  AddRmsNorm = own(types, "AddRmsNorm");
-
+void bind(py::module_& module) {
   add<add_layer_norm>(module, kAddLayerNormDoc);
   add<add_rms_norm>(module, kAddRmsNormDoc);
 }

@@ -5,7 +5,8 @@ namespace normkernels::python::bind_group_norm {
 
 namespace {
 
-py::handle GroupNorm, GroupNormGradient;
+Imported GroupNorm("GroupNorm");
+Imported GroupNormGradient("GroupNormGradient");
 
 py::object group_norm(Call& call, const Array& x, CountFrom<1> groups, const OptionalArray& scale,
                       const OptionalArray& bias, Order order, Epsilon epsilon, const Out& out,
@@ -93,10 +94,7 @@ py::object group_norm_backward(Call& call, const Array& dy, const Array& x, Coun
 
 }  // namespace
 
-void bind(py::module_& module, const py::module_& types) {
-  GroupNorm = own(types, "GroupNorm");
-  GroupNormGradient = own(types, "GroupNormGradient");
-
+void bind(py::module_& module) {
   add<group_norm>(module, kGroupNormDoc);
   add<group_norm_backward>(module, kGroupNormBackwardDoc);
 }

@@ -5,8 +5,13 @@ namespace normkernels::python::bind_instance_norm {
 
 namespace {
 
-py::handle InstanceNorm, InstanceNormGradient, InstanceNormWithGradient, Moments,
-    InstanceFusedParams, InstanceInternalGradients, GammaBetaGradient;
+Imported InstanceNorm("InstanceNorm");
+Imported InstanceNormGradient("InstanceNormGradient");
+Imported InstanceNormWithGradient("InstanceNormWithGradient");
+Imported Moments("Moments");
+Imported InstanceFusedParams("InstanceFusedParams");
+Imported InstanceInternalGradients("InstanceInternalGradients");
+Imported GammaBetaGradient("GammaBetaGradient");
 
 py::object instance_norm(Call& call, const Array& x, const OptionalArray& scale,
                          const OptionalArray& bias, Order order, Epsilon epsilon, const Out& out,
@@ -236,15 +241,7 @@ py::object gamma_beta_backward(Call& call, const Array& ds, const Array& db, con
 
 }  // namespace
 
-void bind(py::module_& module, py::module_& helpers, const py::module_& types) {
-  InstanceNorm = own(types, "InstanceNorm");
-  InstanceNormGradient = own(types, "InstanceNormGradient");
-  InstanceNormWithGradient = own(types, "InstanceNormWithGradient");
-  Moments = own(types, "Moments");
-  InstanceFusedParams = own(types, "InstanceFusedParams");
-  InstanceInternalGradients = own(types, "InstanceInternalGradients");
-  GammaBetaGradient = own(types, "GammaBetaGradient");
-
+void bind(py::module_& module, py::module_& helpers) {
   add<instance_norm>(module, kInstanceNormDoc);
   add<instance_norm_backward>(module, kInstanceNormBackwardDoc);
   add<instance_norm_with_gradient>(module, kInstanceNormWithGradientDoc);

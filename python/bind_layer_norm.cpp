@@ -5,8 +5,12 @@ namespace normkernels::python::bind_layer_norm {
 
 namespace {
 
-py::handle LayerNorm, LayerNormGradient, SigmaAndFusedParams, InternalGradients, FusedParams,
-    GammaBetaGradient;
+Imported LayerNorm("LayerNorm");
+Imported LayerNormGradient("LayerNormGradient");
+Imported SigmaAndFusedParams("SigmaAndFusedParams");
+Imported InternalGradients("InternalGradients");
+Imported FusedParams("FusedParams");
+Imported GammaBetaGradient("GammaBetaGradient");
 
 py::object layer_norm(Call& call, const Array& x, const OptionalArray& gamma,
                       const OptionalArray& beta, const Integer& axis, const Axes& axes,
@@ -196,14 +200,7 @@ py::object layer_norm_backward_step(Call& call, const Array& dy, const Array& x,
 
 }  // namespace
 
-void bind(py::module_& module, py::module_& helpers, const py::module_& types) {
-  LayerNorm = own(types, "LayerNorm");
-  LayerNormGradient = own(types, "LayerNormGradient");
-  SigmaAndFusedParams = own(types, "SigmaAndFusedParams");
-  InternalGradients = own(types, "InternalGradients");
-  FusedParams = own(types, "FusedParams");
-  GammaBetaGradient = own(types, "GammaBetaGradient");
-
+void bind(py::module_& module, py::module_& helpers) {
   add<layer_norm>(module, kLayerNormDoc);
   add<layer_norm_backward>(module, kLayerNormBackwardDoc);
   add<compute_sigma_and_fused_params>(module, kSigmaAndFusedParamsDoc);

@@ -5,7 +5,7 @@ namespace normkernels::python::bind_local_response_norm {
 
 namespace {
 
-py::handle LocalResponseNorm;
+Imported LocalResponseNorm("LocalResponseNorm");
 
 size_t workspace_bytes(const Call& call, const Planes& in, CountFrom<1> size) {
   if (call.dense()) {
@@ -85,9 +85,7 @@ py::object local_response_norm_backward(Call& call, const Array& dy, const Array
 
 }  // namespace
 
-void bind(py::module_& module, const py::module_& types) {
-  LocalResponseNorm = own(types, "LocalResponseNorm");
-
+void bind(py::module_& module) {
   add<local_response_norm>(module, kLocalResponseNormDoc);
   add<local_response_norm_backward>(module, kLocalResponseNormBackwardDoc);
 }

@@ -40,9 +40,7 @@ py::object merge_moments(Call& call, const Array& a, const Array& b, const Out& 
 
 }  // namespace
 
-void bind(py::module_& module, const py::module_& types) {
-  moments_dtype = own(types, "moments_dtype");
-
+void bind(py::module_& module) {
   add<moments>(module, kMomentsDoc);
   add<merge_moments>(module, kMergeMomentsDoc);
 }

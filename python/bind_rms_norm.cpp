@@ -5,7 +5,8 @@ namespace normkernels::python::bind_rms_norm {
 
 namespace {
 
-py::handle RmsNorm, RmsNormGradient;
+Imported RmsNorm("RmsNorm");
+Imported RmsNormGradient("RmsNormGradient");
 
 py::object rms_norm(Call& call, const Array& x, const OptionalArray& gamma,
                     const OptionalArray& beta, const Integer& axis, const Axes& axes,
@@ -77,10 +78,7 @@ py::object rms_norm_backward(Call& call, const Array& dy, const Array& x, const 
 
 }  // namespace
 
-void bind(py::module_& module, const py::module_& types) {
-  RmsNorm = own(types, "RmsNorm");
-  RmsNormGradient = own(types, "RmsNormGradient");
-
+void bind(py::module_& module) {
   add<rms_norm>(module, kRmsNormDoc);
   add<rms_norm_backward>(module, kRmsNormBackwardDoc);
 }

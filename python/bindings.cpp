@@ -10,7 +10,7 @@ namespace normkernels::python {
 
 namespace {
 
-py::handle Isa;
+Imported Isa("Isa");
 
 std::string quoted_isas(bool supported_only) {
   std::string names;
@@ -77,7 +77,8 @@ py::object isas(Call&) {
   const int32_t count = normkernels_isa_count();
   py::tuple result(count);
   for (int32_t i = 0; i < count; ++i) {
-    result[i] = Isa(py::str(normkernels_isa_name(i)), py::bool_(normkernels_isa_supported(i) != 0));
+    result[i] =
+        Isa.get()(py::str(normkernels_isa_name(i)), py::bool_(normkernels_isa_supported(i) != 0));
   }
   return std::move(result);
 }
@@ -166,16 +167,14 @@ void fill(py::module_ module) {
   module.attr("__version__") = normkernels_version();
 
   prepare_arrays();
-  const py::module_ types = py::module_::import("normkernels._types");
   py::module_ helpers = module.def_submodule("helpers", "The compiled functions of helpers.");
-  Isa = own(types, "Isa");
-  bind_layer_norm::bind(module, helpers, types);
-  bind_moments::bind(module, types);
-  bind_rms_norm::bind(module, types);
-  bind_add_norm::bind(module, types);
-  bind_instance_norm::bind(module, helpers, types);
-  bind_group_norm::bind(module, types);
-  bind_local_response_norm::bind(module, types);
+  bind_layer_norm::bind(module, helpers);
+  bind_moments::bind(module);
+  bind_rms_norm::bind(module);
+  bind_add_norm::bind(module);
+  bind_instance_norm::bind(module, helpers);
+  bind_group_norm::bind(module);
+  bind_local_response_norm::bind(module);
   openmp::bind(module);
 
   add<isas>(module, kIsasDoc);

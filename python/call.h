@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "arrays.h"
+#include "imported.h"
 #include "library.h"
 #include "scalars.h"
 
@@ -272,11 +273,11 @@ class Call {
 py::object make_named(py::handle type, const py::tuple& fields);
 
 template <class... Outputs>
-py::object named(py::handle type, Outputs&... outputs) {
+py::object named(const Imported& type, Outputs&... outputs) {
   const py::tuple fields(sizeof...(outputs));
   py::ssize_t i = 0;
   (PyTuple_SET_ITEM(fields.ptr(), i++, outputs.array.release().ptr()), ...);
-  return make_named(type, fields);
+  return make_named(type.get(), fields);
 }
 
 }  // namespace normkernels::python

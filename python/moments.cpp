@@ -17,7 +17,8 @@ bool has_dense_moments(py::handle array) {
 }
 
 bool is_of_moments(py::handle array) {
-  return static_cast<bool>(numpy().PyArray_EquivTypes_(fields(array).descr, moments_dtype.ptr()));
+  return static_cast<bool>(
+      numpy().PyArray_EquivTypes_(fields(array).descr, moments_dtype.get().ptr()));
 }
 
 normkernels_row_moments* data_of(py::handle array, int64_t size) {
@@ -52,7 +53,7 @@ MomentsView Call::moments_like(const Array& argument, const MomentsView& first) 
 }
 
 MomentsOutput Call::moments_of(const Shape& shape, int64_t size) {
-  py::object array = create_array(moments_dtype.inc_ref().ptr(), shape, size);
+  py::object array = create_array(moments_dtype.get().inc_ref().ptr(), shape, size);
   return {array, data_of(array, size)};
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "arrays.h"
+#include "imported.h"
 
 namespace normkernels::python {
 
@@ -98,8 +99,7 @@ inline void* non_null(const void* data, int64_t size) {
   return size == 0 ? nothing : const_cast<void*>(data);
 }
 
-/* normkernels.moments_dtype, which lives as long as the process. Set by bind_moments. */
-inline py::handle moments_dtype;
+inline Imported moments_dtype("moments_dtype");
 
 /* A new reference, for NumPy to take. */
 inline PyObject* native_dtype(int type_num) { return numpy().PyArray_DescrFromType_(type_num); }

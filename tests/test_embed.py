@@ -2,6 +2,7 @@
 build against it in every documented way. Needs a C++ compiler and CMake."""
 
 import importlib.metadata
+import json
 import re
 import sys
 
@@ -149,7 +150,7 @@ def test_a_part_of_another_build_brings_no_tests_benchmarks_or_module_with_it(su
 
 
 def test_find_package(lib, tmp_path):
-    version = nk.__version__.rpartition(".")[0]
+    version = ".".join(nk.__version__.split(".")[:3])
     source = write_consumer(
         tmp_path / "source", f"find_package(normkernels {version} CONFIG REQUIRED)"
     )
@@ -160,7 +161,8 @@ def test_find_package(lib, tmp_path):
 def test_pkg_config(lib, tmp_path):
     source = write_consumer(tmp_path / "source", "")
     search = {"PKG_CONFIG_PATH": str(lib / "pkgconfig")}
-    assert run("pkg-config", "--modversion", "normkernels", env=search).strip() == nk.__version__
+    numbers = run("pkg-config", "--modversion", "normkernels", env=search).strip()
+    assert numbers.split(".") == nk.__version__.split(".")[:3]
     cflags = run("pkg-config", "--cflags", "normkernels", env=search).split()
     libs = run("pkg-config", "--libs", "normkernels", env=search).split()
     run("gcc", "-std=c99", *cflags, "-c", source / "part.c", "-o", tmp_path / "part.o")
@@ -200,3 +202,22 @@ def test_the_wheel_holds_the_package_the_module_and_the_library():
     assert len(module) == 1
     assert package - compiled - module == python | library
     assert not [path for path in files - package if ".dist-info/" not in path and "../" not in path]
+
+
+def test_the_wheel_brings_the_licences_of_what_is_compiled_in():
+    wheel = importlib.metadata.distribution("normkernels")
+    listed = wheel.metadata.get_all("License-File")
+    assert listed == ["LICENSE", "packaging/licenses/pybind11.txt"]
+    for name in listed:
+        assert wheel.read_text(f"licenses/{name}") == (ROOT / name).read_text()
+
+
+def test_the_wheel_lists_what_is_compiled_in():
+    text = importlib.metadata.distribution("normkernels").read_text("sboms/normkernels.cdx.json")
+    bill = json.loads(text)
+    ours = bill["metadata"]["component"]
+    assert (ours["name"], ours["version"]) == ("normkernels", nk.__version__)
+    parts = {part["name"]: part["version"] for part in bill["components"]}
+    assert set(bill["dependencies"][0]["dependsOn"]) == set(parts) >= {"pybind11"}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+.*", version) for version in parts.values())
+    assert not {"serialNumber", "timestamp"} & {*bill, *bill["metadata"]}

@@ -46,11 +46,9 @@ The steps that Caffe2's operators are made of are here, too, and in `normkernels
 `python -m normkernels` shows what this machine has and checks that it computes rightly.
 """
 
-from __future__ import annotations
-
 import os
 
-from . import _threadpoolctl, helpers
+from . import _threadpoolctl
 from ._core import (
     __version__,
     active_isa,
@@ -78,27 +76,31 @@ from ._core import (
     rms_norm_backward,
     set_num_threads,
 )
-from ._types import (
-    AddLayerNorm,
-    AddNorm,
-    AddRmsNorm,
-    FusedParams,
-    GammaBetaGradient,
-    GroupNorm,
-    GroupNormGradient,
-    InstanceNorm,
-    InstanceNormGradient,
-    InstanceNormWithGradient,
-    InternalGradients,
-    Isa,
-    LayerNorm,
-    LayerNormGradient,
-    LocalResponseNorm,
-    RmsNorm,
-    RmsNormGradient,
-    SigmaAndFusedParams,
-    moments_dtype,
-)
+
+TYPE_CHECKING = False  # as type checkers know it; typing is not imported by every NumPy
+if TYPE_CHECKING:
+    from . import helpers
+    from ._types import (
+        AddLayerNorm,
+        AddNorm,
+        AddRmsNorm,
+        FusedParams,
+        GammaBetaGradient,
+        GroupNorm,
+        GroupNormGradient,
+        InstanceNorm,
+        InstanceNormGradient,
+        InstanceNormWithGradient,
+        InternalGradients,
+        Isa,
+        LayerNorm,
+        LayerNormGradient,
+        LocalResponseNorm,
+        RmsNorm,
+        RmsNormGradient,
+        SigmaAndFusedParams,
+        moments_dtype,
+    )
 
 __all__ = [
     "AddLayerNorm",
@@ -150,7 +152,25 @@ __all__ = [
     "set_num_threads",
 ]
 
-_threadpoolctl.register()
+_threadpoolctl.register_when_imported()
+
+if not TYPE_CHECKING:  # or every name would be one that it may have
+
+    def __getattr__(name: str) -> object:
+        """What takes longer to import than all else here, when it is first asked for."""
+        if name == "helpers":
+            import normkernels.helpers  # noqa: F401, PLC0415 - this sets the name
+
+            return globals()[name]
+        if name in __all__:
+            from . import _types  # noqa: PLC0415
+
+            return globals().setdefault(name, getattr(_types, name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def get_include() -> str:

@@ -27,8 +27,8 @@ int main(void) {
   normkernels_status status;
   int i;
 
-  snprintf(version, sizeof version, "%d.%d.%d", NORMKERNELS_VERSION_MAJOR,
-           NORMKERNELS_VERSION_MINOR, NORMKERNELS_VERSION_PATCH);
+  snprintf(version, sizeof version, "%d.%d.%d%s", NORMKERNELS_VERSION_MAJOR,
+           NORMKERNELS_VERSION_MINOR, NORMKERNELS_VERSION_PATCH, NORMKERNELS_VERSION_SUFFIX);
   expect(strcmp(normkernels_version(), version) == 0, "version of the header and the library");
 
   status = normkernels_layer_norm_forward(NORMKERNELS_F32, 2, 4, x, NULL, NULL, 1e-5, y, mean,

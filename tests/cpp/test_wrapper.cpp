@@ -195,7 +195,8 @@ TEST_CASE("a workspace is kept and grows") {
 TEST_CASE("version") {
   CHECK(nk::version() == std::to_string(NORMKERNELS_VERSION_MAJOR) + "." +
                              std::to_string(NORMKERNELS_VERSION_MINOR) + "." +
-                             std::to_string(NORMKERNELS_VERSION_PATCH));
+                             std::to_string(NORMKERNELS_VERSION_PATCH) +
+                             NORMKERNELS_VERSION_SUFFIX);
 }
 
 TEST_CASE("absent parameters act as ones and zeros") {

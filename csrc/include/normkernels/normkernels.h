@@ -62,6 +62,9 @@
 #define NORMKERNELS_VERSION_MAJOR 0
 #define NORMKERNELS_VERSION_MINOR 1
 #define NORMKERNELS_VERSION_PATCH 0
+/* "" of a release, ".devN" of what is to become it: older, as Python orders versions. CMake and
+ * pkg-config compare the numbers alone. */
+#define NORMKERNELS_VERSION_SUFFIX ".dev0"
 
 #ifdef __cplusplus
 extern "C" {
@@ -69,8 +72,8 @@ extern "C" {
 
 /* ---- Version ------------------------------------------------------------------------ */
 
-/** "MAJOR.MINOR.PATCH" of the library that is running, which may be newer than this header. Never
- * NULL. Since 0.1. */
+/** "MAJOR.MINOR.PATCH" and the suffix of the library that is running, which may be newer than this
+ * header. Never NULL. Since 0.1. */
 NORMKERNELS_API const char* normkernels_version(void);
 
 /* ---- Status ------------------------------------------------------------------------- */
