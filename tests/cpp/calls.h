@@ -52,6 +52,7 @@ Outputs<T> moments(const Problem<T>& p, const normkernels_executor* e) {
   for (const Moments& all : {own, merged}) {
     constexpr std::int64_t each = sizeof(normkernels_row_moments) / sizeof(nk::Computed<T>);
     o.push_back(p.statistics(each * p.rows().rows));
+    o.back().parts = sizeof(double) / sizeof(T);
     if (rows > 0) std::memcpy(o.back().data(), all.data(), sizeof(all[0]) * rows);
   }
   return o;
