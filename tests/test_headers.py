@@ -116,9 +116,27 @@ def test_what_is_wrong_by_its_type_does_not_compile(statement, said, tmp_path):
     assert said is None or re.search(said, output)
 
 
-def test_a_compiler_that_cannot_build_the_library_is_told_so(tmp_path):
-    """As CMake would find Microsoft's; its check that the compiler works is left out."""
-    options = ["-DCMAKE_CXX_COMPILER_ID_RUN=1", "-DCMAKE_CXX_COMPILER_ID=MSVC"]
-    forced = [*options, "-DCMAKE_CXX_COMPILER_FORCED=1", "-DNORMKERNELS_TESTS=OFF"]
+@pytest.mark.parametrize(
+    ("compiler", "version", "bytes_of_pointer", "why"),
+    [
+        ("MSVC", "19.44", 8, "compiled by GCC or Clang, whose vectors it uses, not by MSVC"),
+        ("GNU", "10.2.1", 8, "compiled by GCC 11 or Clang 14 or later, not by GNU 10.2.1"),
+        ("Clang", "13.0.1", 8, "compiled by GCC 11 or Clang 14 or later, not by Clang 13.0.1"),
+        ("GNU", "12.2.0", 4, "for 64-bit processors"),
+    ],
+)
+def test_a_compiler_that_cannot_build_the_library_is_told_so(
+    compiler, version, bytes_of_pointer, why, tmp_path
+):
+    """As CMake would find it; its check that the compiler works is left out."""
+    options = {
+        "CMAKE_CXX_COMPILER_FORCED": 1,
+        "CMAKE_CXX_COMPILER_ID_RUN": 1,
+        "CMAKE_CXX_COMPILER_ID": compiler,
+        "CMAKE_CXX_COMPILER_VERSION": version,
+        "CMAKE_SIZEOF_VOID_P": bytes_of_pointer,
+        "NORMKERNELS_TESTS": "OFF",
+    }
+    forced = [f"-D{name}={value}" for name, value in options.items()]
     said = " ".join(run("cmake", "-S", ROOT, "-B", tmp_path, *forced, fails=True).split())
-    assert "normkernels is compiled by GCC or Clang" in said
+    assert f"normkernels is {why}" in said

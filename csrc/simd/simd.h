@@ -37,7 +37,8 @@
 #pragma GCC diagnostic pop
 #endif
 
-#if defined(__FMA__) || defined(__aarch64__)
+// __FP_FAST_FMA is what GCC has for all processors, s390x and POWER among them, and Clang for few.
+#if defined(__FMA__) || defined(__aarch64__) || defined(__FP_FAST_FMA)
 #define NORMKERNELS_HAS_FMA 1
 #else
 #define NORMKERNELS_HAS_FMA 0

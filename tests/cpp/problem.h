@@ -47,6 +47,9 @@ class Guarded {
            (size_ == 0 || std::memcmp(data(), other.data(), size_ * sizeof(T)) == 0);
   }
 
+  /// How many elements a number takes, where it is wider than one.
+  std::size_t parts = 1;
+
  private:
   static constexpr std::size_t zone = 64;
   static T nan() { return static_cast<T>(std::numeric_limits<nk::Computed<T>>::quiet_NaN()); }
@@ -59,7 +62,9 @@ class Guarded {
 template <class T>
 Guarded<T> computed_array(std::int64_t size, int offset = 0) {
   constexpr int each = sizeof(nk::Computed<T>) / sizeof(T);
-  return Guarded<T>(each * size, each * offset);
+  Guarded<T> array(each * size, each * offset);
+  array.parts = each;
+  return array;
 }
 template <class T>
 nk::Computed<T>* statistic(Guarded<T>& array) {

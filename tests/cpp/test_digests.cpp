@@ -121,15 +121,18 @@ constexpr Group<T> groups[] = {
     {"sizes", sizes<T>}, {"many", many<T>}, {"offset", offset<T>}, {"range", range<T>}};
 
 // FNV-1a on whole elements, with the high half folded down after each: multiplication carries only
-// upwards. The elements are taken as integers, so byte order has no part in it, and every NaN as
-// the same one: which sign and payload a new NaN has differs between x86 and Arm.
+// upwards. The elements are taken as integers, and the parts of a number from the lowest on, so
+// byte order has no part in it, and every NaN as the same one: which sign and payload a new NaN has
+// differs between x86 and Arm.
 template <class T>
 void add_to(std::uint64_t& digest, const Guarded<T>& values) {
   using Bits = std::conditional_t<sizeof(T) == 2, std::uint16_t,
                                   std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>;
   const T nan = static_cast<T>(std::numeric_limits<Number<T>>::quiet_NaN());
+  constexpr bool high_first = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__;
+  const std::size_t turn = high_first ? values.parts - 1 : 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const T value = is_nan(values[i]) ? nan : values[i];
+    const T element = values[i ^ turn], value = is_nan(element) ? nan : element;
     Bits bits;
     std::memcpy(&bits, &value, sizeof(bits));
     digest = (digest ^ bits) * 0x100000001b3;

@@ -14,8 +14,9 @@ def numbers(what: str, value: object) -> NDArray[Any]:
     """The value as an array of numbers in native byte order, which may be the value itself.
 
     TypeError if NumPy makes an array of something else of it, or if it has a mask, which NumPy
-    would drop; ValueError if it makes none. `what` begins the message. What an object of somebody
-    else's raises while it is converted comes out as it is.
+    would drop; ValueError if it makes none, as of lists of several lengths from 1.24 on. `what`
+    begins the message. What an object of somebody else's raises while it is converted comes out as
+    it is.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{what} is a masked array, must be one without a mask: see filled()")

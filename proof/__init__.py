@@ -1,0 +1,4 @@
+"""What searches for faults rather than checks for them: fuzzers, a soak, processes under stress.
+
+Each is a command, from the root of the checkout: `python -m proof.soak --help`.
+"""
