@@ -14,6 +14,4 @@ def print_figures(
     versions = f"normkernels {nk.__version__} ({nk.active_isa()}), NumPy {np.__version__}"
     done = ", ".join(f"{what}: {number}" for what, number in figures.items())
     drawn = "" if seed is None else f"seed {seed}, "
-    print(
-        f"{name}: {done}; {seconds:.0f} s, {drawn}{versions}, Python {platform.python_version()}"
-    )
+    print(f"{name}: {done}; {seconds:.0f} s, {drawn}{versions}, Python {platform.python_version()}")

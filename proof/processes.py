@@ -1,8 +1,7 @@
-"""Threads and processes under stress: many callers, forks in every state of the pool, one processor,
-a quota, no threads, no memory, and signals. Right results or a clear error, and no hang.
+"""Threads and processes under stress: many callers, forks in every state of the pool, one
+processor, a quota, no threads, no memory, signals. Right results or MemoryError, and no hang.
 
-Each scenario is a process of its own with a time limit; what tests/test_threads.py has is longer or
-harder here.
+Each scenario is a process of its own; those that tests/test_threads.py has, too, are longer here.
 """
 
 import argparse

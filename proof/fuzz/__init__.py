@@ -1,1 +1,1 @@
-"""Random and broken calls, for as long as they are given: none may crash, leak or be answered wrongly."""
+"""Random and broken calls: none may crash, leak, or be answered wrongly."""

@@ -54,7 +54,7 @@ def _search(name: str, check: Check, seed: int, seconds: float) -> list[str]:
     began = time.monotonic()
     counts: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryFile() as printed:
-        arguments = (check, seed, began + seconds, case, printed.fileno(), send)
+        arguments = (check, seed, began + seconds, case, (send, printed.fileno()))
         child = context.Process(target=_work, args=arguments)
         child.start()
         send.close()
@@ -75,9 +75,8 @@ def _search(name: str, check: Check, seed: int, seconds: float) -> list[str]:
     return findings
 
 
-def _work(
-    check: Check, seed: int, end: float, case: Any, printed: int, pipe: Connection
-) -> None:
+def _work(check: Check, seed: int, end: float, case: Any, outlets: tuple[Connection, int]) -> None:
+    pipe, printed = outlets
     for stream in (1, 2):
         os.dup2(printed, stream)
     faulthandler.enable()

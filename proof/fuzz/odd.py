@@ -117,7 +117,20 @@ def _raises(rng: random.Random, _: Value) -> Value:
 
 NOTHING = [None, "text", b"NCHW", 3.5, [], {}, (), object(), [[1.0, 2.0]], int, Ellipsis]
 EXTREMES = [
-    *(float("nan"), float("inf"), -float("inf"), -1, 0, 1, 5e-324, 1e308, -0.0, 2**31, 2**63, 2**64),
+    *(
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        -1,
+        0,
+        1,
+        5e-324,
+        1e308,
+        -0.0,
+        2**31,
+        2**63,
+        2**64,
+    ),
     *(-(2**63), 2**70, -(2**70), 10**400, "1", 1j, np.ones(2), np.array(0.5), True, np.float16(1)),
     *([1], (0, 0), (-1,), [2**70], Index(2**70), Float(float("nan")), Index("no index")),  # type: ignore[arg-type]
 ]
@@ -130,7 +143,7 @@ def spoiled(rng: random.Random, value: Value) -> Value:
         return rng.choice(NOTHING)
     if anything < 0.2:
         return _raises(rng, value)
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.ndim:
         masked = lambda _, a: np.ma.masked_array(a)  # noqa: E731
         return rng.choice([_reshaped, _reshaped, _retyped, _broken, masked])(rng, value)
     if isinstance(value, str):

@@ -1,5 +1,5 @@
-"""Random and broken ONNX nodes, models and definitions to convert: what converts computes what ONNX's
-own reference computes, attribute by attribute, and what does not is refused as documented."""
+"""Random and broken ONNX nodes, models and definitions to convert: what converts computes what
+ONNX's own reference does, attribute by attribute, and what does not is refused as documented."""
 
 import random
 import traceback
@@ -56,7 +56,9 @@ def _node(rng: random.Random) -> onnx.NodeProto:
         **{"num_groups": rng.choice([1, 2, 3]), "axes": rng.choice([[0, 2], [-1, 1], [1]])},
         "stash_type": rng.choice([1, 1, 1, 11, 16]),
     }
-    known = onnx.defs.get_schema(op_type).attributes if op_type in TYPES and not skip else {"epsilon"}
+    known = (
+        onnx.defs.get_schema(op_type).attributes if op_type in TYPES and not skip else {"epsilon"}
+    )
     kept = {k: v for k, v in attributes.items() if k in known and rng.random() < 0.7}
     if rng.random() < 0.08:
         kept[rng.choice([*attributes, "nonsense"])] = rng.choice([*ODD, [1.5], [b"x"]])
@@ -170,7 +172,7 @@ def _check_broken(rng: random.Random) -> None:
         data[rng.randrange(len(data))] = rng.randrange(256)
     try:
         model = onnx.load_model_from_string(bytes(data))
-    except Exception:  # noqa: BLE001 - protobuf's, which is not ours
+    except Exception:  # protobuf's, which is not ours
         return
     for broken in model.graph.node:
         _in_our_words(lambda broken=broken: from_node(broken))

@@ -35,8 +35,9 @@ def from_node(node: onnx.NodeProto, *, rank: int | None = None) -> list[Operator
     What our operators want holds when they run, and for a rank that is given: LRN wants 3 to 5.
 
     ValueError for another operator, for an attribute that it does not have, for a stash_type other
-    than 1, for a rank or an axis that it cannot have, and without a rank that is needed; TypeError for what is no NodeProto and
-    a rank that is no integer; onnx.checker.ValidationError for a node that ONNX does not allow.
+    than 1, for a rank or an axis that it cannot have, and without a rank that is needed; TypeError
+    for what is no NodeProto and a rank that is no integer; onnx.checker.ValidationError for a node
+    that ONNX does not allow.
 
     >>> node = onnx.helper.make_node("MeanVarianceNormalization", ["x"], ["y"], axes=[2, 3])
     >>> from_node(node)
