@@ -39,11 +39,13 @@ def check(rng: random.Random) -> str:
     spoiled = rng.sample(list(given), min(len(given), rng.choice([0, 0, 1, 1, 1, 2])))
     for key in spoiled:
         given[key] = odd.spoiled(rng, given[key])
+    if not spoiled and rng.random() < 0.1:
+        spoiled += _overlap(good, given)
     if rng.random() < 0.03:
         given[rng.choice(["eps", "dim", "weight", "X", "nonsense", "\ud800"])] = 1
         spoiled.append("a keyword")
     outcome = _one(good, given, spoiled, guards, plain)
-    if rng.random() < 0.02:
+    if rng.random() < 0.01:
         _assert_flat(good.name, given)
     return outcome
 
@@ -66,6 +68,23 @@ def _outputs(
     else:
         given["out"] = tuple(out for _, out in pairs) if good.name == BOTH else pairs[0][1]
     return pairs
+
+
+def _overlap(good: Call, given: Arguments) -> list[str]:
+    """Where it takes a single array to write to: one that begins an element later than x. What is
+    spoiled; nothing, where they have no element in common."""
+    x = good.arguments.get("x")
+    if x is None or x.size < 2 or "out" not in calls.signature(good.name):
+        return []
+    if good.name in {BOTH, *ADDS}:
+        return []
+    memory = np.empty(x.size + 1, x.dtype)
+    given["x"], given["out"] = memory[:-1].reshape(x.shape), memory[1:].reshape(x.shape)
+    given["x"][...] = x
+    _, (kind, text) = _outcome(good.name, given)
+    assert kind is ValueError, text
+    assert re.search("out shares memory", text), text
+    return ["out"]
 
 
 def _one(

@@ -2,6 +2,7 @@
 what is wrong, which must be refused by name."""
 
 import fractions
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +20,10 @@ Value = Any
 
 
 class Index:
-    def __init__(self, value: int) -> None:
+    def __init__(self, value: Value) -> None:
         self.value = value
 
-    def __index__(self) -> int:
+    def __index__(self) -> Value:
         return self.value
 
 
@@ -111,28 +112,20 @@ def _broken(rng: random.Random, a: np.ndarray) -> Value:
     return type("Broken", (), {name: methods[name] for name in names})()
 
 
+def _masked(_: random.Random, a: np.ndarray) -> Value:
+    return np.ma.masked_array(a)
+
+
 def _raises(rng: random.Random, _: Value) -> Value:
     return rng.choice([Raises, RaisesInLookUp, OnlyDLPack])(OwnError("its own"))
 
 
 NOTHING = [None, "text", b"NCHW", 3.5, [], {}, (), object(), [[1.0, 2.0]], int, Ellipsis]
 EXTREMES = [
-    *(
-        float("nan"),
-        float("inf"),
-        -float("inf"),
-        -1,
-        0,
-        1,
-        5e-324,
-        1e308,
-        -0.0,
-        2**31,
-        2**63,
-        2**64,
-    ),
-    *(-(2**63), 2**70, -(2**70), 10**400, "1", 1j, np.ones(2), np.array(0.5), True, np.float16(1)),
-    *([1], (0, 0), (-1,), [2**70], Index(2**70), Float(float("nan")), Index("no index")),  # type: ignore[arg-type]
+    *map(float, ("nan", "inf", "-inf", "5e-324", "1e308", "-0.0")),
+    *(-1, 0, 1, 2**31, 2**63, 2**64, -(2**63), 2**70, -(2**70), 10**400),
+    *("1", 1j, True, np.float16(1), np.ones(2), np.array(0.5)),
+    *([1], (0, 0), (-1,), [2**70], Index(2**70), Float(math.nan), Index("no index")),
 ]
 
 
@@ -144,8 +137,7 @@ def spoiled(rng: random.Random, value: Value) -> Value:
     if anything < 0.2:
         return _raises(rng, value)
     if isinstance(value, np.ndarray) and value.ndim:
-        masked = lambda _, a: np.ma.masked_array(a)  # noqa: E731
-        return rng.choice([_reshaped, _reshaped, _retyped, _broken, masked])(rng, value)
+        return rng.choice([_reshaped, _reshaped, _retyped, _broken, _masked])(rng, value)
     if isinstance(value, str):
         return rng.choice(["NCWH", "", "NCHW ", "nCHW", "NCHW\0", "\ud800", 1, "N" * 10000])
     return rng.choice(EXTREMES)
