@@ -104,17 +104,18 @@ def main() -> None:
         gc.collect()
         samples.append(resident())
     halves = [np.median(half) for half in np.array_split(samples[WARM_UP:], 2) if half.size]
-    growth = halves[1] - halves[0] if len(samples) >= 2 * WARM_UP else 0
+    judged = len(samples) >= 2 * WARM_UP
+    growth = halves[1] - halves[0] if judged else 0
     if growth > GROWTH:
         soak.findings.append(f"memory grows, bytes after each round: {samples}")
     for finding in soak.findings:
         print(finding)
     figures = {
         **{"rounds": soak.rounds, "cases": soak.cases},
-        "MiB of memory after the warm-up, medians of both halves": " ".join(
-            f"{n / 2**20:.1f}" for n in halves
-        )
-        or "none",
+        "MiB of memory on the way": " ".join(
+            f"{n / 2**20:.0f}" for n in samples[:: max(1, len(samples) // 8)]
+        ),
+        "growth after the warm-up in MiB": f"{growth / 2**20:.1f}" if judged else "too short",
         "findings": len(soak.findings),
     }
     print_figures("soak", arguments.seed, time.monotonic() - began, figures)
