@@ -44,14 +44,14 @@ def plain_environment(**variables):
     return kept | variables
 
 
-def run(scene, *arguments, prelude=PRELUDE, **variables):
-    """The output of a scene that must end well, within a minute, and print nothing by itself."""
+def run(scene, *arguments, prelude=PRELUDE, timeout=60, **variables):
+    """The output of a scene that must end well and in time, and print nothing by itself."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", prelude + scene, *arguments],
         env=plain_environment(**variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
         check=False,
     )
     assert done.returncode == 0, (done.returncode, done.stderr)

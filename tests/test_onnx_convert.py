@@ -200,8 +200,16 @@ def test_gradient_through_what_came_from_onnx():
             ValueError,
             "stash_type of GroupNormalization is 10, must be 1",
         ),
+        (
+            make_node("LayerNormalization", ["x", "s"], ["y"], eps=0.1),
+            ValueError,
+            "LayerNormalization has attribute 'eps', must have axis, epsilon, stash_type",
+        ),
     ],
-    ids=["other operator", "other domain", "no size", "stash_type", "of RMS norm", "of group norm"],
+    ids=[
+        *("other operator", "other domain", "no size", "stash_type", "of RMS norm"),
+        *("of group norm", "attribute that onnx's checker lets pass"),
+    ],
 )
 def test_from_node_errors(node, error, message):
     with pytest.raises(error, match=message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -34,9 +34,10 @@ def from_node(node: onnx.NodeProto, *, rank: int | None = None) -> list[Operator
 
     What our operators want holds when they run, and for a rank that is given: LRN wants 3 to 5.
 
-    ValueError for another operator, for a stash_type other than 1, for a rank or an axis that the
-    operator cannot have, and without a rank that is needed; TypeError for what is no NodeProto and
-    a rank that is no integer; onnx.checker.ValidationError for a node that ONNX does not allow.
+    ValueError for another operator, for an attribute that it does not have, for a stash_type other
+    than 1, for a rank or an axis that it cannot have, and without a rank that is needed; TypeError
+    for what is no NodeProto and a rank that is no integer; onnx.checker.ValidationError for a node
+    that ONNX does not allow.
 
     >>> node = onnx.helper.make_node("MeanVarianceNormalization", ["x"], ["y"], axes=[2, 3])
     >>> from_node(node)
@@ -65,22 +66,30 @@ def _attributes(node: onnx.NodeProto) -> Attributes:
         if attribute.name == "consumed_inputs":  # of InstanceNormalization-1, without a meaning
             del checked.attribute[i]
     onnx.checker.check_node(checked)
+    known = onnx.defs.get_schema(node.op_type).attributes
     values = {
         name: onnx.helper.get_attribute_value(attribute.default_value)
-        for name, attribute in onnx.defs.get_schema(node.op_type).attributes.items()
+        for name, attribute in known.items()
         if not attribute.required
     }
-    given = {a.name: onnx.helper.get_attribute_value(a) for a in checked.attribute}
-    return {**values, **given}
+    # Of LayerNormalization onnx's checker lets any attribute pass.
+    return {**values, **_given(checked, [*known])}
 
 
 def _epsilon(node: onnx.NodeProto) -> Attributes:
     """The attribute of ONNX Runtime's operators, which onnx's checker does not know."""
+    return {"epsilon": 1e-12, **_given(node, ["epsilon"])}
+
+
+def _given(node: onnx.NodeProto, known: Sequence[str]) -> Attributes:
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     for name in given:
-        if name != "epsilon":
-            raise ValueError(f"from_node: {node.op_type} has attribute {name!r}, must have epsilon")
-    return {"epsilon": 1e-12, **given}
+        if name not in known:
+            raise ValueError(
+                f"from_node: {node.op_type} has attribute {name!r}, must have "
+                + ", ".join(sorted(known))
+            )
+    return given
 
 
 def _require_stash_type(node: onnx.NodeProto, attributes: Attributes) -> None:

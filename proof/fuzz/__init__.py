@@ -1,0 +1,1 @@
+"""Random and broken calls: none may crash, leak, or be answered wrongly."""
