@@ -9,6 +9,8 @@
 #include <normkernels/normkernels.hpp>
 #include <vector>
 
+#include "unwritten.h"
+
 namespace nk = normkernels;
 
 /// As what is computed with.
@@ -119,8 +121,10 @@ struct Problem {
     state_ = state;
     bias = any_numbers(features, wide.bias);
   }
-  Guarded<T> output(std::int64_t size) const { return Guarded<T>(size, offset); }
-  Guarded<T> statistics(std::int64_t size) const { return computed_array<T>(size, offset); }
+  Guarded<T> output(std::int64_t size) const { return unwritten(Guarded<T>(size, offset)); }
+  Guarded<T> statistics(std::int64_t size) const {
+    return unwritten(computed_array<T>(size, offset));
+  }
   Guarded<T> parameters(std::int64_t size, bool is_wide) const {
     return is_wide ? statistics(size) : output(size);
   }
@@ -144,6 +148,10 @@ struct Problem {
  private:
   using Number = nk::Computed<T>;
 
+  static Guarded<T> unwritten(Guarded<T> array) {
+    make_unwritten(array.data(), array.size() * sizeof(T));
+    return array;
+  }
   Guarded<T> any_numbers(std::int64_t size, bool is_wide) {
     Guarded<T> array = parameters(size, is_wide);
     for (std::size_t i = 0; i < static_cast<std::size_t>(size); ++i) {

@@ -1,10 +1,13 @@
-// What the threads of a task are like, and how many there are. The rest, which takes processes that
-// fork, end and run into limits, is in tests/test_threads.py.
+// What the threads of a task are like, how many there are, and what meets them. The rest, which
+// takes processes that end and run into limits, is in tests/test_threads.py.
 #include <doctest/doctest.h>
 #include <fenv.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -37,6 +40,47 @@ class Root {
 };
 
 constexpr std::int32_t unlimited = normkernels::kMaxThreads;
+
+// Threads that repeat f(i) of their own i, for as long as it lives; at least once each.
+template <class F>
+class Repeating {
+ public:
+  Repeating(std::size_t count, const F& f) {
+    for (std::size_t i = 0; i < count; ++i) {
+      threads_.emplace_back([this, i, f] {
+        do {
+          f(i);
+        } while (!over_.load());
+      });
+    }
+  }
+  Repeating(const Repeating&) = delete;
+  Repeating& operator=(const Repeating&) = delete;
+  ~Repeating() {
+    over_.store(true);
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  std::atomic<bool> over_{false};
+  std::vector<std::thread> threads_;
+};
+
+// A row norm in memory of its own, which is all that a child of a process with threads may count
+// on.
+struct Rows {
+  std::vector<float> x = std::vector<float>(300 * 1000), y = x;
+
+  Rows() {
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 1013);
+  }
+  bool compute(std::int32_t threads) {
+    const normkernels_executor executor = nk::threads(threads);
+    return normkernels_layer_norm_forward(NORMKERNELS_F32, 300, 1000, x.data(), nullptr, nullptr,
+                                          1e-5, y.data(), nullptr, nullptr,
+                                          &executor) == NORMKERNELS_OK;
+  }
+};
 
 }  // namespace
 
@@ -136,6 +180,58 @@ TEST_CASE("a call from inside an executor or one of its tasks runs serially") {
   check_same_bits(call, problem, expected, &outer);
   CHECK(nested > 0);
   CHECK_FALSE(elsewhere);
+}
+
+TEST_CASE("settings that change during calls change no result") {
+  const Problem<float> problem(shape, window);
+  std::vector<std::string> isas = supported_isas_with_fma();
+  if (isas.empty()) isas = supported_isas();  // whose bits are its own
+  const ForcedIsa forced(isas.front());
+  std::vector<Outputs<float>> expected;
+  for (const Call<float>& call : calls<float>) expected.push_back(call.run(problem, nullptr));
+  std::vector<std::atomic<std::int64_t>> different(expected.size());
+  std::atomic<int> rounds{0};
+  {
+    const Repeating callers(4, [&](std::size_t thread) {
+      for (std::size_t k = 0; k < expected.size(); ++k) {
+        const std::size_t i = (k + thread * 5) % expected.size();
+        const Outputs<float> outputs = calls<float>[i].run(problem, nullptr);
+        for (std::size_t o = 0; o < outputs.size(); ++o) {
+          different[i] += outputs[o].same_bits(expected[i][o]) ? 0 : 1;
+        }
+      }
+      ++rounds;
+    });
+    for (std::uint32_t i = 0; rounds.load() < 8; ++i) {
+      nk::set_num_threads(static_cast<std::int32_t>(i % 5));
+      nk::force_isa(isas[i % isas.size()].c_str());
+      std::this_thread::yield();
+    }
+  }
+  nk::set_num_threads(0);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CAPTURE(std::string(calls<float>[i].name));
+    CHECK(different[i] == 0);
+  }
+}
+
+TEST_CASE("a fork while the pool is at work") {
+  std::vector<Rows> rows(3);
+  REQUIRE(rows[2].compute(1));
+  const std::vector<float> expected = rows[2].y;
+  const Repeating callers(2, [&](std::size_t thread) { rows[thread].compute(3); });
+  for (int i = 0; i < 40; ++i) {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      alarm(30);
+      const bool computed = rows[2].compute(3) && rows[2].compute(2);
+      _exit(computed && rows[2].y == expected ? 0 : 1);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
 }
 
 TEST_CASE("more threads than there can be") {

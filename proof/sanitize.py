@@ -1,0 +1,120 @@
+"""The Python suite over the module and the library as a preset with a sanitizer builds them.
+
+    python -m proof.sanitize asan                           all tests
+    python -m proof.sanitize tsan tests/test_threads.py     what pytest is told
+
+Build and reports lie in build/<preset>-python; a report is a finding, of whatever process.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# The runtime has to be in the process before Python is. It asks for the C++ library's function that
+# throws when it starts, long before a module brings that.
+PRELOADED = {
+    "asan": ["libasan.so", "libstdc++.so"],
+    "tsan": ["libtsan.so", "libstdc++.so"],
+}
+OPTIONS = {
+    "asan": {
+        # CPython, NumPy and pybind11 keep what they allocate until the process ends. Leaks of the
+        # library are looked for by the C++ tests, in which nothing else leaks.
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:strict_string_checks=1"
+        # Tests ask for arrays larger than memory, for which NumPy is to raise MemoryError.
+        ":allocator_may_return_null=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        # Otherwise small objects are parts of blocks, whose ends nobody sees.
+        "PYTHONMALLOC": "malloc",
+    },
+    "tsan": {
+        # What others do between themselves is not instrumented, nor are the locks they do it by.
+        "TSAN_OPTIONS": "ignore_noninstrumented_modules=1"
+        # A fork beside threads is what some tests are about.
+        ":die_after_fork=0",
+    },
+}
+LEFT_OUT = {
+    "tests/test_docs.py": "builds and runs programs without the runtime",
+    "tests/test_docs_embedding.py": "builds and runs programs without the runtime",
+    "tests/test_embed.py": "builds the library by other flags and looks at its symbols",
+    "tests/test_embed_c.py": "builds the library by other flags",
+    "tests/test_embed_cmake.py": "builds the library by other flags",
+    "tests/test_embed_examples.py": "builds the library by other flags",
+    "tests/test_headers.py": "compiles headers and runs nothing",
+    "tests/test_views_memory.py": "limits the address space, of which the shadow is most",
+}
+
+
+def runtime(library):
+    """The file that GCC links."""
+    asked = ["g++", f"-print-file-name={library}"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def install(preset, build):
+    """The package, without what it depends on."""
+    package = build / "package"
+    shutil.rmtree(package, ignore_errors=True)
+    settings = {
+        "build-dir": str(build),
+        "cmake.args": f"--preset={preset}",
+        "cmake.build-type": "Debug",
+        "install.strip": "false",
+    }
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", package]
+    options = [f"--config-settings={name}={value}" for name, value in settings.items()]
+    subprocess.run([*pip, *options, ROOT], check=True)
+    return package
+
+
+def environment(preset, package, reports):
+    """Of the tests, and of the processes that they start."""
+    own = {
+        "LD_PRELOAD": " ".join(map(runtime, PRELOADED[preset])),
+        "PYTHONPATH": str(package),
+        **OPTIONS[preset],
+    }
+    own[f"{preset.upper()}_OPTIONS"] += f":log_path={reports / 'report'}"
+    return os.environ | own
+
+
+def main():
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m proof.sanitize", description=__doc__)
+    parser.add_argument("preset", choices=PRELOADED)
+    parser.add_argument("--keep", action="store_true", help="use the package that is built")
+    options, pytest = parser.parse_known_args()
+    build = ROOT / "build" / f"{options.preset}-python"
+    reports = build / "reports"
+    package = build / "package" if options.keep else install(options.preset, build)
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
+    begin = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *(f"--ignore={path}" for path in LEFT_OUT), *pytest],
+        cwd=ROOT,
+        env=environment(options.preset, package, reports),
+        check=False,
+    )
+    findings = sorted(reports.iterdir())
+    for report in findings:
+        print(report.read_text(errors="replace"))
+    version = subprocess.run(["g++", "--version"], check=True, capture_output=True, text=True)
+    print(
+        f"{options.preset}: {len(findings)} reports, pytest's status {done.returncode},"
+        f" {time.monotonic() - begin:.0f} s, Python {platform.python_version()},"
+        f" {version.stdout.splitlines()[0]}"
+    )
+    return 1 if findings else done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
