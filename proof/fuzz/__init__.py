@@ -1,0 +1,1 @@
+"""Fuzzers, one for each interface, and what they share."""
