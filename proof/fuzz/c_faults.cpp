@@ -138,8 +138,9 @@ class Judge {
     __int128 low = address, high = low + static_cast<__int128>(a.count) * bytes_of(a.element);
     const bool view = op_.is_view(i);
     if (view) view_bounds(i, low, high);
-    // The last address there is counts as beyond.
-    const bool outside = low < 0 || high > static_cast<__int128>(UINTPTR_MAX);
+    // The last address there is counts as beyond, and no memory has half of all of them.
+    const bool outside =
+        low < 0 || high > static_cast<__int128>(UINTPTR_MAX) || (!view && high - low > INT64_MAX);
     const std::size_t blamed = view && !call_.is_null(i + 1) ? i + 1 : i;
     if (outside) {
       certain(NORMKERNELS_BAD_EXTENT, blamed);
