@@ -213,8 +213,9 @@ __attribute__((noinline)) int64_t turned_rows_backward(const RowsBackward<T>& a,
   for (int j = 0; j < n; ++j) groups.gamma[j] = *a.gamma.at(j);
   for (; begin + kRows <= end; begin += kRows) {
     for (int64_t i = 0; i < Groups::kVectors; ++i) {
-      groups.dy.read(a.dy.from(begin), i, n);
-      groups.x.read(a.x.from(begin), i, n);
+      const int64_t first = begin + Groups::Table::row_of(i);
+      groups.dy.read(a.dy.from(first), i, n);
+      groups.x.read(a.x.from(first), i, n);
     }
     if (a.has_statistics()) {
       const T* const of_row = a.centred ? a.sigma : a.rstd;

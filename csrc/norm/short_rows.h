@@ -20,12 +20,12 @@ __attribute__((noinline)) void read_short(const Rows<const T>& x, int64_t rows, 
                                           ForwardColumns<T>& to) {
   constexpr int W = Vec<T>::kLanes;
   const int64_t whole = rows / W, rest = rows % W;
-  for (int64_t i = 0; i < whole; ++i) to.read(x, i, n);
+  for (int64_t i = 0; i < whole; ++i) to.read(x.from(to.row_of(i)), i, n);
   if (rest == 0) return;
   T copy[W * kMostTurned] = {};
   for (int64_t k = 0; k < rest; ++k)
     memcpy(copy + k * n, x[whole * W + k], sizeof(T) * static_cast<size_t>(n));
-  to.read({copy - whole * W * n, n}, whole, n);
+  to.read({copy, n}, whole, n);
 }
 
 // gamma or beta of a short row.

@@ -41,8 +41,8 @@ struct Columns {
   static NORMKERNELS_INLINE int64_t row_of(int64_t i) { return kStep == 4 ? i * W : i * 4; }
   NORMKERNELS_INLINE Vec<T> at(int j, int64_t i) const { return load(v[j] + i * W); }
 
-  NORMKERNELS_INLINE void read(const Rows<const T>& all, int64_t i, int n) {
-    const Rows<const T> rows = all.from(row_of(i));
+  // Vector i, from its first row on.
+  NORMKERNELS_INLINE void read(const Rows<const T>& rows, int64_t i, int n) {
     for_each_quad(
         n, [&](int j, auto lanes) __attribute__((always_inline)) {
           Vec<T> quads[4];

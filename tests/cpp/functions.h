@@ -9,10 +9,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <sstream>
 #include <string>
+#include <tuple>
+#include <type_traits>
 #include <vector>
 
 enum class Kind {
@@ -44,8 +47,8 @@ struct Function {
   std::string name;
   normkernels_status (*call)(Args...);
   std::vector<Parameter> parameters;
-  std::vector<std::string> may_alias;                 // "y=x": the output y may be the input x
-  std::size_t (*workspace_bytes)(normkernels_dtype);  // of extents of 3, and one group
+  std::vector<std::string> may_alias;  // "y=x": the output y may be the input x
+  std::function<std::size_t(const std::tuple<Args...>&)> workspace_bytes;
 
   bool has(Kind kind) const {
     return std::any_of(parameters.begin(), parameters.end(),
@@ -60,8 +63,8 @@ struct Function {
     return parameters[index].name == "moments" ? sizeof(double) : element;
   }
   // Whether it is a workspace of no bytes.
-  bool is_unused(const Parameter& p, normkernels_dtype dtype) const {
-    return p.kind == Kind::workspace && workspace_bytes(dtype) == 0;
+  bool is_unused(const Parameter& p, const std::tuple<Args...>& arguments) const {
+    return p.kind == Kind::workspace && workspace_bytes(arguments) == 0;
   }
 };
 
@@ -85,7 +88,7 @@ inline Parameter parameter(const std::string& declaration) {
     if (type == "int64_t" && name == "groups") return Kind::groups;
     if (type == "int64_t") return name == "size" ? Kind::size : Kind::extent;
     if (type == "double") return name == "epsilon" ? Kind::epsilon : Kind::scalar;
-    if (type == "constvoid*") return Kind::input;
+    if (type == "constvoid*" || type == "constnormkernels_row_moments*") return Kind::input;
     if (type == "void*") return name == "workspace" ? Kind::workspace : Kind::output;
     if (type == "normkernels_row_moments*") return Kind::output;
     REQUIRE(type == "constnormkernels_executor*");
@@ -112,14 +115,28 @@ inline const std::vector<Parameter>& declared(const std::string& function) {
   return parameters;
 }
 
+// What a query of a workspace says of a function's arguments, of which its own are each the next
+// one that has its type.
+template <std::size_t I = 0, class Arguments, class... Asked, class... Found>
+std::size_t ask(std::size_t (*query)(Asked...), const Arguments& arguments, Found... found) {
+  if constexpr (sizeof...(Found) == sizeof...(Asked)) {
+    return query(found...);
+  } else if constexpr (std::is_same_v<
+                           std::tuple_element_t<I, Arguments>,
+                           std::tuple_element_t<sizeof...(Found), std::tuple<Asked...>>>) {
+    return ask<I + 1>(query, arguments, found..., std::get<I>(arguments));
+  } else {
+    return ask<I + 1>(query, arguments, found...);
+  }
+}
+
+inline std::size_t no_workspace() { return 0; }
+
 // `optional` and `may_alias` are lists of words, as in Parameter and Function.
-template <class... Args>
-Function<Args...> function(
-    const std::string& name, normkernels_status (*call)(Args...), const std::string& optional,
-    const std::string& may_alias = "",
-    std::size_t (*workspace_bytes)(normkernels_dtype) = [](normkernels_dtype) {
-      return std::size_t{0};
-    }) {
+template <class... Args, class... Asked>
+Function<Args...> function(const std::string& name, normkernels_status (*call)(Args...),
+                           const std::string& optional, const std::string& may_alias,
+                           std::size_t (*query)(Asked...)) {
   CAPTURE(name);
   std::vector<Parameter> parameters = declared(name);
   REQUIRE(parameters.size() == sizeof...(Args));
@@ -135,105 +152,57 @@ Function<Args...> function(
     REQUIRE(named(pair.substr(0, pair.find('=')))->kind == Kind::output);
     REQUIRE(named(pair.substr(pair.find('=') + 1))->kind == Kind::input);
   }
-  return {name, call, parameters, words(may_alias), workspace_bytes};
+  return {name, call, parameters, words(may_alias),
+          [query](const std::tuple<Args...>& arguments) { return ask(query, arguments); }};
+}
+template <class... Args>
+Function<Args...> function(const std::string& name, normkernels_status (*call)(Args...),
+                           const std::string& optional, const std::string& may_alias = "") {
+  return function(name, call, optional, may_alias, no_workspace);
 }
 
 constexpr std::int64_t three[] = {3, 3, 3};
 constexpr std::uint64_t last_axis = 4;  // of those three
 
-inline std::size_t layer_norm_backward_bytes(normkernels_dtype dtype) {
-  return normkernels_layer_norm_backward_workspace_bytes(dtype, 3, 3);
-}
-inline std::size_t rms_norm_backward_bytes(normkernels_dtype dtype) {
-  return normkernels_rms_norm_backward_workspace_bytes(dtype, 3, 3);
-}
-inline std::size_t instance_norm_forward_bytes(normkernels_dtype dtype) {
-  return normkernels_instance_norm_forward_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3);
-}
-inline std::size_t instance_norm_backward_bytes(normkernels_dtype dtype) {
-  return normkernels_instance_norm_backward_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3);
-}
-inline std::size_t group_norm_forward_bytes(normkernels_dtype dtype) {
-  return normkernels_group_norm_forward_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3, 1);
-}
-inline std::size_t group_norm_backward_bytes(normkernels_dtype dtype) {
-  return normkernels_group_norm_backward_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3, 1);
-}
-inline std::size_t local_response_norm_bytes(normkernels_dtype dtype) {
-  return normkernels_local_response_norm_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, 3, 3, 3);
-}
-inline std::size_t layer_norm_forward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_layer_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
-}
-inline std::size_t layer_norm_backward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_layer_norm_backward_view_workspace_bytes(dtype, 3, three, last_axis);
-}
-inline std::size_t moments_view_bytes(normkernels_dtype dtype) {
-  return normkernels_moments_view_workspace_bytes(dtype, 3, three, last_axis);
-}
-inline std::size_t rms_norm_forward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_rms_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
-}
-inline std::size_t rms_norm_backward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_rms_norm_backward_view_workspace_bytes(dtype, 3, three, last_axis);
-}
-inline std::size_t add_layer_norm_forward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_add_layer_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
-}
-inline std::size_t add_rms_norm_forward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_add_rms_norm_forward_view_workspace_bytes(dtype, 3, three, last_axis);
-}
-inline std::size_t instance_norm_forward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_instance_norm_forward_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three);
-}
-inline std::size_t instance_norm_backward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_instance_norm_backward_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three);
-}
-inline std::size_t group_norm_forward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_group_norm_forward_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three, 1);
-}
-inline std::size_t group_norm_backward_view_bytes(normkernels_dtype dtype) {
-  return normkernels_group_norm_backward_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three, 1);
-}
-inline std::size_t local_response_norm_view_bytes(normkernels_dtype dtype) {
-  return normkernels_local_response_norm_view_workspace_bytes(dtype, NORMKERNELS_NCHW, 3, three, 3);
-}
-
 // Those with strides.
 template <class F>
 void for_each_view_function(F&& f) {
   f(function("layer_norm_forward_view", normkernels_layer_norm_forward_view,
-             "gamma beta mean sigma", "y=x", layer_norm_forward_view_bytes));
+             "gamma beta mean sigma", "y=x", normkernels_layer_norm_forward_view_workspace_bytes));
   f(function("layer_norm_backward_view", normkernels_layer_norm_backward_view, "gamma dgamma dbeta",
-             "dx=dy dx=x", layer_norm_backward_view_bytes));
-  f(function("moments_view", normkernels_moments_view, "", "", moments_view_bytes));
+             "dx=dy dx=x", normkernels_layer_norm_backward_view_workspace_bytes));
+  f(function("moments_view", normkernels_moments_view, "", "",
+             normkernels_moments_view_workspace_bytes));
   f(function("rms_norm_forward_view", normkernels_rms_norm_forward_view, "gamma beta rstd", "y=x",
-             rms_norm_forward_view_bytes));
+             normkernels_rms_norm_forward_view_workspace_bytes));
   f(function("rms_norm_backward_view", normkernels_rms_norm_backward_view,
-             "rstd gamma epsilon dgamma dbeta", "dx=dy dx=x", rms_norm_backward_view_bytes));
+             "rstd gamma epsilon dgamma dbeta", "dx=dy dx=x",
+             normkernels_rms_norm_backward_view_workspace_bytes));
   f(function("add_layer_norm_forward_view", normkernels_add_layer_norm_forward_view,
              "bias gamma beta mean sigma", "total=x total=residual y=x y=residual",
-             add_layer_norm_forward_view_bytes));
+             normkernels_add_layer_norm_forward_view_workspace_bytes));
   f(function("add_rms_norm_forward_view", normkernels_add_rms_norm_forward_view,
              "bias gamma beta rstd", "total=x total=residual y=x y=residual",
-             add_rms_norm_forward_view_bytes));
+             normkernels_add_rms_norm_forward_view_workspace_bytes));
   f(function("instance_norm_forward_view", normkernels_instance_norm_forward_view,
-             "scale bias mean inv_std", "y=x", instance_norm_forward_view_bytes));
+             "scale bias mean inv_std", "y=x",
+             normkernels_instance_norm_forward_view_workspace_bytes));
   f(function("instance_norm_backward_view", normkernels_instance_norm_backward_view,
              "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
-             instance_norm_backward_view_bytes));
+             normkernels_instance_norm_backward_view_workspace_bytes));
   f(function("instance_norm_with_gradient_view", normkernels_instance_norm_with_gradient_view,
              "scale bias mean inv_std dscale dbias", "y=x dx=dy",
-             instance_norm_backward_view_bytes));
+             normkernels_instance_norm_backward_view_workspace_bytes));
   f(function("group_norm_forward_view", normkernels_group_norm_forward_view,
-             "scale bias mean inv_std", "y=x", group_norm_forward_view_bytes));
+             "scale bias mean inv_std", "y=x",
+             normkernels_group_norm_forward_view_workspace_bytes));
   f(function("group_norm_backward_view", normkernels_group_norm_backward_view,
              "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
-             group_norm_backward_view_bytes));
+             normkernels_group_norm_backward_view_workspace_bytes));
   f(function("local_response_norm_forward_view", normkernels_local_response_norm_forward_view,
-             "scale", "", local_response_norm_view_bytes));
+             "scale", "", normkernels_local_response_norm_view_workspace_bytes));
   f(function("local_response_norm_backward_view", normkernels_local_response_norm_backward_view,
-             "y scale", "", local_response_norm_view_bytes));
+             "y scale", "", normkernels_local_response_norm_view_workspace_bytes));
 }
 
 // The steps of the originals, which take no half type.
@@ -249,7 +218,7 @@ void for_each_step(F&& f) {
              "dx=dy dx=x"));
   f(function("layer_norm_gamma_beta_backward", normkernels_layer_norm_gamma_beta_backward, ""));
   f(function("instance_norm_moments", normkernels_instance_norm_moments, "", "",
-             instance_norm_forward_bytes));
+             normkernels_instance_norm_forward_workspace_bytes));
   f(function("instance_norm_fused_params", normkernels_instance_norm_fused_params, ""));
   f(function("instance_norm_apply", normkernels_instance_norm_apply, "", "y=x"));
   f(function("instance_norm_internal_gradients", normkernels_instance_norm_internal_gradients, ""));
@@ -263,30 +232,32 @@ template <class F>
 void for_each_function(F&& f) {
   f(function("layer_norm_forward", normkernels_layer_norm_forward, "gamma beta mean sigma", "y=x"));
   f(function("layer_norm_backward", normkernels_layer_norm_backward, "gamma dgamma dbeta",
-             "dx=dy dx=x", layer_norm_backward_bytes));
+             "dx=dy dx=x", normkernels_layer_norm_backward_workspace_bytes));
   f(function("moments", normkernels_moments, ""));
   f(function("rms_norm_forward", normkernels_rms_norm_forward, "gamma beta rstd", "y=x"));
   f(function("rms_norm_backward", normkernels_rms_norm_backward, "rstd gamma epsilon dgamma dbeta",
-             "dx=dy dx=x", rms_norm_backward_bytes));
+             "dx=dy dx=x", normkernels_rms_norm_backward_workspace_bytes));
   f(function("add_layer_norm_forward", normkernels_add_layer_norm_forward,
              "bias gamma beta mean sigma", "total=x total=residual y=x y=residual"));
   f(function("add_rms_norm_forward", normkernels_add_rms_norm_forward, "bias gamma beta rstd",
              "total=x total=residual y=x y=residual"));
   f(function("instance_norm_forward", normkernels_instance_norm_forward, "scale bias mean inv_std",
-             "y=x", instance_norm_forward_bytes));
+             "y=x", normkernels_instance_norm_forward_workspace_bytes));
   f(function("instance_norm_backward", normkernels_instance_norm_backward,
              "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
-             instance_norm_backward_bytes));
+             normkernels_instance_norm_backward_workspace_bytes));
   f(function("instance_norm_with_gradient", normkernels_instance_norm_with_gradient,
-             "scale bias mean inv_std dscale dbias", "y=x dx=dy", instance_norm_backward_bytes));
+             "scale bias mean inv_std dscale dbias", "y=x dx=dy",
+             normkernels_instance_norm_backward_workspace_bytes));
   f(function("group_norm_forward", normkernels_group_norm_forward, "scale bias mean inv_std", "y=x",
-             group_norm_forward_bytes));
+             normkernels_group_norm_forward_workspace_bytes));
   f(function("group_norm_backward", normkernels_group_norm_backward,
-             "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x", group_norm_backward_bytes));
+             "scale mean inv_std epsilon dscale dbias", "dx=dy dx=x",
+             normkernels_group_norm_backward_workspace_bytes));
   f(function("local_response_norm_forward", normkernels_local_response_norm_forward, "scale", "",
-             local_response_norm_bytes));
+             normkernels_local_response_norm_workspace_bytes));
   f(function("local_response_norm_backward", normkernels_local_response_norm_backward, "y scale",
-             "", local_response_norm_bytes));
+             "", normkernels_local_response_norm_workspace_bytes));
   for_each_step(f);
   for_each_view_function(f);
 }

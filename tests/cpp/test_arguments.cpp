@@ -107,7 +107,7 @@ class Checker {
       expect<I>(~std::uint64_t{0}, NORMKERNELS_BAD_AXES + position);
       for (const std::uint64_t good : {1, 3, 5, 7}) accept<I>(good);
     } else if constexpr (std::is_pointer_v<T>) {
-      const bool unused = f_.is_unused(parameter, dtype_);
+      const bool unused = f_.is_unused(parameter, arguments_);
       if (parameter.optional || unused) {
         accept_null<I>();
       } else {
@@ -243,7 +243,7 @@ class Checker {
     using T = std::tuple_element_t<J, std::tuple<Args...>>;
     if constexpr (I != J && std::is_pointer_v<T> && std::is_void_v<std::remove_pointer_t<T>>) {
       const Parameter& other_parameter = f_.parameters[J];
-      if (f_.is_unused(other_parameter, dtype_)) return;
+      if (f_.is_unused(other_parameter, arguments_)) return;
       const std::string pair = f_.parameters[I].name + "=" + other_parameter.name;
       const auto& pairs = f_.may_alias;
       const bool allowed = std::find(pairs.begin(), pairs.end(), pair) != pairs.end();
