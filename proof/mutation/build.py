@@ -1,0 +1,157 @@
+"""A scratch copy of the tree: broken, built and tested there, never in the checkout."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pybind11
+
+from proof.mutation.rules import Mutant
+
+# One instruction set and one shared library, which nothing is linked anew against. GCC at -O1 takes
+# a fifth less time than at -O2 and computes the same bits.
+OPTIONS = """-DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DNORMKERNELS_OPTIMIZE=OFF
+  -DCMAKE_CXX_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS=-w -DNORMKERNELS_ISAS=avx2
+  -DNORMKERNELS_BENCH=OFF -DNORMKERNELS_PYTHON=ON -DBUILD_SHARED_LIBS=ON
+  -DCMAKE_LINK_DEPENDS_NO_SHARED=ON -DCMAKE_EXPORT_COMPILE_COMMANDS=ON"""
+# c_abi needs the static library; the values of the environment are tests of the same code again.
+LEFT_OUT = ("c_abi", "environment_isa_nonsense", "environment_isa_neon")
+PYTHON_TESTS = """bits layer_norm rms_norm add_norms instance_norm group_norm local_response_norm
+  moments views half half_strides axes threads thread_numbers boundary exact_norms exact_lrn
+  exact_backward property"""
+MEMORY = 12 << 30  # a mutant may ask for all there is
+
+
+@dataclass
+class Test:
+    """A command, and how long it computes where nothing is broken."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    seconds: float = 60.0
+
+
+def run(test: Test, folder: Path) -> str:
+    """`passed`, `failed` or `hung`: ten times the work, or sleep for a hundred times as long."""
+    limits = [f"--as={MEMORY}", "--core=0", f"--cpu={10 + 10 * test.seconds:.0f}"]
+    with subprocess.Popen(
+        ["prlimit", *limits, *test.command],
+        cwd=folder,
+        env=os.environ | test.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            code = process.wait(60 + 100 * test.seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return "hung"
+    return "passed" if code == 0 else "hung" if code == -signal.SIGXCPU else "failed"
+
+
+def spent() -> float:
+    """Seconds of a processor, by all children: how busy the machine is does not matter."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+class Tree:
+    """A copy of the checkout with its build, and the tests from the fastest to the slowest."""
+
+    def __init__(self, checkout: Path, work: Path):
+        """Copies what has changed, builds it and sees all tests pass."""
+        self.root = work / "tree"
+        self.build = self.root / "build" / "quick"
+        self.unbroken = work / "unbroken"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=checkout, check=True, capture_output=True, text=True
+        )
+        for name in filter(None, listed.stdout.split("\0")):
+            source, copy = checkout / name, self.root / name
+            if not source.is_file() or (copy.exists() and same(source, copy)):
+                continue
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, copy)
+        python = f"-DPython_EXECUTABLE={sys.executable}"
+        pybind = f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"
+        place = ["-G", "Ninja", "-S", str(self.root), "-B", str(self.build)]
+        command = ["cmake", *place, *OPTIONS.split(), python, pybind]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["ninja", "-C", str(self.build), "-j1", "--quiet"], check=True)
+        package = self.root / "python" / "normkernels"
+        for module in self.build.glob("_core*.so"):
+            (package / module.name).unlink(missing_ok=True)
+            (package / module.name).symlink_to(module)
+        self.tests = sorted(
+            self.measured(), key=lambda test: (test.name.endswith(".py"), test.seconds)
+        )
+        shutil.rmtree(self.unbroken, ignore_errors=True)
+        shutil.copytree(self.build, self.unbroken, symlinks=True)
+
+    def measured(self) -> list[Test]:
+        """All tests with their times, which pass where nothing is broken."""
+        query = ["ctest", "--test-dir", str(self.build), "--show-only=json-v1"]
+        listed = subprocess.run(query, check=True, capture_output=True, text=True)
+        tests = []
+        for entry in json.loads(listed.stdout)["tests"]:
+            if entry["name"] in LEFT_OUT:
+                continue
+            properties = {p["name"]: p["value"] for p in entry["properties"]}
+            pairs = [pair.split("=", 1) for pair in properties.get("ENVIRONMENT", [])]
+            tests.append(Test(entry["name"], [*entry["command"], "--abort-after=1"], dict(pairs)))
+        for name in PYTHON_TESTS.split():
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+            command += ["-m", "not long", f"tests/test_{name}.py"]
+            path = {"PYTHONPATH": str(self.root / "python"), "PYTHONDONTWRITEBYTECODE": "1"}
+            tests.append(Test(f"test_{name}.py", command, path))
+        for test in tests:
+            begin = spent()
+            if (outcome := run(test, self.root)) != "passed":
+                raise SystemExit(f"{test.name} {outcome} with nothing broken: {test.command}")
+            test.seconds = spent() - begin
+            print(f"{test.name}: {test.seconds:.1f} s", flush=True)
+        return tests
+
+    def try_out(self, mutant: Mutant) -> tuple[str, str]:
+        """How it ended (`not compiled`, `failed`, `hung`, `survived`), and which test ended it."""
+        file = self.root / "csrc" / mutant.file
+        before = file.stat()
+        file.write_text(mutant.apply(), encoding="ascii")
+        try:
+            built = subprocess.run(
+                ["ninja", "-C", str(self.build), "-j1", "--quiet"],
+                stdout=subprocess.DEVNULL,
+                check=False,
+            )
+            if built.returncode != 0:
+                return "not compiled", ""
+            for test in self.tests:
+                outcome = run(test, self.root)
+                if outcome != "passed":
+                    return outcome, test.name
+            return "survived", ""
+        finally:
+            file.write_text(mutant.text, encoding="ascii")
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+            self.mend()
+
+    def mend(self) -> None:
+        """What was built of a mutant, from the copy: faster than to build it again, and as old."""
+        for copy in self.unbroken.rglob("*"):
+            if copy.is_symlink() or not copy.is_file() or copy.name.startswith(".ninja"):
+                continue
+            built = self.build / copy.relative_to(self.unbroken)
+            if not built.exists() or built.stat().st_mtime_ns != copy.stat().st_mtime_ns:
+                shutil.copy2(copy, built)
+
+
+def same(a: Path, b: Path) -> bool:
+    """Whether two files have the same bytes: what is not written again is not built again."""
+    return a.read_bytes() == b.read_bytes()
