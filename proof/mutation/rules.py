@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 from clang.cindex import Cursor, CursorKind as Kind, Index, TranslationUnit, TypeKind
@@ -82,7 +82,7 @@ class File:
         return self.replace(kind, cursor.extent.start.offset, cursor.extent.end.offset, new)
 
 
-def literals(file: File, cursor: Cursor) -> Iterator[Mutant]:
+def literals(file: File, cursor: Cursor, _: list[Cursor]) -> Iterator[Mutant]:
     """Every constant a little different."""
     text = file.of(cursor)
     if cursor.kind == Kind.CXX_BOOL_LITERAL_EXPR:
@@ -170,6 +170,9 @@ def statements(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[M
         yield file.replace("barrier", end, end, new)
 
 
+RULES = (literals, operators, orders, statements)
+
+
 class Walk:
     """Every mutant of the files below csrc that some source includes."""
 
@@ -206,21 +209,17 @@ class Walk:
     def visit(self, cursor: Cursor) -> None:
         """Collects the mutants of the cursor and of all below it."""
         file = self.source(cursor)
-        if file is None or self.is_unbroken(cursor):
+        if file is None:
             return
-        children = [child for child in cursor.get_children() if self.source(child) is file]
+        inside = [child for child in cursor.get_children() if self.source(child) is file]
+        children = [child for child in inside if not self.is_unbroken(child)]
         if cursor.kind in DECLARATIONS and cursor.type.kind in ARRAYS:
             # Not their sizes: what lies beyond an array is for the sanitizers.
             children = [child for child in children if child.kind == Kind.INIT_LIST_EXPR]
-        rules = (operators, orders, statements)
-        for mutant in (
-            *literals(file, cursor),
-            *(m for r in rules for m in r(file, cursor, children)),
-        ):
+        for mutant in chain(*(rule(file, cursor, children) for rule in RULES)):
             self.found.setdefault((mutant.file, mutant.begin, mutant.end, mutant.new), mutant)
         for child in children:
-            if not (cursor.kind in HOLDERS and self.is_unbroken(child)):
-                self.visit(child)
+            self.visit(child)
 
 
 def parse(entry: dict[str, str], builtin: str) -> TranslationUnit:
@@ -245,4 +244,6 @@ def all_mutants(csrc: Path, build: Path, unbroken: dict[str, set[str]]) -> list[
             raise SystemExit(f"{entry['file']}: {errors[0]}")
         for cursor in unit.cursor.get_children():
             walk.visit(cursor)
+        # What a header has was found; the next source need not look again.
+        walk.files = dict.fromkeys(walk.files)
     return [walk.found[key] for key in sorted(walk.found)]
