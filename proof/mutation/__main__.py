@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from itertools import groupby
 from math import sqrt
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import Any
 
 import tomllib
 
+from proof.mutation.batch import Batch
 from proof.mutation.build import Tree
 from proof.mutation.rules import Mutant, all_mutants
 
+BATCHES = 2  # what is left after them overlaps, or is a constant of the compiler
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLUMNS = ("mutants", "caught", "explained", "survived", "not compiled")
 TABLE = Path(__file__).with_name("survivors.toml")
@@ -32,22 +35,20 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other after")
     parser.add_argument("--work", type=Path, help="where the copy and its build are kept")
-    parser.add_argument(
-        "--json", type=Path, help="each mutant and its end; what it has is not run again"
-    )
-    parser.add_argument("--survivors", action="store_true", help="but those that survived are")
+    parser.add_argument("--json", type=Path, help="the ends of mutants; none it has is tried again")
+    parser.add_argument("--survivors", action="store_true", help="once more those that survived")
     return parser.parse_args()
 
 
-def sample(mutants: list[Mutant], count: int, seed: int) -> list[Mutant]:
+def sample(mutants: list[Mutant], options: argparse.Namespace) -> list[Mutant]:
     """So many, of each folder as the root of its number; what comes first is such a sample, too."""
-    chance = random.Random(seed)
+    chance = random.Random(options.seed)
     ranked = []
     for _, folder in groupby(sorted(mutants, key=lambda m: m.folder), lambda m: m.folder):
         shuffled = list(folder)
         chance.shuffle(shuffled)
         ranked += [(i / sqrt(len(shuffled)), m.key, m) for i, m in enumerate(shuffled)]
-    return [mutant for *_, mutant in sorted(ranked, key=lambda r: r[:2])[:count]]
+    return [mutant for *_, mutant in sorted(ranked, key=lambda r: r[:2])[: options.mutants]]
 
 
 class Reasons:
@@ -87,6 +88,28 @@ def summary(results: list[dict[str, Any]], reasons: Reasons) -> tuple[list[str],
     return lines, len(unexplained)
 
 
+def ends(tree: Tree, mutants: list[Mutant]) -> Iterator[tuple[Mutant, tuple[str, str], float]]:
+    """How each ended, and after how long: first in builds of many, then those that go alone."""
+    for _ in range(BATCHES):
+        batch = Batch(tree, mutants)
+        batch.sift()
+        with tree.broken(batch.texts()):
+            if not tree.built():
+                raise SystemExit("what passes for syntax is not built")
+            for number, mutant in [(0, None), *batch.mutants.items()]:
+                started = time.monotonic()
+                end = tree.tested(number)
+                if mutant is not None:
+                    yield mutant, end, time.monotonic() - started
+                elif end[0] != "survived":
+                    raise SystemExit(f"{end[1]} {end[0]} with no mutant chosen")
+        tried = {mutant.key for mutant in batch.mutants.values()}
+        mutants = [mutant for mutant in mutants if mutant.key not in tried]
+    for mutant in mutants:
+        started = time.monotonic()
+        yield mutant, tree.one(mutant), time.monotonic() - started
+
+
 def main() -> int:
     """Runs, and reports."""
     options = arguments()
@@ -97,31 +120,26 @@ def main() -> int:
     }
     begin = time.monotonic()
     known = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
-    kept = [r for r in known if not (options.survivors and r["end"] == "survived")]
-    results = {(r["file"], r["line"], r["mutant"]): r for r in kept}
-    again = {(r["file"], r["line"], r["mutant"]) for r in known} - set(results)
+    results = {(r["file"], r["line"], r["mutant"]): r for r in known}
+    again = {k for k, r in results.items() if options.survivors and r["end"] == "survived"}
     with tempfile.TemporaryDirectory() as scratch:
         tree = Tree(CHECKOUT, options.work or Path(scratch))
         every = all_mutants(tree.root / "csrc", tree.build, unbroken)
-        chosen = sample(every, options.mutants, options.seed)
+        chosen = sample([m for m in every if m.file.startswith(options.only)], options)
         if options.survivors:
-            chosen = [mutant for mutant in every if mutant.key in again]
-        for mutant in chosen:
-            if mutant.key in results or not mutant.file.startswith(options.only):
-                continue
-            if time.monotonic() - begin > options.seconds:
-                break
-            started = time.monotonic()
-            end, test = tree.try_out(mutant)
+            chosen = [m for m in every if m.key in again]
+        chosen = [m for m in chosen if m.key in again or m.key not in results]
+        for mutant, (end, test), seconds in ends(tree, chosen):
             file, line, broken = mutant.key
             results[mutant.key] = {
                 "folder": mutant.folder, "file": file, "line": line, "mutant": broken,
-                "kind": mutant.kind, "end": end, "test": test,
-                "seconds": round(time.monotonic() - started, 1),
+                "kind": mutant.kind, "end": end, "test": test, "seconds": round(seconds, 1),
             }  # fmt: skip
             if options.json:
                 options.json.write_text(json.dumps(list(results.values()), indent=1))
-            print(f"{end} {test} {results[mutant.key]['seconds']} s: {file}: {broken}", flush=True)
+            print(f"{end} {test} {seconds:.1f} s: {file}: {broken}", flush=True)
+            if time.monotonic() - begin > options.seconds:
+                break
     lines, unexplained = summary(list(results.values()), Reasons(table))
     print(*lines, sep="\n")
     seconds = time.monotonic() - begin

@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +40,18 @@ class Test:
     environment: dict[str, str]
     seconds: float = 60.0
 
+    def turn(self) -> tuple[bool, bool, float]:
+        """From the fastest on; but first the bits of every kernel, and last those in Python."""
+        return self.name.endswith(".py"), self.name != "digests", self.seconds
 
-def run(test: Test, folder: Path) -> str:
+
+def run(test: Test, folder: Path, number: int = 0) -> str:
     """`passed`, `failed` or `hung`: ten times the work, or sleep for a hundred times as long."""
     limits = [f"--as={MEMORY}", "--core=0", f"--cpu={10 + 10 * test.seconds:.0f}"]
     with subprocess.Popen(
         ["prlimit", *limits, *test.command],
         cwd=folder,
-        env=os.environ | test.environment,
+        env=os.environ | test.environment | {"NORMKERNELS_MUTANT": str(number)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -89,9 +97,7 @@ class Tree:
         for module in self.build.glob("_core*.so"):
             (package / module.name).unlink(missing_ok=True)
             (package / module.name).symlink_to(module)
-        self.tests = sorted(
-            self.measured(), key=lambda test: (test.name.endswith(".py"), test.seconds)
-        )
+        self.tests = sorted(self.measured(), key=Test.turn)
         shutil.rmtree(self.unbroken, ignore_errors=True)
         shutil.copytree(self.build, self.unbroken, symlinks=True)
 
@@ -119,28 +125,55 @@ class Tree:
             print(f"{test.name}: {test.seconds:.1f} s", flush=True)
         return tests
 
-    def try_out(self, mutant: Mutant) -> tuple[str, str]:
-        """How it ended (`not compiled`, `failed`, `hung`, `survived`), and which test ended it."""
-        file = self.root / "csrc" / mutant.file
-        before = file.stat()
-        file.write_text(mutant.apply(), encoding="ascii")
+    @contextmanager
+    def broken(self, texts: dict[str, str]) -> Iterator[None]:
+        """While files below csrc/ have these texts; then all is as it was, and as old."""
+        before = {}
+        for name, text in texts.items():
+            file = self.root / "csrc" / name
+            before[file] = file.read_text(encoding="ascii"), file.stat()
+            file.write_text(text, encoding="ascii")
         try:
-            built = subprocess.run(
-                ["ninja", "-C", str(self.build), "-j1", "--quiet"],
-                stdout=subprocess.DEVNULL,
-                check=False,
-            )
-            if built.returncode != 0:
-                return "not compiled", ""
-            for test in self.tests:
-                outcome = run(test, self.root)
-                if outcome != "passed":
-                    return outcome, test.name
-            return "survived", ""
+            yield
         finally:
-            file.write_text(mutant.text, encoding="ascii")
-            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+            for file, (text, times) in before.items():
+                file.write_text(text, encoding="ascii")
+                os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
             self.mend()
+
+    def built(self) -> bool:
+        """Whether what there is can be compiled."""
+        command = ["ninja", "-C", str(self.build), "-j1", "--quiet"]
+        return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+    def tested(self, number: int = 0) -> tuple[str, str]:
+        """How it ended (`failed`, `hung`, `survived`), and which test ended it."""
+        for test in self.tests:
+            outcome = run(test, self.root, number)
+            if outcome != "passed":
+                return outcome, test.name
+        return "survived", ""
+
+    def one(self, mutant: Mutant) -> tuple[str, str]:
+        """How it ended, `not compiled` if it cannot be."""
+        with self.broken({mutant.file: mutant.apply()}):
+            return self.tested() if self.built() else ("not compiled", "")
+
+    def syntax_errors(self) -> set[tuple[str, int]]:
+        """Files below csrc/ and lines."""
+        errors = set()
+        for entry in json.loads((self.build / "compile_commands.json").read_text()):
+            if not Path(entry["file"]).is_relative_to(self.root / "csrc"):
+                continue
+            command = [*shlex.split(entry["command"]), "-fsyntax-only", "-fmax-errors=0"]
+            compiled = subprocess.run(
+                command, cwd=self.build, check=False, capture_output=True, text=True
+            )
+            for line in re.findall(
+                r"^(?:.*/)?csrc/(\S+?):(\d+):\d+: error:", compiled.stderr, re.M
+            ):
+                errors.add((line[0], int(line[1])))
+        return errors
 
     def mend(self) -> None:
         """What was built of a mutant, from the copy: faster than to build it again, and as old."""

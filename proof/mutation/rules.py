@@ -20,8 +20,10 @@ PAIRS = """hi lo  min max  rows cols  begin end  low high  x y  dy dx  gamma bet
   low_halves high_halves  is_full is_empty  channels pixels  first last  images groups  near far"""
 NAMES = {a: b for pair in re.findall(r"(\w+) (\w+)", PAIRS) for a, b in (pair, pair[::-1])}
 INTRINSICS = [("unpacklo", "unpackhi"), ("cvtlo", "cvthi"), ("_min_", "_max_"), ("fmadd", "fmsub")]
-COMMUTATIVE = {"fma", "multiply_add", "two_sum", "smaller", "larger", "min", "max"}
+COMMUTATIVE = re.compile(r"fma|multiply_add|two_sum|smaller|larger|min|max|_mm\w*_fn?m\w+")
 ATOMIC = re.compile(r"(\.|->)(load|store|exchange|fetch_\w+|compare_exchange_\w+)$")
+
+LEFT_OUT = "(void)0"
 
 CALLS = {Kind.CALL_EXPR, Kind.INIT_LIST_EXPR}
 BINARY = {Kind.BINARY_OPERATOR, Kind.COMPOUND_ASSIGNMENT_OPERATOR, Kind.CALL_EXPR}
@@ -42,6 +44,7 @@ class Mutant:
     new: str
     kind: str
     text: str  # of the file
+    around: tuple[int, int]  # the expression; between the two that are exchanged, what stands there
 
     @property
     def folder(self) -> str:
@@ -52,6 +55,21 @@ class Mutant:
         """The whole file, broken."""
         return self.text[: self.begin] + self.new + self.text[self.end :]
 
+    def switched(self, broken: str) -> tuple[int, int, str] | None:
+        """The edit that asks at run time which it is, or none; all lines stay where they are."""
+        (first, last), text = self.around, self.text
+        if self.kind == "order":
+            a, b = text[self.begin : first], text[last : self.end]
+            one = f"({broken} ? ({flat(b)}) : ({a}))"
+            new = f"{one}{text[first:last]}({broken} ? ({flat(a)}) : ({b}))"
+            return None if "#" in new or "//" in new else (self.begin, self.end, new)
+        old = text[first:last]
+        new = flat(text[first : self.begin] + self.new + text[self.end : last])
+        old = f"(void)({old})" if new == LEFT_OUT else old
+        return (
+            None if "#" in new or "//" in new else (first, last, f"({broken} ? ({new}) : ({old}))")
+        )
+
     @cached_property
     def key(self) -> tuple[str, str, str]:
         """The file, its line or lines, and the same broken: what stays the same when lines move."""
@@ -59,6 +77,16 @@ class Mutant:
         end = self.text.find("\n", self.end)
         broken = self.text[begin : self.begin] + self.new + self.text[self.end : end]
         return self.file, " ".join(self.text[begin:end].split()), " ".join(broken.split())
+
+
+def span(cursor: Cursor) -> tuple[int, int]:
+    """From where to where."""
+    return cursor.extent.start.offset, cursor.extent.end.offset
+
+
+def flat(text: str) -> str:
+    """On one line."""
+    return " ".join(text.split())
 
 
 class File:
@@ -73,13 +101,13 @@ class File:
         """What the cursor spans."""
         return self.text[cursor.extent.start.offset : cursor.extent.end.offset]
 
-    def replace(self, kind: str, begin: int, end: int, new: str) -> Mutant:
-        """The mutant with that piece replaced."""
-        return Mutant(self.name, begin, end, new, kind, self.text)
+    def replace(self, kind: str, begin: int, end: int, new: str, around: tuple[int, int]) -> Mutant:
+        """The mutant with that piece replaced, of an expression."""
+        return Mutant(self.name, begin, end, new, kind, self.text, around)
 
     def replace_all_of(self, kind: str, cursor: Cursor, new: str) -> Mutant:
         """The mutant with what the cursor spans replaced."""
-        return self.replace(kind, cursor.extent.start.offset, cursor.extent.end.offset, new)
+        return self.replace(kind, *span(cursor), new, span(cursor))
 
 
 def literals(file: File, cursor: Cursor, _: list[Cursor]) -> Iterator[Mutant]:
@@ -103,16 +131,18 @@ def operators(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[Mu
         operator = file.text[begin:end].strip()
         at = file.text.find(operator, begin)
         for new in OPERATORS.get(operator, []):
-            yield file.replace("operator", at, at + len(operator), new)
+            yield file.replace("operator", at, at + len(operator), new, span(cursor))
         for new in COMPARISONS.get(operator, []):
-            yield file.replace("comparison", at, at + len(operator), new)
+            yield file.replace("comparison", at, at + len(operator), new, span(cursor))
     elif cursor.kind == Kind.UNARY_OPERATOR:
         begin = cursor.extent.start.offset
         sign = file.text[begin : begin + 2]
         if sign in ("++", "--"):
-            yield file.replace("operator", begin, begin + 2, "--" if sign == "++" else "++")
+            yield file.replace(
+                "operator", begin, begin + 2, "--" if sign == "++" else "++", span(cursor)
+            )
         elif sign[0] in "-!~":
-            yield file.replace("operator", begin, begin + 1, "")
+            yield file.replace("operator", begin, begin + 1, "", span(cursor))
     elif cursor.kind == Kind.FOR_STMT:
         for child in children[:-1]:
             ends = list(child.get_children())
@@ -130,25 +160,26 @@ def orders(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[Mutan
         listed = cursor.kind == Kind.INIT_LIST_EXPR
         arguments = children if listed else list(cursor.get_arguments()) or children[1:]
         # The factors of a product have no order.
-        factors = children and file.of(children[0]) in COMMUTATIVE
+        factors = children and COMMUTATIVE.fullmatch(file.of(children[0]))
         for a, b in list(pairwise(arguments))[1 if factors else 0 :]:
             first, second = file.of(a), file.of(b)
             begin, end = a.extent.start.offset, b.extent.end.offset
             between = file.text[a.extent.end.offset : b.extent.start.offset]
             same_type = a.type.get_canonical().spelling == b.type.get_canonical().spelling
             if first != second and between.strip() == "," and same_type:
-                yield file.replace("order", begin, end, second + between + first)
+                middle = (a.extent.end.offset, b.extent.start.offset)
+                yield file.replace("order", begin, end, second + between + first, middle)
     elif cursor.kind in REFERENCES and re.fullmatch(r"[\w.>()-]+", text):
         name, end = re.split(r"\W", text)[-1], cursor.extent.end.offset
         begin = end - len(name)
         if name in NAMES:
-            yield file.replace("name", begin, end, NAMES[name])
+            yield file.replace("name", begin, end, NAMES[name], span(cursor))
         if re.search(r"(^|_)(stride|step)$", name) and cursor.type.spelling.endswith("int64_t"):
-            yield file.replace("stride", cursor.extent.start.offset, end, f"({text} + 1)")
+            yield file.replace_all_of("stride", cursor, f"({text} + 1)")
         for a, b in INTRINSICS:
             for old, new in ((a, b), (b, a)):
                 if name.startswith("_mm") and old in name:
-                    yield file.replace("lanes", begin, end, name.replace(old, new))
+                    yield file.replace("lanes", begin, end, name.replace(old, new), span(cursor))
 
 
 def statements(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[Mutant]:
@@ -158,7 +189,7 @@ def statements(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[M
         inside = children if cursor.kind == Kind.COMPOUND_STMT else children[-1:]
         for child in inside:
             if child.kind in STATEMENTS or file.of(child).startswith(("++", "--")):
-                yield file.replace_all_of("left out", child, "(void)0")
+                yield file.replace_all_of("left out", child, LEFT_OUT)
     if cursor.kind in (Kind.IF_STMT, Kind.CONDITIONAL_OPERATOR):
         condition = next(child for child in children if child.kind != Kind.DECL_STMT)
         for new in ("true", "false"):
@@ -167,7 +198,7 @@ def statements(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[M
     if ATOMIC.search(called) and "memory_order" not in text:
         end = cursor.extent.end.offset - 1
         new = "std::memory_order_relaxed" if text.endswith("()") else ", std::memory_order_relaxed"
-        yield file.replace("barrier", end, end, new)
+        yield file.replace("barrier", end, end, new, span(cursor))
 
 
 RULES = (literals, operators, orders, statements)
