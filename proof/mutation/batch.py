@@ -1,8 +1,10 @@
 """Many mutants in one build, of which a variable of the environment chooses one at run time."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from proof.mutation.build import Tree
+from proof.mutation.build import Place, Tree
 from proof.mutation.rules import Mutant
 
 DECLARED = 'extern "C" __attribute__((visibility("default"))) int normkernels_mutant; '
@@ -45,25 +47,37 @@ class Batch:
         texts[HOLDER] += DEFINED
         return {name: DECLARED + text for name, text in texts.items()}
 
-    def drop(self, errors: set[tuple[str, int]]) -> None:
+    def drop(self, errors: set[Place]) -> None:
         """Those on lines that cannot be compiled: constants of the compiler, and other types."""
+        before = len(self.mutants)
         for number, mutant in list(self.mutants.items()):
             begin, end, _ = mutant.switched("") or (0, 0, "")
-            lines = range(
-                mutant.text.count("\n", 0, begin) + 1, mutant.text.count("\n", 0, end) + 2
-            )
-            if any((mutant.file, line) in errors for line in lines):
+            lines = [mutant.text.count("\n", 0, place) + 1 for place in (begin, end)]
+            if any((mutant.file, line) in errors for line in range(lines[0], lines[1] + 1)):
                 del self.mutants[number]
+        if len(self.mutants) == before:
+            raise SystemExit(f"errors where nothing is broken: {errors}")
+        print(f"{len(self.mutants)} of {before} mutants in one build", flush=True)
 
     def sift(self) -> None:
         """Leaves those that can be compiled together."""
-        while self.mutants:
+        sources: set[str] = set()
+        while True:
             with self.tree.broken(self.texts()):
-                errors = self.tree.syntax_errors()
-            before = len(self.mutants)
-            self.drop(errors)
-            print(f"{len(self.mutants)} of {before} mutants in one build", flush=True)
+                errors = self.tree.syntax_errors(sources)
             if not errors:
                 return
-            if len(self.mutants) == before:
-                raise SystemExit(f"errors where nothing is broken: {errors}")
+            self.drop(set().union(*errors.values()))
+            sources = set(errors)
+
+    @contextmanager
+    def built(self) -> Iterator[None]:
+        """While the tree has all of them, and what of it was built."""
+        self.sift()
+        while True:
+            with self.tree.broken(self.texts()):
+                errors = self.tree.built()
+                if errors is None:
+                    yield
+                    return
+            self.drop(errors)

@@ -64,6 +64,15 @@ def run(test: Test, folder: Path, number: int = 0) -> str:
     return "passed" if code == 0 else "hung" if code == -signal.SIGXCPU else "failed"
 
 
+Place = tuple[str, int]  # a file below csrc/, a line
+
+
+def errors_of(output: str) -> set[Place]:
+    """Where the compiler says that they are."""
+    found = re.findall(r"^(?:.*/)?csrc/(\S+?):(\d+):\d+: error:", output, re.MULTILINE)
+    return {(file, int(line)) for file, line in found}
+
+
 def spent() -> float:
     """Seconds of a processor, by all children: how busy the machine is does not matter."""
     times = os.times()
@@ -141,10 +150,11 @@ class Tree:
                 os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
             self.mend()
 
-    def built(self) -> bool:
-        """Whether what there is can be compiled."""
-        command = ["ninja", "-C", str(self.build), "-j1", "--quiet"]
-        return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    def built(self) -> set[Place] | None:
+        """Nothing, or where it cannot be compiled."""
+        command = ["ninja", "-C", str(self.build), "-j1", "-k0", "--quiet"]
+        built = subprocess.run(command, check=False, capture_output=True, text=True)
+        return None if built.returncode == 0 else errors_of(built.stdout)
 
     def tested(self, number: int = 0) -> tuple[str, str]:
         """How it ended (`failed`, `hung`, `survived`), and which test ended it."""
@@ -157,22 +167,23 @@ class Tree:
     def one(self, mutant: Mutant) -> tuple[str, str]:
         """How it ended, `not compiled` if it cannot be."""
         with self.broken({mutant.file: mutant.apply()}):
-            return self.tested() if self.built() else ("not compiled", "")
+            return self.tested() if self.built() is None else ("not compiled", "")
 
-    def syntax_errors(self) -> set[tuple[str, int]]:
-        """Files below csrc/ and lines."""
-        errors = set()
+    def syntax_errors(self, sources: set[str]) -> dict[str, set[Place]]:
+        """Of each source that has some, or of those of these sources."""
+        errors = {}
         for entry in json.loads((self.build / "compile_commands.json").read_text()):
-            if not Path(entry["file"]).is_relative_to(self.root / "csrc"):
+            source = entry["file"]
+            if not Path(source).is_relative_to(self.root / "csrc") or (
+                sources and source not in sources
+            ):
                 continue
             command = [*shlex.split(entry["command"]), "-fsyntax-only", "-fmax-errors=0"]
             compiled = subprocess.run(
                 command, cwd=self.build, check=False, capture_output=True, text=True
             )
-            for line in re.findall(
-                r"^(?:.*/)?csrc/(\S+?):(\d+):\d+: error:", compiled.stderr, re.M
-            ):
-                errors.add((line[0], int(line[1])))
+            if compiled.returncode != 0:
+                errors[source] = errors_of(compiled.stderr)
         return errors
 
     def mend(self) -> None:
