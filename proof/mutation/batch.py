@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from proof.mutation.build import Place, Tree
 from proof.mutation.rules import Mutant
 
-DECLARED = 'extern "C" __attribute__((visibility("default"))) int normkernels_mutant; '
+DECLARED = 'extern "C" __attribute__((visibility("default"))) int normkernels_mutant;\n#line 1\n'
 DEFINED = """
 int normkernels_mutant = 0;
 __attribute__((constructor)) static void choose_mutant() {
