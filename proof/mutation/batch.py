@@ -48,16 +48,26 @@ class Batch:
         return {name: DECLARED + text for name, text in texts.items()}
 
     def drop(self, errors: set[Place]) -> None:
-        """Those on lines that cannot be compiled: constants of the compiler, and other types."""
+        """Those on lines that cannot be compiled: constants, and other types."""
         before = len(self.mutants)
-        for number, mutant in list(self.mutants.items()):
-            begin, end, _ = mutant.switched("") or (0, 0, "")
-            lines = [mutant.text.count("\n", 0, place) + 1 for place in (begin, end)]
-            if any((mutant.file, line) in errors for line in range(lines[0], lines[1] + 1)):
-                del self.mutants[number]
-        if len(self.mutants) == before:
+        places = [(*self.lines(mutant), number) for number, mutant in self.mutants.items()]
+        wrong = {
+            n for name, a, b, n in places for file, at in errors if name == file and a <= at <= b
+        }
+        if not wrong:  # a list of constants is at fault where it ends
+            above = [[p for p in sorted(places) if p[0] == e[0] and p[2] < e[1]] for e in errors]
+            wrong = {found[-1][3] for found in above if found}
+        if not wrong:
             raise SystemExit(f"errors where nothing is broken: {errors}")
+        self.mutants = {n: m for n, m in self.mutants.items() if n not in wrong}
         print(f"{len(self.mutants)} of {before} mutants in one build", flush=True)
+
+    @staticmethod
+    def lines(mutant: Mutant) -> tuple[str, int, int]:
+        """The file, the first and the last line of its edit."""
+        edit = mutant.switched("") or (0, 0, "")
+        first, last = (mutant.text.count("\n", 0, place) + 1 for place in edit[:2])
+        return mutant.file, first, last
 
     def sift(self) -> None:
         """Leaves those that can be compiled together."""

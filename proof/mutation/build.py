@@ -30,6 +30,8 @@ PYTHON_TESTS = """bits layer_norm rms_norm add_norms instance_norm group_norm lo
   exact_backward property"""
 MEMORY = 12 << 30  # a mutant may ask for all there is
 
+Place = tuple[str, int]  # a file below csrc/, a line
+
 
 @dataclass
 class Test:
@@ -62,9 +64,6 @@ def run(test: Test, folder: Path, number: int = 0) -> str:
             os.killpg(process.pid, signal.SIGKILL)
             return "hung"
     return "passed" if code == 0 else "hung" if code == -signal.SIGXCPU else "failed"
-
-
-Place = tuple[str, int]  # a file below csrc/, a line
 
 
 def errors_of(output: str) -> set[Place]:
