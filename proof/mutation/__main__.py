@@ -42,11 +42,10 @@ def arguments() -> argparse.Namespace:
 
 def sample(mutants: list[Mutant], options: argparse.Namespace) -> list[Mutant]:
     """So many, of each folder as the root of its number; what comes first is such a sample, too."""
-    chance = random.Random(options.seed)
     ranked = []
-    for _, folder in groupby(sorted(mutants, key=lambda m: m.folder), lambda m: m.folder):
+    for name, folder in groupby(sorted(mutants, key=lambda m: m.folder), lambda m: m.folder):
         shuffled = list(folder)
-        chance.shuffle(shuffled)
+        random.Random(f"{options.seed} {name}").shuffle(shuffled)
         ranked += [(i / sqrt(len(shuffled)), m.key, m) for i, m in enumerate(shuffled)]
     return [mutant for *_, mutant in sorted(ranked, key=lambda r: r[:2])[: options.mutants]]
 

@@ -71,14 +71,14 @@ class Batch:
 
     def sift(self) -> None:
         """Leaves those that can be compiled together."""
-        sources: set[str] = set()
+        commands: set[str] = set()
         while True:
             with self.tree.broken(self.texts()):
-                errors = self.tree.syntax_errors(sources)
+                errors = self.tree.syntax_errors(commands)
             if not errors:
                 return
             self.drop(set().union(*errors.values()))
-            sources = set(errors)
+            commands = set(errors)
 
     @contextmanager
     def built(self) -> Iterator[None]:

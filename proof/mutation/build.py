@@ -168,21 +168,24 @@ class Tree:
         with self.broken({mutant.file: mutant.apply()}):
             return self.tested() if self.built() is None else ("not compiled", "")
 
-    def syntax_errors(self, sources: set[str]) -> dict[str, set[Place]]:
-        """Of each source that has some, or of those of these sources."""
+    def syntax_errors(self, only: set[str]) -> dict[str, set[Place]]:
+        """By the commands of what is to be built anew, of all or of these, those that fail."""
+        plan = subprocess.run(
+            ["ninja", "-C", str(self.build), "-n", "-v"], check=True, capture_output=True, text=True
+        )
         errors = {}
-        for entry in json.loads((self.build / "compile_commands.json").read_text()):
-            source = entry["file"]
-            if not Path(source).is_relative_to(self.root / "csrc") or (
-                sources and source not in sources
-            ):
+        for command in re.findall(r"^\[\d+/\d+\] (.* -c \S+)$", plan.stdout, re.MULTILINE):
+            if only and command not in only:
                 continue
-            command = [*shlex.split(entry["command"]), "-fsyntax-only", "-fmax-errors=0"]
             compiled = subprocess.run(
-                command, cwd=self.build, check=False, capture_output=True, text=True
+                [*shlex.split(command), "-fsyntax-only", "-fmax-errors=0"],
+                cwd=self.build,
+                check=False,
+                capture_output=True,
+                text=True,
             )
             if compiled.returncode != 0:
-                errors[source] = errors_of(compiled.stderr)
+                errors[command] = errors_of(compiled.stderr)
         return errors
 
     def mend(self) -> None:
