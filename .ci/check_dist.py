@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_SDIST_BYTES = 1_000_000
-NEEDED = re.compile(r"(csrc|cmake|python|tests|bench|examples|docs|packaging)/.*")
+NEEDED = re.compile(r"(csrc|cmake|python|tests|bench|examples|docs|packaging|proof)/.*")
 TOP = {
     *("CHANGELOG.md", "CMakeLists.txt", "CMakePresets.json", "CONTRIBUTING.md"),
     *("LICENSE", "README.md", "SECURITY.md", "pyproject.toml", "PKG-INFO"),
