@@ -229,9 +229,10 @@ class Draw {
     }
   }
 
-  bool small() const {
+  // An array that has elements, and not too many.
+  bool has_layout() const {
     const Sizes s = call_.sizes();
-    return s.sane && s.data <= most_elements;
+    return s.sane && s.data > 0 && s.data <= most_elements;
   }
 
   void draw_strides() {
@@ -247,7 +248,7 @@ class Draw {
         for (std::size_t k = 0; k < call_.shape.size(); ++k) own.push_back(from(-8, 8));
       } else if (way == 3 && one_in(4)) {
         for (std::size_t k = 0; k < call_.shape.size(); ++k) own.push_back(any_of(absurd));
-      } else if (small()) {
+      } else if (has_layout()) {
         own = layout(input).strides;
       }
       if (!own.empty()) call_.arguments[i].pointer = own.data();
@@ -264,12 +265,9 @@ class Draw {
       if (one_in(3)) wider[k] = from(0, 70);
       if (one_in(3)) step[k] = from(1, 4);
     }
-    // Extents of 0 would leave all axes after them in one place.
-    Extents counted = shape;
-    for (std::int64_t& e : counted) e = std::max<std::int64_t>(e, 1);
-    Layout result = part_of("", counted, axes, wider, step);
+    Layout result = part_of("", shape, axes, wider, step);
     for (std::size_t k = 0; k < std::min<std::size_t>(shape.size(), 6); ++k) {
-      if (one_in(4)) result = reversed(result, counted, k);
+      if (one_in(4)) result = reversed(result, shape, k);
       if (input && one_in(8)) result = broadcast(result, k);
       if (shape[k] == 1 && one_in(4)) result.strides[k] = any_of(absurd);
     }
