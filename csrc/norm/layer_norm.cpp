@@ -184,7 +184,7 @@ void block_backward(const RowsBackward<T>& a, int64_t block, const Executor& exe
     const int64_t each = a.workspace.blocks.each, begin = block * each;
     const int64_t end = part_end(begin, each, a.rows);
     if (a.rows > kGroup && a.cols > 1 && a.cols < kMostTurned)
-      done = turned_rows_backward(a, begin, end, a.workspace.of_block(block)) - begin;
+      done = turned_rows_backward(a, begin, end, block) - begin;
   }
   const int64_t together =
       executor.threads > 1 ? kGroup : group_rows_together<T>(a.cols, a.dx.stride, a.stream);

@@ -191,11 +191,11 @@ void rows_backward(const RowsBackward<T>& a, int64_t begin, int64_t rows, bool b
   });
 }
 
-// Short rows [begin, end), as many of them as are whole groups to be turned; `sums` are those of
-// their block, over which groups these begin. Returns where the rest begins.
+// Short rows [begin, end) of a block, as many of them as are whole groups to be turned: the first
+// that its sums are of. Returns where the rest begins.
 template <class T>
 __attribute__((noinline)) int64_t turned_rows_backward(const RowsBackward<T>& a, int64_t begin,
-                                                       int64_t end, double* sums) {
+                                                       int64_t end, int64_t block) {
   using Groups = TurnedGroups<T>;
   constexpr int64_t kRows = Groups::kRows;
   if (end - begin < kRows) return begin;
@@ -237,6 +237,7 @@ __attribute__((noinline)) int64_t turned_rows_backward(const RowsBackward<T>& a,
     groups.write(a.dy.from(begin), a.dx.from(begin), factors, of_gamma, of_beta);
   }
   if (a.adds_groups()) {
+    double* const sums = a.workspace.of_block(block);  // without them there may be no workspace
     memcpy(sums, of_gamma, sizeof(double) * static_cast<size_t>(n));
     memcpy(sums + n, of_beta, sizeof(double) * static_cast<size_t>(n));
   }

@@ -187,6 +187,8 @@ class Judge {
   }
 
   void overlaps() {
+    for (std::size_t i = 0; i < op_.parameters.size(); ++i)
+      spans_.push_back(call_.arrays[i].is_ours && !call_.is_null(i) ? span(i) : Span{});
     for (std::size_t i = 0; i < op_.parameters.size(); ++i) {
       if (op_.parameters[i].kind == Kind::input || !is_looked_at(i)) continue;
       for (std::size_t j = 0; j < op_.parameters.size(); ++j) {
@@ -208,8 +210,12 @@ class Judge {
     certain(NORMKERNELS_OVERLAP, j);
   }
 
+  struct Span {
+    unsigned char *begin, *end;
+  };
+
   bool share_bytes(std::size_t i, std::size_t j) const {
-    const Span of_i = span(i), of_j = span(j);
+    const Span of_i = spans_[i], of_j = spans_[j];
     if (of_i.end <= of_j.begin || of_j.end <= of_i.begin) return false;
     std::vector<bool> taken(static_cast<std::size_t>(of_i.end - of_i.begin));
     each_element(i, [&](unsigned char* p, std::int64_t bytes) {
@@ -234,9 +240,6 @@ class Judge {
     for (const std::int64_t offset : a.offsets)
       f(call_.bytes(i) + offset * bytes_of(a.element), bytes_of(a.element));
   }
-  struct Span {
-    unsigned char *begin, *end;
-  };
   Span span(std::size_t i) const {
     Span result = {call_.bytes(i), call_.bytes(i)};
     each_element(i, [&](unsigned char* p, std::int64_t bytes) {
@@ -248,6 +251,7 @@ class Judge {
   const Call& call_;
   const Operator& op_;
   const Sizes sizes_;
+  std::vector<Span> spans_;
   Faults faults_;
 };
 

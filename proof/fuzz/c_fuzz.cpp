@@ -3,6 +3,7 @@
 // of right ones the result has the bits of the dense function by one thread, which is within its
 // bounds of the reference, the bytes between and beside the elements are as before, and so is
 // errno.
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -27,7 +28,7 @@ class Before {
     }
     for (std::size_t k = 0; k < held_.size(); ++k) {
       const Region& region = regions()[k];
-      if (std::memcmp(region.begin(), held_[k].data(), held_[k].size()) != 0)
+      if (!std::equal(held_[k].begin(), held_[k].end(), region.begin()))
         report(call.op.name + (is_refused ? " was refused and wrote" : " wrote beside an output"));
     }
   }
@@ -35,17 +36,18 @@ class Before {
  private:
   void allow(const Call& call, std::size_t i) {
     const Array& a = call.arrays[i];
+    if (!a.is_ours || a.count == 0) return;
     const std::int64_t each = bytes_of(a.element);
-    for (std::size_t k = 0; k < held_.size(); ++k) {
-      unsigned char* const begin = regions()[k].begin();
-      if (call.bytes(i) < begin - 0x10000000 || !a.is_ours) continue;
-      const auto copy = [&](unsigned char* p, std::int64_t bytes) {
-        if (p >= begin && p + bytes <= regions()[k].end())
-          std::memcpy(held_[k].data() + (p - begin), p, static_cast<std::size_t>(bytes));
-      };
-      if (a.role == Role::workspace) copy(call.bytes(i), a.count);
-      for (const std::int64_t offset : a.offsets) copy(call.bytes(i) + offset * each, each);
-    }
+    unsigned char* const first = call.bytes(i) + (a.offsets.empty() ? 0 : a.offsets[0] * each);
+    const auto in = std::find_if(regions().begin(), regions().end(), [&](const Region& region) {
+      return first >= region.begin() && first < region.end();
+    });
+    unsigned char* const held = held_[static_cast<std::size_t>(in - regions().begin())].data();
+    const auto copy = [&](unsigned char* p, std::int64_t bytes) {
+      std::memcpy(held + (p - in->begin()), p, static_cast<std::size_t>(bytes));
+    };
+    if (a.role == Role::workspace) copy(first, a.count);
+    for (const std::int64_t offset : a.offsets) copy(call.bytes(i) + offset * each, each);
   }
 
   std::vector<std::vector<unsigned char>> held_;

@@ -32,10 +32,11 @@ def fuzz(program: Path, corpus: Path, seconds: int, seed: int) -> tuple[int, str
         f"-seed={seed}",
         f"-max_len={LONGEST_INPUT}",
         "-len_control=0",
+        "-entropic_scale_per_exec_time=1",  # large arrays are rarely worth their time
         "-timeout=60",
         "-rss_limit_mb=4096",
         "-print_final_stats=1",
-        f"-artifact_prefix={corpus}-",
+        f"-artifact_prefix={program}-",
         corpus,
     ]
     environment = os.environ | {
@@ -87,7 +88,8 @@ def main() -> int:
         corpus.mkdir(exist_ok=True)
         code, said = fuzz(program, corpus, arguments.seconds, arguments.seed)
         if code != 0:
-            print(said[-5000:], file=sys.stderr)
+            report = re.search(r"^.*(FINDING|ERROR: |runtime error)", said, re.MULTILINE)
+            print(said[report.start() if report else 0 :][:5000], file=sys.stderr)
         if arguments.coverage:
             print(coverage(corpus))
     findings = "no findings" if code == 0 else "1 FINDING"

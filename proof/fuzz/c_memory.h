@@ -22,7 +22,7 @@ class Region {
     void* const memory = mmap(nullptr, size + 2 * page, PROT_NONE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) std::abort();
-    begin_ = static_cast<unsigned char*>(memory) + page;
+    begin_ = block_ = from_ = static_cast<unsigned char*>(memory) + page;
     if (mprotect(begin_, size, PROT_READ | PROT_WRITE) != 0) std::abort();
   }
 
@@ -46,7 +46,7 @@ class Region {
 
  private:
   static constexpr std::size_t margin = 1024;
-  unsigned char *begin_, *block_ = nullptr, *from_ = nullptr;
+  unsigned char *begin_, *block_, *from_;
   std::size_t bytes_ = 0, near_ = 0;
 };
 

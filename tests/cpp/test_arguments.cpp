@@ -340,9 +340,9 @@ TEST_CASE("every function refuses bad arguments and writes nothing") {
 }
 
 TEST_CASE("the layer norm's backward wants a workspace for the gradients of many rows") {
-  std::array<float, 100> dy{}, x{}, statistics{}, dx{}, dgamma{};
-  const auto call = [&](std::int64_t rows, float* dgamma_or_null) {
-    return normkernels_layer_norm_backward(NORMKERNELS_F32, rows, 1, dy.data(), x.data(),
+  std::array<float, 300> dy{}, x{}, statistics{}, dx{}, dgamma{};
+  const auto call = [&](std::int64_t rows, float* dgamma_or_null, std::int64_t cols = 1) {
+    return normkernels_layer_norm_backward(NORMKERNELS_F32, rows, cols, dy.data(), x.data(),
                                            statistics.data(), statistics.data(), nullptr, dx.data(),
                                            dgamma_or_null, nullptr, nullptr, nullptr);
   };
@@ -351,6 +351,7 @@ TEST_CASE("the layer norm's backward wants a workspace for the gradients of many
   CHECK(call(100, dgamma.data()) == NORMKERNELS_NULL_POINTER + 12);
   CHECK(dx[0] == 7);
   CHECK(call(100, nullptr) == NORMKERNELS_OK);
+  CHECK(call(100, nullptr, 3) == NORMKERNELS_OK);  // nor is an address in it formed
   CHECK(normkernels_layer_norm_backward_workspace_bytes(NORMKERNELS_F32, 3, 1) == 0);
   CHECK(call(3, dgamma.data()) == NORMKERNELS_OK);
 }
