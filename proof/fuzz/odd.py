@@ -109,7 +109,8 @@ def _broken(rng: random.Random, a: np.ndarray) -> Value:
     if interface["shape"] == a.shape and interface["strides"] is None:
         methods["__array_interface__"] = interface
     names = rng.sample(list(methods), rng.randint(1, 3))
-    return type("Broken", (), {name: methods[name] for name in names})()
+    # An interface is an address: what has the memory lives as long.
+    return type("Broken", (), {"owner": a, **{name: methods[name] for name in names}})()
 
 
 def _masked(_: random.Random, a: np.ndarray) -> Value:
