@@ -311,6 +311,7 @@ GRADIENT = OperatorDef("LRNGradient", ["x", "y", "dy"], ["dx"], {"size": 3})
 WITH_SCALE = OperatorDef("LRN", ["x"], ["y", "s"], {"size": 3})
 NHWC = OperatorDef("InstanceNorm", ["x", "s", "b"], ["y"], {"order": "NHWC"})
 INPLACE = OperatorDef("InstanceNorm", ["x", "s", "b"], ["x"])
+SURROGATE = OperatorDef("InstanceNorm", ["x", "s", "b"], ["\ud800"])
 
 
 @pytest.mark.parametrize(
@@ -321,8 +322,9 @@ INPLACE = OperatorDef("InstanceNorm", ["x", "s", "b"], ["x"])
         (NHWC, "order of InstanceNorm is 'NHWC', which ONNX does not have: .* as rank="),
         (INPLACE, "blob 'x' is input and output of InstanceNorm; in ONNX a name has one value"),
         (OperatorDef("LRN", ["x"], ["y"]), "LRN: argument size is not given"),
+        (SURROGATE, r"blob '\\ud800' of InstanceNorm has half a surrogate pair in its name"),
     ],
-    ids=["gradient", "scale", "NHWC", "in place", "schema"],
+    ids=["gradient", "scale", "NHWC", "in place", "schema", "surrogate"],
 )
 def test_to_nodes_errors(op_def, message):
     with pytest.raises(ValueError, match=message):

@@ -49,7 +49,7 @@ def to_nodes(
     float32, too. Names of new values begin with the name of the output that they are for.
 
     ValueError for an operator that ONNX has nothing for (all gradients), an output that it has
-    nothing for, a blob that is input and output, another dtype, a rank or an axis that the operator
+    nothing for, a blob that is input and output or whose name is no Unicode, another dtype, a rank or an axis that the operator
     cannot have, an argument that is infinite in float32, and without a rank that is needed;
     TypeError for what is no definition, no rank, no dtype or no collection of names; otherwise the
     errors of the operator's schema.
@@ -71,6 +71,12 @@ def to_nodes(
                 f"to_nodes: blob {name!r} is input and output of {op_def.type}; "
                 "in ONNX a name has one value"
             )
+    for name in (*op_def.inputs, *op_def.outputs):
+        if not _is_unicode(name):
+            raise ValueError(
+                f"to_nodes: blob {name!r} of {op_def.type} has half a surrogate pair in its name, "
+                "must be text that UTF-8 has"
+            )
     for name, value in args.items():
         if isinstance(value, float):
             require_float32("to_nodes", op_def.type, name, value)
@@ -78,6 +84,10 @@ def to_nodes(
     graph = _Graph(op_def, args, rank, _dtype(dtype), _unused(unused))
     _CONVERTERS[op_def.type](graph)
     return graph.nodes
+
+
+def _is_unicode(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _ranks(op_type: str, args: Mapping[str, Any]) -> tuple[int, int]:
