@@ -49,8 +49,9 @@ def to_nodes(
     float32, too. Names of new values begin with the name of the output that they are for.
 
     ValueError for an operator that ONNX has nothing for (all gradients), an output that it has
-    nothing for, a blob that is input and output or whose name is no Unicode, another dtype, a rank or an axis that the operator
-    cannot have, an argument that is infinite in float32, and without a rank that is needed;
+    nothing for, a blob that is input and output or whose name is no Unicode, another dtype, a rank
+    or an axis that the operator cannot have, an argument that is infinite in float32, and without a
+    rank that is needed;
     TypeError for what is no definition, no rank, no dtype or no collection of names; otherwise the
     errors of the operator's schema.
 
