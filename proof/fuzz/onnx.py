@@ -3,7 +3,7 @@ ONNX's own reference does, attribute by attribute, and what does not is refused 
 
 import random
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -153,10 +153,18 @@ def _check_definition(rng: random.Random) -> None:
     if nodes is None or rank not in (None, feeds["x"].ndim) or dtype != np.float32:
         return
     given = {name: feeds[name] for name in op_def.inputs if name in feeds}
+    if op_def.type in {"LayerNorm", "RMSNorm"} and not _are_ends(given.values()):
+        return  # a matrix whose elements are enough means something else to ONNX, as to_nodes says
     names = [name for name in op_def.outputs if name not in unused]
     ours, _ = outcome(lambda: _run_ours([op_def], given, names))
     if ours is not None:
         _assert_alike(ours, nodes, given)
+
+
+def _are_ends(arrays: Iterable[np.ndarray]) -> bool:
+    """Whether the shapes of the others are ends of the first one's."""
+    x, *others = arrays
+    return all(a.shape == x.shape[x.ndim - a.ndim :] for a in others)
 
 
 def _check_broken(rng: random.Random) -> None:
