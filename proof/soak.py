@@ -29,6 +29,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 AT_ONCE = 7  # every so many rounds tests run side by side; shares no factor with their number
 WARM_UP = 3 * AT_ONCE  # rounds, until every test and as many threads have had their memory
 GROWTH = 8 << 20  # bytes that Python, NumPy and hypothesis may keep back in half of the rest
+JUDGED = 10 * WARM_UP  # rounds: in fewer, what hypothesis caches of each new example still grows
 MOST_FINDINGS = 5
 
 
@@ -104,7 +105,7 @@ def main() -> None:
         gc.collect()
         samples.append(resident())
     halves = [np.median(half) for half in np.array_split(samples[WARM_UP:], 2) if half.size]
-    judged = len(samples) >= 2 * WARM_UP
+    judged = len(samples) >= JUDGED
     growth = halves[1] - halves[0] if judged else 0
     if growth > GROWTH:
         soak.findings.append(f"memory grows, bytes after each round: {samples}")
