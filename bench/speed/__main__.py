@@ -11,7 +11,7 @@ operator's inputs and writes its outputs once and computes nothing, and the copy
 from one array to another. Above 1, ours is faster. Then the bars follow, and which of them hold.
 Ends with status 1 if an answer of ours is wrong.
 
---isa keeps all to an instruction set, but for ONNX Runtime, which cannot be kept to one. A page of
+--isa keeps all to an instruction set, but for those that cannot be kept to one. A page of
 several runs, each with its own machine and set:
 
     python -m bench.speed --isa avx2 --json avx2.json
