@@ -68,8 +68,8 @@ NORMKERNELS_INLINE void write_columns(Store how, const GroupRows<T>& g, const Ro
     const Standardise<T> standardise = rows.standardise(i);
     const Gradient<T> gradient = rows.gradient(i);
     if constexpr (Store::kMustBeAligned) {  // the next rows, from beyond the caches
-      prefetch_to_l2(dy + g.rows * g.dy.stride);
-      prefetch_to_l2(x + g.rows * g.x.stride);
+      prefetch_lines_to_l2<kColumns>(dy + g.rows * g.dy.stride);
+      prefetch_lines_to_l2<kColumns>(x + g.rows * g.x.stride);
     } else if constexpr (kVectors > 1) {
       prefetch_lines<kColumns>(dy + kAhead);
       prefetch_lines<kColumns>(x + kAhead);

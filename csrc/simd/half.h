@@ -271,6 +271,25 @@ NORMKERNELS_INLINE Vec<uint16_t> packed(const TwoVectors& a) {
                                         (__m256i)narrow_words<N>(a.second.v))};
   }
 #endif
+#if NORMKERNELS_SIMD_X86 == 64
+  // By the upper halves of both: 1000 x 1000 is 1.16 times as fast as by words, NHWC images of 256
+  // x 256 x 64 1.36 times (Zen 4).
+  if constexpr (S::kDigits == 8) {
+    const bool numbers = _mm512_cmp_ps_mask(a.first.v, a.second.v, _CMP_UNORD_Q) == 0;
+    if (__builtin_expect(numbers, 1)) {
+      const auto rounded = [](Vec<float> v) __attribute__((always_inline)) {
+        const __m512i bits = (__m512i)v.v, up = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+        const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+        return _mm512_mask_add_epi32(up, odd, up, _mm512_set1_epi32(1));
+      };
+      const auto upper =
+          HalfLanes<32>::Halves{1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+      return {
+          (Native)_mm512_permutex2var_epi16(rounded(a.first), (__m512i)upper, rounded(a.second))};
+    }
+  }
+#endif
   const auto low = narrow<N>(a.first.v, S{}), high = narrow<N>(a.second.v, S{});
 #if NORMKERNELS_SIMD_X86 == 32
   return {(Native)_mm256_set_m128i((__m128i)high, (__m128i)low)};

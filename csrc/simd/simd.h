@@ -267,6 +267,12 @@ NORMKERNELS_INLINE void prefetch_lines(const T* p) {
   for (int k = 0; k < kElements; k += kLine) prefetch(p + k);
 }
 NORMKERNELS_INLINE void prefetch_to_l2(const void* p) { __builtin_prefetch(p, 0, 2); }
+template <int kElements, class T>
+NORMKERNELS_INLINE void prefetch_lines_to_l2(const T* p) {
+  constexpr int kLine = kLineBytes / sizeof(T);
+#pragma GCC unroll 8
+  for (int k = 0; k < kElements; k += kLine) prefetch_to_l2(p + k);
+}
 // The same for a line that will be written.
 NORMKERNELS_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1); }
 
