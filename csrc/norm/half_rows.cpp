@@ -12,7 +12,10 @@ struct AheadOfHalves {
   const uint16_t* p;
 
   NORMKERNELS_INLINE void operator()(int64_t i) const { prefetch(p + i); }
-  NORMKERNELS_INLINE int64_t end(int64_t n) const { return n / kMomentLanes * kMomentLanes; }
+  NORMKERNELS_INLINE int64_t end(int64_t n) const {
+    return n / kMomentLanes * kMomentLanes - lead_of_sums(n);
+  }
+  NORMKERNELS_INLINE void start() const {}
   NORMKERNELS_INLINE void finish() const {}
 };
 
