@@ -232,7 +232,6 @@ def test_out_that_numpy_copies(name):
         ("text", TypeError, "is of type str"),
         (3.0, TypeError, "is of type float"),
     ],
-    ids=str,
 )
 def test_outs_that_are_refused(out, error, was):
     with pytest.raises(error, match=rf"^layer_norm: out {was}.*, must "):
