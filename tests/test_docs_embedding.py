@@ -5,7 +5,7 @@ import re
 
 import normkernels as nk
 import pytest
-from embedding import ROOT, loader_finds, run
+from embedding import ROOT, WHEEL_LIB, loader_finds, run
 from snippets import blocks
 from test_embed_examples import cargo, copied, needs_cargo
 
@@ -34,24 +34,41 @@ def test_cmake_takes_it_in(way, tmp_path):
     assert "Configuring done" in said
 
 
-@needs_cargo
-@pytest.mark.parametrize("kind", ["shared", "static"])
-def test_rust(kind, installed, installed_static, tmp_path):
-    """The program of a crate that depends on ours."""
-    copied("rust", tmp_path)
-    app, tree = tmp_path / "app", {"shared": installed, "static": installed_static}[kind]
+def write_crate(directory, features=""):
+    """The program, in a crate that depends on ours."""
+    copied("rust", directory)
+    app = directory / "app"
     (app / "src").mkdir(parents=True)
     (app / "src/main.rs").write_text(blocks(PAGE, "rust")[0])
-    features = "" if kind == "shared" else ', features = ["static"]'
     dependency = f'normkernels = {{ path = "../rust"{features} }}'
     (app / "Cargo.toml").write_text(
         '[package]\nname = "app"\nversion = "0.0.0"\nedition = "2021"\n'
         f"[dependencies]\n{dependency}\n"
     )
-    environment = {"PKG_CONFIG_PATH": str(tree / "lib/pkgconfig"), **loader_finds(tree / "lib")}
-    said = cargo(app, "run", **environment)
+    return app
+
+
+def is_what_the_program_prints(said):
     y = [float(number) for number in said.strip(" \n[]").split(",")]
-    assert y == pytest.approx([3 / 12.5**0.5, 8 / 12.5**0.5] * 2, rel=1e-6)
+    return y == pytest.approx([3 / 12.5**0.5, 8 / 12.5**0.5] * 2, rel=1e-6)
+
+
+@needs_cargo
+@pytest.mark.parametrize("kind", ["shared", "static"])
+def test_rust(kind, installed, installed_static, tmp_path):
+    tree = {"shared": installed, "static": installed_static}[kind]
+    app = write_crate(tmp_path, "" if kind == "shared" else ', features = ["static"]')
+    environment = {"PKG_CONFIG_PATH": str(tree / "lib/pkgconfig"), **loader_finds(tree / "lib")}
+    assert is_what_the_program_prints(cargo(app, "run", **environment))
+
+
+@needs_cargo
+def test_rust_with_a_python_package(tmp_path):
+    """Its loader is told by the page's build script, and by no variable."""
+    app = write_crate(tmp_path)
+    (app / "build.rs").write_text(blocks(PAGE, "rust")[1])
+    said = cargo(app, "run", PKG_CONFIG_PATH=str(WHEEL_LIB / "pkgconfig"))
+    assert is_what_the_program_prints(said)
 
 
 def test_the_options_are_those_of_the_build():

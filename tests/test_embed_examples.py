@@ -95,6 +95,12 @@ def test_rust_from_a_directory(installed_static, crate):
 
 
 @needs_cargo
+def test_rust_from_a_directory_with_a_space(crate, tmp_path):
+    (tmp_path / "a b").symlink_to(WHEEL_LIB)
+    cargo(crate, "build", PKG_CONFIG_PATH=str(tmp_path / "a b/pkgconfig"))
+
+
+@needs_cargo
 def test_rust_says_where_it_has_searched(crate, tmp_path):
     said = cargo(crate, "build", fails=True, PKG_CONFIG_PATH=str(tmp_path))
     assert "normkernels is not found: " in said

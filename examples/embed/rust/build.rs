@@ -21,8 +21,10 @@ fn main() {
         if let Some(directory) = flag.strip_prefix("-L") {
             require(directory, is_static);
             println!("cargo:rustc-link-search=native={directory}");
+            println!("cargo:lib_dir={directory}"); // DEP_NORMKERNELS_LIB_DIR of who depends on this
         } else if flag.starts_with("-Wl,") {
-            println!("cargo:rustc-link-arg={flag}"); // a wheel's library is found from where it lies
+            // A wheel's library is found from where it lies, by this crate's own programs alone.
+            println!("cargo:rustc-link-arg={flag}");
         }
     }
     // The library needs nothing but the C library and its threads, which std links already.
@@ -41,8 +43,23 @@ fn pkg_config() -> Result<Vec<String>, String> {
     if !done.status.success() {
         return Err(String::from_utf8_lossy(&done.stderr).trim().to_string());
     }
-    let flags = String::from_utf8_lossy(&done.stdout);
-    Ok(flags.split_whitespace().map(str::to_string).collect())
+    Ok(words(&String::from_utf8_lossy(&done.stdout)))
+}
+
+/// The flags, whose spaces and other special characters have a backslash before them.
+fn words(escaped: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut rest = escaped.chars();
+    while let Some(character) = rest.next() {
+        if character.is_whitespace() {
+            words.push(String::new());
+            continue;
+        }
+        let plain = if character == '\\' { rest.next() } else { Some(character) };
+        words.last_mut().unwrap().extend(plain);
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// Says which file is missing, before a linker says that some function is.
