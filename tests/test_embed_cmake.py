@@ -74,8 +74,8 @@ def test_an_unknown_instruction_set_stops_the_configuration(names, tmp_path):
     assert f"NORMKERNELS_ISAS has '{unknown}', must be a list of some of {known} " in said
 
 
-def levels(directory, build_type, *options):
-    """With which options -O the objects of the library are compiled: the last one of each holds."""
+def compiled(directory, pattern, build_type, *options):
+    """Which of these options hold when the library is compiled: of each object the last one."""
     build = directory / "build"
     run(
         "cmake",
@@ -84,7 +84,12 @@ def levels(directory, build_type, *options):
     )
     commands = json.loads((build / "compile_commands.json").read_text())
     assert len([command for command in commands if "unity" not in command["file"]]) > 30
-    return {re.findall(r" (-O\w*) ", " -O0 " + command["command"])[-1] for command in commands}
+    return {re.findall(pattern, command["command"])[-1] for command in commands}
+
+
+def levels(directory, build_type, *options):
+    found = compiled(directory, r"^| (-O\w*) ", build_type, *options)
+    return {level or "-O0" for level in found}
 
 
 @pytest.mark.parametrize("build_type", ["Debug", "RelWithDebInfo", "MinSizeRel", "Release", ""])
@@ -96,6 +101,13 @@ def test_it_is_optimised_whatever_the_build_type_of_a_parent_is(build_type, tmp_
 def test_it_is_not_optimised_where_it_is_asked_not_to_be(tmp_path):
     write_parent(tmp_path)
     assert levels(tmp_path, "Debug", "-DNORMKERNELS_OPTIMIZE=OFF") == {"-O0"}
+
+
+@pytest.mark.parametrize(("ours", "holds"), [("OFF", "-Wno-error"), ("ON", "-Werror")])
+def test_warnings_of_a_parent_are_no_errors_here(ours, holds, tmp_path):
+    write_parent(tmp_path, settings="add_compile_options(-Wshadow -Werror)")
+    option = f"-DNORMKERNELS_WERROR={ours}"
+    assert compiled(tmp_path, r" (-Werror|-Wno-error) ", "Release", option) == {holds}
 
 
 # ---- Projects that install what they link it into ------------------------------------------------
