@@ -26,7 +26,7 @@
 //! - Elements are `f32`, `f64`, [`F16`] or [`Bf16`], parameters of the same type; of a half type, statistics are `f32`.
 //! - Memory: functions allocate a workspace where the C function takes one, and nothing else. [`operators`] have the
 //!   names, inputs and outputs of Caffe2's and return arrays of their own.
-//! - The bits of results depend neither on the number of threads nor on the machine.
+//! - The bits of results depend neither on the number of threads nor on which instruction set with fma the machine has.
 #![warn(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -62,7 +62,7 @@ pub use threads::{num_threads, set_num_threads, Pool, Threads};
 
 use std::ffi::CStr;
 
-/// "MAJOR.MINOR.PATCH" of the library that is running.
+/// "MAJOR.MINOR.PATCH" and the suffix of the library that is running.
 pub fn version() -> &'static str {
     // SAFETY: never null, and a constant.
     unsafe { CStr::from_ptr(ffi::normkernels_version()) }.to_str().unwrap_or_default()
