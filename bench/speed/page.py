@@ -31,8 +31,8 @@ A run names the commit that it measured; those of a page may differ in it.
 One process; all contestants take turns in rounds and the best round counts, on CPUs that are quiet
 when each begins. Every answer is checked against NumPy in float64 before it is timed. torch and JAX
 allocate what they return; ONNX Runtime and OpenVINO are bound to outputs that exist. Ours does
-either: "ours" writes into `out=`, "fresh" allocates. Who cannot be kept to an instruction set, as ONNX
-Runtime, is marked as "not limited" where the machine has more, and counts all the same.
+either: "ours" writes into `out=`, "fresh" allocates. Who cannot be kept to an instruction set, as
+ONNX Runtime, is marked as "not limited" where the machine has more, and counts all the same.
 
 - **r**: time of the best other library over ours with `out=`. "r, bound": the best of those that
   are bound, over ours with `out=`. "r, fresh": the best of those that allocate, over ours without.

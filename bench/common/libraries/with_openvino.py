@@ -21,8 +21,8 @@ KINDS = {
 
 
 class OpenVino(Library):
-    # With ONEDNN_MAX_CPU_ISA=AVX2 on a processor that has more, its MVN reads where nothing is, when
-    # what is normalised is no multiple of 16 elements (2026.4: a segmentation fault).
+    # With ONEDNN_MAX_CPU_ISA=AVX2 on a processor that has more, its MVN reads where nothing is,
+    # when what is normalised is no multiple of 16 elements (2026.4: a segmentation fault).
     limited = False
     version = openvino.__version__.split("-")[0]
     dtypes = ("float32", *HALVES)  # its CPU plugin computes float64 in float32
