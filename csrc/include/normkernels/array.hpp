@@ -144,7 +144,8 @@ Array(const M&) -> Array<typename M::element_type>;
 
 namespace detail {
 
-// Whatever an Array is made of as one, which is not copied if it is one already.
+// Whatever an Array is made of as one, which is not copied if it is one already. Element asks these
+// what that is: there GCC 11 takes `Array(...)` for a cast to X if X is an array of arrays.
 template <class T>
 const Array<T>& array_of(const Array<T>& array) noexcept {
   return array;
@@ -158,8 +159,8 @@ auto array_of(const X& x) noexcept -> decltype(Array(x)) {
 
 /// The elements of whatever an Array is made of.
 template <class X>
-using Element =
-    std::remove_const_t<typename decltype(Array(std::declval<const X&>()))::element_type>;
+using Element = std::remove_const_t<
+    typename std::decay_t<decltype(detail::array_of(std::declval<const X&>()))>::element_type>;
 /// What goes beside an X of the caller's: arrays of the same elements, to read or to write.
 template <class X>
 using Input = Array<const Element<X>>;
