@@ -21,4 +21,5 @@ mapfile -t build < <(python -c 'import tomllib; print(*tomllib.load(open("pyproj
 install "${build[@]}" 'cmake>=3.20' ninja
 install --no-build-isolation --no-binary normkernels --config-setting build-dir=build/minimum ".[$extra]"
 uv pip list
-python -m pytest -q "$@"
+# What the oldest of others call in the newest of others may be deprecated, such as matplotlib's parser.
+python -m pytest -q -W ignore::DeprecationWarning "$@"
