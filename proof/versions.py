@@ -2,7 +2,7 @@
 
     python -m proof.versions                         # all
     python -m proof.versions numpy==1.23 onnx        # those whose requirements begin so
-    python -m proof.versions numpy --python python3.13
+    python -m proof.versions 'numpy>=' --python python3.13
 
 The wheel is built by that Python, with the newest of the build tools, and is the same in all.
 """
@@ -34,14 +34,14 @@ ENVIRONMENTS = {
     "numpy==1.26.*": NUMPY,
     "numpy==2.0.*": NUMPY,
     "numpy==2.2.*": NUMPY,
-    "numpy": NUMPY,
-    "ml_dtypes==0.3.*": ("half_calls",),
-    "onnx==1.19.*": ONNX,
-    "onnx": ONNX,
+    "numpy>=2": NUMPY,
+    "ml_dtypes==0.3.* numpy<2": ("half_calls",),  # 0.3 is compiled for NumPy 1
+    "onnx==1.19.* ml_dtypes==0.5.0": ONNX,
+    "onnx>=1.19": ONNX,
     "dask[array]==2025.1.*": DASK,
-    "dask[array]": DASK,
+    "dask[array]>=2025.1": DASK,
     "cmake==3.20.*": CMAKE,
-    "cmake": CMAKE,
+    "cmake>=3.20": CMAKE,
 }
 ALSO = ["ml_dtypes", "ninja", "pkgconf", "pytest>=8"]
 
@@ -76,7 +76,7 @@ def try_environment(python, folder, wheel, requirement, tests):
     """Installs both and tests; what was installed, and the last line of pytest."""
     run(python, "-m", "venv", folder)
     pip = folder / "bin/pip"
-    run(pip, "install", "--quiet", "--only-binary=:all:", wheel, requirement, *ALSO)
+    run(pip, "install", "--quiet", "--only-binary=:all:", wheel, *requirement.split(), *ALSO)
     installed = dict(line.split("==") for line in run(pip, "freeze").splitlines() if "==" in line)
     names = dict.fromkeys([re.match(r"\w+", requirement)[0], "numpy"])
     files = [f"tests/test_{name}.py" for name in tests]
