@@ -77,7 +77,8 @@ def try_environment(python, folder, wheel, requirement, tests):
     run(python, "-m", "venv", folder)
     pip = folder / "bin/pip"
     run(pip, "install", "--quiet", "--only-binary=:all:", wheel, *requirement.split(), *ALSO)
-    installed = dict(line.split("==") for line in run(pip, "freeze").splitlines() if "==" in line)
+    lines = (line.split("==") for line in run(pip, "freeze").splitlines() if "==" in line)
+    installed = {name.replace("-", "_"): version for name, version in lines}
     names = dict.fromkeys([re.match(r"\w+", requirement)[0], "numpy"])
     files = [f"tests/test_{name}.py" for name in tests]
     said = run(folder / "bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
