@@ -101,7 +101,8 @@ NORMKERNELS_INLINE void negative_power(const Pixels& pixels, const ScaledRow& s,
                                        ScaledRow& power) {
   constexpr int W = Vec<double>::kLanes;
   for (int i = 0; i < pixels.count(); i += 2 * W) {
-    const Scaled base[2] = {s.at(i), s.at(i + W)};
+    // Where the second has no pixels, nothing has been written that could decide anything.
+    const Scaled base[2] = {s.at(i), s.at(i + W < pixels.count() ? i + W : i)};
     Scaled result[2];
     negative_power(base, beta, result);
     power.put(i, result[0]);
