@@ -4,18 +4,13 @@
 #include "unwritten.h"
 
 #if NORMKERNELS_MEMORY_SANITIZER
-#include <stdlib.h>
-
-#include <new>
-
 // The compiled part of the C++ library, which links the nodes of trees, is not instrumented: what
 // it writes would pass for unwritten. Workspaces come from the operator of aligned memory, and are.
-void* operator new(std::size_t bytes) {
-  void* const memory = malloc(bytes);
-  if (memory == nullptr) throw std::bad_alloc();
+// The sanitizer has operators of its own, which the linker does not let a program replace.
+extern "C" void* __real__Znwm(std::size_t bytes);
+extern "C" void* __wrap__Znwm(std::size_t bytes) {
+  void* const memory = __real__Znwm(bytes);
   __msan_unpoison(memory, bytes);
   return memory;
 }
-void operator delete(void* memory) noexcept { free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { free(memory); }
 #endif
