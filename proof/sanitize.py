@@ -42,6 +42,7 @@ OPTIONS = {
     },
 }
 LEFT_OUT = {
+    "tests/test_allocation.py": "preloads allocations that fail, in place of the runtime",
     "tests/test_docs.py": "builds and runs programs without the runtime",
     "tests/test_docs_embedding.py": "builds and runs programs without the runtime",
     "tests/test_embed.py": "builds the library by other flags and looks at its symbols",
