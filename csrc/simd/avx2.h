@@ -2,15 +2,8 @@
 #ifndef NORMKERNELS_SIMD_AVX2_H_
 #define NORMKERNELS_SIMD_AVX2_H_
 
+#include "simd/touch.h"
 #include "simd/vector.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define NORMKERNELS_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#define NORMKERNELS_ADDRESS_SANITIZER __has_feature(address_sanitizer)
-#else
-#define NORMKERNELS_ADDRESS_SANITIZER 0
-#endif
 
 namespace normkernels::NORMKERNELS_ISA {
 
@@ -21,32 +14,20 @@ NORMKERNELS_INLINE __m256i lanes4(int n) {
   return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
 }
 
-// No compiler instruments a masked load or store, which is where the ends of arrays are: the
-// address sanitizer is shown the first element and the last.
-template <class T>
-NORMKERNELS_INLINE void touch([[maybe_unused]] const T* p, [[maybe_unused]] int n) {
-#if NORMKERNELS_ADDRESS_SANITIZER
-  if (n <= 0) return;
-  static_cast<void>(*const_cast<const volatile T*>(p));
-  static_cast<void>(
-      *const_cast<const volatile T*>(p + (n < Vec<T>::kLanes ? n : Vec<T>::kLanes) - 1));
-#endif
-}
-
 NORMKERNELS_INLINE Vec<float> load(const float* p, int n) {
-  touch(p, n);
+  touch<8>(p, n);
   return {_mm256_maskload_ps(p, lanes8(n))};
 }
 NORMKERNELS_INLINE Vec<double> load(const double* p, int n) {
-  touch(p, n);
+  touch<4>(p, n);
   return {_mm256_maskload_pd(p, lanes4(n))};
 }
 NORMKERNELS_INLINE void store(float* p, Vec<float> a, int n) {
-  touch(p, n);
+  touch<8>(p, n);
   _mm256_maskstore_ps(p, lanes8(n), a.v);
 }
 NORMKERNELS_INLINE void store(double* p, Vec<double> a, int n) {
-  touch(p, n);
+  touch<4>(p, n);
   _mm256_maskstore_pd(p, lanes4(n), a.v);
 }
 NORMKERNELS_INLINE Vec<float> first(Vec<float> a, int n) {
@@ -73,7 +54,7 @@ NORMKERNELS_INLINE Vec<double> load_widened(const float* p, Full) {
   return {_mm256_cvtps_pd(_mm_loadu_ps(p))};
 }
 NORMKERNELS_INLINE Vec<double> load_widened(const float* p, int n) {
-  touch(p, n < 4 ? n : 4);
+  touch<4>(p, n);
   return {_mm256_cvtps_pd(_mm_maskload_ps(p, _mm256_castsi256_si128(lanes8(n))))};
 }
 NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {

@@ -2,6 +2,7 @@
 #ifndef NORMKERNELS_SIMD_AVX512_H_
 #define NORMKERNELS_SIMD_AVX512_H_
 
+#include "simd/touch.h"
 #include "simd/vector.h"
 
 namespace normkernels::NORMKERNELS_ISA {
@@ -10,15 +11,19 @@ NORMKERNELS_INLINE __mmask16 lanes16(int n) { return static_cast<__mmask16>((1u 
 NORMKERNELS_INLINE __mmask8 lanes8(int n) { return static_cast<__mmask8>((1u << n) - 1u); }
 
 NORMKERNELS_INLINE Vec<float> load(const float* p, int n) {
+  touch<16>(p, n);
   return {_mm512_maskz_loadu_ps(lanes16(n), p)};
 }
 NORMKERNELS_INLINE Vec<double> load(const double* p, int n) {
+  touch<8>(p, n);
   return {_mm512_maskz_loadu_pd(lanes8(n), p)};
 }
 NORMKERNELS_INLINE void store(float* p, Vec<float> a, int n) {
+  touch<16>(p, n);
   _mm512_mask_storeu_ps(p, lanes16(n), a.v);
 }
 NORMKERNELS_INLINE void store(double* p, Vec<double> a, int n) {
+  touch<8>(p, n);
   _mm512_mask_storeu_pd(p, lanes8(n), a.v);
 }
 NORMKERNELS_INLINE Vec<float> first(Vec<float> a, int n) {
@@ -46,6 +51,7 @@ NORMKERNELS_INLINE Vec<double> load_widened(const float* p, Full) {
   return {_mm512_cvtps_pd(_mm256_loadu_ps(p))};
 }
 NORMKERNELS_INLINE Vec<double> load_widened(const float* p, int n) {
+  touch<8>(p, n);
   return {_mm512_cvtps_pd(_mm256_maskz_loadu_ps(lanes8(n), p))};
 }
 NORMKERNELS_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {

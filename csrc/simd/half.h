@@ -180,6 +180,7 @@ NORMKERNELS_INLINE typename HalfLanes<N>::Halves load_halves(const void* p) {
 template <int N>
 NORMKERNELS_INLINE typename HalfLanes<N>::Halves load_halves(const uint16_t* p, int n) {
 #if NORMKERNELS_SIMD_X86 == 64
+  touch<N>(p, n);
   if constexpr (N == 16)
     return bit_cast<typename HalfLanes<N>::Halves>(_mm256_maskz_loadu_epi16(lanes16(n), p));
   if constexpr (N == 8)
@@ -198,6 +199,7 @@ NORMKERNELS_INLINE typename HalfLanes<N>::Halves load_halves(const uint16_t* p, 
 template <int N>
 NORMKERNELS_INLINE void store_halves(uint16_t* p, typename HalfLanes<N>::Halves h, int n) {
 #if NORMKERNELS_SIMD_X86 == 64
+  touch<N>(p, n);
   if constexpr (N == 16) return _mm256_mask_storeu_epi16(p, lanes16(n), bit_cast<__m256i>(h));
 #endif
   if constexpr (N == 2) {

@@ -7,6 +7,7 @@
 #ifndef NORMKERNELS_SIMD_SIMD_H_
 #define NORMKERNELS_SIMD_SIMD_H_
 
+#include "simd/touch.h"
 #include "simd/vector.h"
 
 #if defined(NORMKERNELS_GENERIC_SIMD)
@@ -93,6 +94,7 @@ template <int N>
 NORMKERNELS_INLINE void store_quad(float* p, __m128 a) {
   if constexpr (N == 4) return _mm_storeu_ps(p, a);
   if constexpr (N == 1) return _mm_store_ss(p, a);
+  touch<2>(p);
   _mm_storel_pi(reinterpret_cast<__m64*>(p), a);
   if constexpr (N == 3) _mm_store_ss(p + 2, _mm_movehl_ps(a, a));
 }
@@ -203,6 +205,7 @@ NORMKERNELS_INLINE void store_rounded(float* p, Vec<double> a, int n) {
 // Past the caches; p must be aligned to a vector.
 template <class T>
 NORMKERNELS_INLINE void stream(T* p, Vec<T> a) {
+  touch<Vec<T>::kLanes>(p);
 #if NORMKERNELS_SIMD_X86 == 64
   _mm512_stream_si512(reinterpret_cast<__m512i*>(p), bit_cast<__m512i>(a.v));
 #elif NORMKERNELS_SIMD_X86 == 32
