@@ -9,6 +9,7 @@
 #include <normkernels/normkernels.hpp>
 #include <vector>
 
+#include "forbidden.h"
 #include "unwritten.h"
 
 namespace nk = normkernels;
@@ -31,7 +32,20 @@ class Guarded {
       : size_(static_cast<std::size_t>(size)), storage_(size_ + 2 * zone + 64 / sizeof(T), nan()) {
     const auto address = reinterpret_cast<std::uintptr_t>(storage_.data() + zone);
     begin_ = zone + (64 - address % 64) % 64 / sizeof(T) + static_cast<std::size_t>(offset);
+    zones(forbid);
   }
+  /// With what has been written into its zones.
+  Guarded(const Guarded& other) : parts(other.parts), size_(other.size_), begin_(other.begin_) {
+    other.zones(allow);
+    storage_ = other.storage_;
+    other.zones(forbid);
+    zones(forbid);
+  }
+  Guarded(Guarded&&) = default;
+  Guarded& operator=(const Guarded& other) { return *this = Guarded(other); }
+  Guarded& operator=(Guarded&&) = default;
+  ~Guarded() = default;
+
   T* data() { return storage_.data() + begin_; }
   const T* data() const { return storage_.data() + begin_; }
   std::size_t size() const { return size_; }
@@ -41,8 +55,12 @@ class Guarded {
   /// Nothing outside has been written.
   bool intact() const {
     const auto begin = storage_.begin() + static_cast<std::ptrdiff_t>(begin_);
-    return std::all_of(storage_.begin(), begin, is_nan<T>) &&
-           std::all_of(begin + static_cast<std::ptrdiff_t>(size_), storage_.end(), is_nan<T>);
+    zones(allow);
+    const bool all_nan =
+        std::all_of(storage_.begin(), begin, is_nan<T>) &&
+        std::all_of(begin + static_cast<std::ptrdiff_t>(size_), storage_.end(), is_nan<T>);
+    zones(forbid);
+    return all_nan;
   }
   bool same_bits(const Guarded& other) const {
     return size_ == other.size_ &&
@@ -54,6 +72,11 @@ class Guarded {
 
  private:
   static constexpr std::size_t zone = 64;
+  template <class F>
+  void zones(F f) const {
+    f(storage_.data(), begin_ * sizeof(T));
+    f(data() + size_, (storage_.size() - begin_ - size_) * sizeof(T));
+  }
   static T nan() { return static_cast<T>(std::numeric_limits<nk::Computed<T>>::quiet_NaN()); }
   std::size_t size_, begin_;
   std::vector<T> storage_;
@@ -115,11 +138,13 @@ struct Problem {
       : shape(tensor), window(lrn_window), offset(element_offset), wide(wide_parameters) {
     const std::int64_t features = shape.c * shape.spatial;
     for (Guarded<T>* array : {&x, &dy}) *array = any_numbers(shape.n * features, false);
-    gamma = any_numbers(features, wide.gamma);
+    // Of every channel, also of those without pixels.
+    const std::int64_t each = std::max(features, shape.c);
+    gamma = any_numbers(each, wide.gamma);
     const std::uint64_t state = state_;
-    beta = any_numbers(features, wide.beta);
+    beta = any_numbers(each, wide.beta);
     state_ = state;
-    bias = any_numbers(features, wide.bias);
+    bias = any_numbers(each, wide.bias);
   }
   Guarded<T> output(std::int64_t size) const { return unwritten(Guarded<T>(size, offset)); }
   Guarded<T> statistics(std::int64_t size) const {
