@@ -169,6 +169,11 @@ def orders(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[Mutan
             if first != second and between.strip() == "," and same_type:
                 middle = (a.extent.end.offset, b.extent.start.offset)
                 yield file.replace("order", begin, end, second + between + first, middle)
+        name = file.of(children[0]) if children else ""
+        for old, new in chain(INTRINSICS, ((b, a) for a, b in INTRINSICS)):
+            if name.startswith("_mm") and old in name:  # the call: no function has their addresses
+                begin, end = span(children[0])
+                yield file.replace("lanes", begin, end, name.replace(old, new), span(cursor))
     elif cursor.kind in REFERENCES and re.fullmatch(r"[\w.>()-]+", text):
         name, end = re.split(r"\W", text)[-1], cursor.extent.end.offset
         begin = end - len(name)
@@ -176,10 +181,6 @@ def orders(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[Mutan
             yield file.replace("name", begin, end, NAMES[name], span(cursor))
         if re.search(r"(^|_)(stride|step)$", name) and cursor.type.spelling.endswith("int64_t"):
             yield file.replace_all_of("stride", cursor, f"({text} + 1)")
-        for a, b in INTRINSICS:
-            for old, new in ((a, b), (b, a)):
-                if name.startswith("_mm") and old in name:
-                    yield file.replace("lanes", begin, end, name.replace(old, new), span(cursor))
 
 
 def statements(file: File, cursor: Cursor, children: list[Cursor]) -> Iterator[Mutant]:
