@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
         "--only", default="", metavar="PATH", help="files below csrc/ that begin so"
     )
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no other after")
+    parser.add_argument("--quick", action="store_true", help="only the tests in C++")
     parser.add_argument("--work", type=Path, help="where the copy and its build are kept")
     parser.add_argument("--json", type=Path, help="the ends of mutants; none it has is tried again")
     parser.add_argument("--survivors", action="store_true", help="once more those that survived")
@@ -87,22 +88,27 @@ def summary(results: list[dict[str, Any]], reasons: Reasons) -> tuple[list[str],
     return lines, len(unexplained)
 
 
-def ends(tree: Tree, mutants: list[Mutant]) -> Iterator[tuple[Mutant, tuple[str, str], float]]:
+def ends(
+    tree: Tree, mutants: list[Mutant], last: float
+) -> Iterator[tuple[Mutant, tuple[str, str], float]]:
     """How each ended, and after how long: first in builds of many, then those that go alone."""
     for _ in range(BATCHES):
         batch = Batch(tree, mutants)
+        if not batch.mutants or time.monotonic() > last:
+            break
         with batch.built():
-            for number, mutant in [(0, None), *batch.mutants.items()]:
+            tree.measure(batch.size)
+            for number, mutant in batch.mutants.items():
                 started = time.monotonic()
-                end = tree.tested(number)
-                if mutant is not None:
-                    yield mutant, end, time.monotonic() - started
-                elif end[0] != "survived":
-                    raise SystemExit(f"{end[1]} {end[0]} with no mutant chosen")
+                if started > last:
+                    return
+                yield mutant, tree.tested(number), time.monotonic() - started
         tried = {mutant.key for mutant in batch.mutants.values()}
         mutants = [mutant for mutant in mutants if mutant.key not in tried]
     for mutant in mutants:
         started = time.monotonic()
+        if started > last:
+            return
         yield mutant, tree.one(mutant), time.monotonic() - started
 
 
@@ -119,13 +125,13 @@ def main() -> int:
     results = {(r["file"], r["line"], r["mutant"]): r for r in known}
     again = {k for k, r in results.items() if options.survivors and r["end"] == "survived"}
     with tempfile.TemporaryDirectory() as scratch:
-        tree = Tree(CHECKOUT, options.work or Path(scratch))
+        tree = Tree(CHECKOUT, options.work or Path(scratch), options.quick)
         every = all_mutants(tree.root / "csrc", tree.build, unbroken)
         chosen = sample([m for m in every if m.file.startswith(options.only)], options)
         if options.survivors:
             chosen = [m for m in every if m.key in again]
         chosen = [m for m in chosen if m.key in again or m.key not in results]
-        for mutant, (end, test), seconds in ends(tree, chosen):
+        for mutant, (end, test), seconds in ends(tree, chosen, begin + options.seconds):
             file, line, broken = mutant.key
             results[mutant.key] = {
                 "folder": mutant.folder, "file": file, "line": line, "mutant": broken,
@@ -134,8 +140,6 @@ def main() -> int:
             if options.json:
                 options.json.write_text(json.dumps(list(results.values()), indent=1))
             print(f"{end} {test} {seconds:.1f} s: {file}: {broken}", flush=True)
-            if time.monotonic() - begin > options.seconds:
-                break
     lines, unexplained = summary(list(results.values()), Reasons(table))
     print(*lines, sep="\n")
     seconds = time.monotonic() - begin

@@ -7,15 +7,35 @@ from contextlib import contextmanager
 from proof.mutation.build import Place, Tree
 from proof.mutation.rules import Mutant
 
-DECLARED = 'extern "C" __attribute__((visibility("default"))) int normkernels_mutant;\n#line 1\n'
+DECLARED = """extern "C" {
+extern __attribute__((visibility("default"))) int normkernels_mutant, normkernels_reached[];
+}
+#line 1
+"""
+# The array is whole pages, in place of which come those of a file: what is forked or killed writes
+# there, too.
 DEFINED = """
+#include <fcntl.h>
+#include <sys/mman.h>
 int normkernels_mutant = 0;
+alignas(4096) int normkernels_reached[%d] = {};
 __attribute__((constructor)) static void choose_mutant() {
   const char* const text = getenv("NORMKERNELS_MUTANT");
   normkernels_mutant = text == nullptr ? 0 : atoi(text);
+  const char* const name = getenv("NORMKERNELS_REACHED");
+  if (name == nullptr) return;
+  const int file = open(name, O_RDWR);
+  mmap(normkernels_reached, sizeof(normkernels_reached), PROT_READ | PROT_WRITE,
+       MAP_SHARED | MAP_FIXED, file, 0);
 }
 """
+PAGE = 1024  # numbers
 HOLDER = "host/isa.cpp"  # compiled once
+
+
+def chosen(number: int) -> str:
+    """Whether the mutant is that of this run; that it was asked is written down."""
+    return f"(normkernels_reached[{number}] = 1, normkernels_mutant == {number})"
 
 
 class Batch:
@@ -25,9 +45,10 @@ class Batch:
         """As many as go together."""
         self.tree = tree
         self.mutants: dict[int, Mutant] = {}
+        self.size = (len(mutants) // PAGE + 1) * PAGE
         taken: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for number, mutant in enumerate(mutants, 1):
-            edit = mutant.switched(f"normkernels_mutant == {number}")
+            edit = mutant.switched(chosen(number))
             places = taken[mutant.file]
             if edit and all(edit[1] <= begin or end <= edit[0] for begin, end in places):
                 places.append(edit[:2])
@@ -40,11 +61,11 @@ class Batch:
         edits = [
             (edit[0], mutant.file, edit)
             for number, mutant in self.mutants.items()
-            if (edit := mutant.switched(f"normkernels_mutant == {number}"))
+            if (edit := mutant.switched(chosen(number)))
         ]
         for _, name, (begin, end, new) in sorted(edits, reverse=True):
             texts[name] = texts[name][:begin] + new + texts[name][end:]
-        texts[HOLDER] += DEFINED
+        texts[HOLDER] += DEFINED % self.size
         return {name: DECLARED + text for name, text in texts.items()}
 
     def drop(self, errors: set[Place]) -> None:
