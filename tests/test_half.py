@@ -136,6 +136,10 @@ def outputs(half, num_threads):
             results += nk.instance_norm(x, *parameters, return_stats=True, **options)
             results += nk.instance_norm_backward(dy, x, parameters[0], **options)
             results += nk.instance_norm_with_gradient(x, *parameters, dy, **options)
+        # A long row is shared in the midst of a channel.
+        x, _ = drawn((1, 200, 701), half)
+        parameters = made((200,), gamma, 2), made((200,), beta, 3)
+        results.append(nk.group_norm(x, 1, *parameters, num_threads=num_threads))
     for order in ("NCHW", "NHWC"):
         x, dy = drawn((2, 16, 60, 61), half, order)
         options = {"order": order, "num_threads": num_threads}

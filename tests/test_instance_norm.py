@@ -233,3 +233,11 @@ def test_backward_of_single_positions_beside_unusual_ones(isa, dtype, zero):
     assert same_bits(usual.dscale[:34], unusual.dscale[:34])
     assert same_bits(usual.dbias[:34], unusual.dbias[:34])
     assert np.isnan(unusual.dx[:, 35:]).all()
+
+
+def test_single_positions_in_tiles_that_begin_in_the_midst_of_an_image(isa, dtype):
+    """Each is the bias of its channel, whichever row its tile begins with."""
+    n, c = 700, 65
+    x = normal((c, n, 1), dtype).transpose(1, 0, 2)
+    bias = normal((c,), dtype, seed=1)
+    assert same_bits(nk.instance_norm(x, None, bias), np.broadcast_to(bias[:, None], x.shape))
