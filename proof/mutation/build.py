@@ -115,6 +115,9 @@ class Tree:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["ninja", "-C", str(self.build), "-j1", "--quiet", *TARGETS], check=True)
         package = self.root / "python" / "normkernels"
+        (package / "lib" / "cmake" / "normkernels").mkdir(
+            parents=True, exist_ok=True
+        )  # is asked for
         for module in self.build.glob("_core*.so"):
             (package / module.name).unlink(missing_ok=True)
             (package / module.name).symlink_to(module)
