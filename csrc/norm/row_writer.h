@@ -58,7 +58,10 @@ class RowWriter {
 #pragma GCC unroll 2
     for (int k = 0; k < kMomentLanes; k += kLine) {
       const int64_t at = begin_ + i + k;
-      if constexpr (!kWaits) formula_.ahead(Store{}, at), read(at);
+      if constexpr (!kWaits) {
+        formula_.ahead(Store{}, at);
+        read(at);
+      }
       line(at, Index<kWaits>{});
     }
   }
@@ -68,7 +71,10 @@ class RowWriter {
   NORMKERNELS_INLINE void finish() {
     const int64_t done = larger(end(n_), 0);
     int64_t i = begin_ + done;
-    if (kWaits && done > 0) line(i, Index<0>{}), i += kLine;
+    if (kWaits && done > 0) {
+      line(i, Index<0>{});
+      i += kLine;
+    }
     finish_from(i);
   }
   NORMKERNELS_INLINE void write(bool stream) const {
