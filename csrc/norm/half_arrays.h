@@ -13,7 +13,7 @@ namespace {
 // Rows as float32, or a chunk of one; and some columns of gamma and beta, where one of them is of
 // the half type and the other is not, nor is there a workspace for lines of it.
 struct HalfTile {
-  static constexpr int64_t kElements = kChunk, kStrip = 256;
+  static constexpr int64_t kElements = kChunk, kStrip = 64;
 
   alignas(kLineBytes) float x[kElements];
   alignas(kLineBytes) float gamma[kStrip], beta[kStrip];
