@@ -224,7 +224,7 @@ TEST_CASE("a fork while the pool is at work") {
     const pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-      alarm(30);
+      alarm(120);
       const bool computed = rows[2].compute(3) && rows[2].compute(2);
       _exit(computed && rows[2].y == expected ? 0 : 1);
     }
