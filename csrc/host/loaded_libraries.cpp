@@ -6,9 +6,12 @@
 #if defined(__linux__)
 #include <dlfcn.h>
 #include <link.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <atomic>
+
+#include "host/fork_watch.h"
 
 // In a program without a dynamic linker, and with a C library that has these in a library of its
 // own which nobody loaded, there is nothing to be asked either.
@@ -60,11 +63,27 @@ Function* symbol(void* library, const char* name) {
   return reinterpret_cast<Function*>(dlsym(library, name));
 }
 
-// The runtimes that are loaded. Libraries are gone through only after another one was loaded.
+// dl_iterate_phdr takes a lock of the C library's (glibc's at least) that a child of fork() finds
+// as it was, and waits for forever if a thread of its parent had it. So none of ours has, then.
+pthread_mutex_t looking = PTHREAD_MUTEX_INITIALIZER;
+void lock() { pthread_mutex_lock(&looking); }
+void unlock() { pthread_mutex_unlock(&looking); }
+ForkWatch forks(lock, unlock, unlock);
+
+// Whether libraries were gone through, which they are only after another one was loaded.
+bool look(Search& search) {
+  if (!forks.is_on()) return false;
+  lock();
+  const bool ended_early = dl_iterate_phdr(look_at, &search) != 0;
+  unlock();
+  return !ended_early;
+}
+
+// The runtimes that are loaded.
 void search_runtimes() {
   if (dl_iterate_phdr == nullptr || dlopen == nullptr || dlsym == nullptr) return;
   Search search;
-  if (dl_iterate_phdr(look_at, &search) != 0) return;
+  if (!look(search)) return;
   for (int i = 0; i < search.count; ++i) {
     // The handle is kept: what is asked must not be unloaded.
     void* const library = dlopen(search.path[i], RTLD_LAZY | RTLD_NOLOAD);

@@ -15,6 +15,7 @@
 #include <atomic>
 
 #include "host/float_environment.h"
+#include "host/fork_watch.h"
 #include "host/loaded_libraries.h"
 #include "host/thread_count.h"
 
@@ -128,7 +129,6 @@ constexpr uint32_t kOpen = uint32_t{1} << 31;
 
 Pool pool;
 
-std::atomic<bool> watches_forks{false};
 std::atomic<int32_t> shares{0};       // of the calls under way
 std::atomic<uint32_t> generation{0};  // of this process: how many forks lead to it
 
@@ -206,12 +206,7 @@ void begin_in_child() {
   forget_processors();
 }
 
-bool watch_forks() {
-  if (watches_forks.load()) return true;
-  if (pthread_atfork(nullptr, nullptr, begin_in_child) != 0) return false;
-  watches_forks.store(true);
-  return true;
-}
+ForkWatch forks(nullptr, nullptr, begin_in_child);
 
 bool start(Worker& worker, const pthread_attr_t* attributes) {
   worker.called.store(0);
@@ -275,7 +270,7 @@ void wait_until_empty() {
 }  // namespace
 
 int32_t CallUnderWay::begin(int32_t share) {
-  if (!watch_forks()) return 0;
+  if (!forks.is_on()) return 0;
   share_ = share;
   generation_ = generation.load();
   return shares.fetch_add(share);
@@ -289,7 +284,7 @@ CallUnderWay::~CallUnderWay() {
 void run_on_pool(const Share& share, int64_t tasks, Task task, void* argument) {
   const auto most = static_cast<int32_t>(share.threads < tasks ? share.threads : tasks);
   const int caller_errno = errno;
-  const bool has_pool = most > 1 && watches_forks.load() && !pool.taken.exchange(true);
+  const bool has_pool = most > 1 && forks.is_on() && !pool.taken.exchange(true);
   const int32_t workers = has_pool && is_worth_it(share) ? start_workers(most - 1) : 0;
   errno = caller_errno;
   if (workers > 0) {

@@ -234,6 +234,26 @@ TEST_CASE("a fork while the pool is at work") {
   }
 }
 
+// How many there are is asked of the libraries that the process has loaded, under a lock of the C
+// library's.
+TEST_CASE("a fork while other threads ask for the number of threads") {
+  const std::int32_t expected = nk::num_threads();
+  const Repeating callers(2, [](std::size_t) { nk::num_threads(); });
+  int different = 0;
+  for (int i = 0; i < 400 && different == 0; ++i) {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      alarm(60);
+      _exit(nk::num_threads() == expected ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    different += status == 0 ? 0 : 1;
+  }
+  CHECK(different == 0);
+}
+
 TEST_CASE("more threads than there can be") {
   const Problem<float> problem(shape, window);
   const Outputs<float> expected = calls<float>[0].run(problem, nullptr);
