@@ -21,6 +21,7 @@ namespace normkernels::NORMKERNELS_ISA {
 //
 // A sweep has, where pixel or row i is [i] of each of its arrays,
 //
+//   Element, kVectors               what its outputs have vectors of, and how many at a time
 //   Column                          the factors of a vector of columns
 //   read(i, j, lanes)               what it reads of row i from column j on: Operands
 //   put(column, of, i, j, lanes)    what it writes there
@@ -78,6 +79,7 @@ struct ForwardSweep {
   };
 
   using Element = T;
+  static constexpr int kVectors = kColumnVectors;
   NORMKERNELS_INLINE const Output<T>& out() const { return y; }
   NORMKERNELS_INLINE ForwardSweep ordinary() const { return {factors, x, {y.rows, false}}; }
   NORMKERNELS_INLINE bool contiguous(int64_t c) const {
@@ -132,6 +134,7 @@ struct BackwardSweep {
   };
 
   using Element = T;
+  static constexpr int kVectors = kColumnVectors;
   NORMKERNELS_INLINE const Output<T>& out() const { return dx; }
   NORMKERNELS_INLINE BackwardSweep ordinary() const {
     return {factors, dy, x, {y.rows, false}, {dx.rows, false}};
@@ -214,7 +217,7 @@ __attribute__((noinline)) void sweep_bands(const Sweep& sweep, int64_t rows, int
       }
       i += U * W;
     };
-    while (i + kColumnVectors * W <= to) put(Index<kColumnVectors>{}, Full{});
+    while (i + Sweep::kVectors * W <= to) put(Index<Sweep::kVectors>{}, Full{});
     while (i + W <= to) put(Index<1>{}, Full{});
     if (i < to) put(Index<1>{}, static_cast<int>(to - i));
   }

@@ -7,7 +7,7 @@
 // transposed or copied; per channel a few numbers are kept in the workspace.
 #include "isa_table.h"
 #include "norm/channel_groups.h"
-#include "norm/images.h"
+#include "norm/half_images.h"
 #include "norm/wide_parameters.h"
 #include "table.h"
 
@@ -106,12 +106,15 @@ void group_norm_forward(const GroupNormForward& a, const Executor& executor) {
   arrays.at = placement_of(a.at, a.shape);
   arrays.x = a.x;
   arrays.y = a.y;
-  for_each_block(layout, arrays, a.workspace, executor,
-                 [&](int64_t block, const auto& image_of, const Factors<T>& factors) {
-                   const int64_t begin = block * layout.blocks.each;
-                   const int64_t end = part_end(begin, layout.blocks.each, a.shape.n);
-                   for (int64_t i = begin; i < end; ++i) image_forward(a, i, image_of(i), factors);
-                 });
+  const auto forward = [&](int64_t block, const auto& image_of, const Factors<T>& factors) {
+    const int64_t begin = block * layout.blocks.each;
+    const int64_t end = part_end(begin, layout.blocks.each, a.shape.n);
+    for (int64_t i = begin; i < end; ++i) image_forward(a, i, image_of(i), factors);
+  };
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (for_each_half_block(layout, arrays, a.workspace, executor, forward)) return;
+  }
+  for_each_block(layout, arrays, a.workspace, executor, forward);
 }
 
 template <class T>

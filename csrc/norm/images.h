@@ -63,6 +63,11 @@ struct DenseImage {
   }
 };
 
+// Of a grid whose rows are pixels, from those of one whose rows are images and channels.
+inline Strides turned(const Strides& strides) {
+  return {0, 0, strides.cols, strides.rows == nullptr ? nullptr : strides.rows + 1};
+}
+
 // The tiles of an image whose pixels and channels lie anywhere. The rows of `pixels` are pixels,
 // its columns channels.
 template <class T>
@@ -86,9 +91,6 @@ struct Tiles {
     if (p == nullptr) return p;
     const int64_t bytes = grid.storage == Storage::kComputed ? sizeof(T) : sizeof(uint16_t);
     return static_cast<const char*>(p) + i * strides.rows[0] * bytes;
-  }
-  static Strides turned(const Strides& strides) {
-    return {0, 0, strides.cols, strides.rows == nullptr ? nullptr : strides.rows + 1};
   }
 };
 
@@ -212,7 +214,7 @@ struct TiledImage {
 // may reach into the next row.
 template <class T>
 struct Scratch {
-  static constexpr int64_t kMostLanes = 16;
+  static constexpr int64_t kMostLanes = 32;
 
   double* reduction;
   Factors<T> factors;
@@ -288,14 +290,13 @@ NORMKERNELS_INLINE void for_each_dense_block(const ImageLayout<T>& layout, const
   });
 }
 
-// The same of a grid, where the rows of a tile are pixels, its columns channels. With two threads
-// an image of bfloat16 is 1.6 times as fast as by one of them (65536 x 64, Zen 3).
-template <class T, class F>
-NORMKERNELS_INLINE void for_each_tiled_block(const ImageLayout<T>& layout, const ImageArrays& a,
-                                             void* workspace, const Executor& executor,
-                                             const F& f) {
-  const int64_t c = layout.shape.c, blocks = layout.blocks.count;
-  const Grid pixels = {a.at.grid->cols, {1, &c}, a.at.grid->storage};
+// The same of a grid: image_from(i, reduction, shares) is an image that may use these. With two
+// threads an image of bfloat16 is 1.6 times as fast as by one of them (65536 x 64, Zen 3).
+template <class T, class ImageFrom, class F>
+NORMKERNELS_INLINE void for_each_grid_block(const ImageLayout<T>& layout, void* workspace,
+                                            const Executor& executor, const ImageFrom& image_from,
+                                            const F& f) {
+  const int64_t blocks = layout.blocks.count;
   const bool share_blocks = layout.at_a_time() >= smaller(executor.threads, layout.slots.count);
   char* const scratches = static_cast<char*>(workspace) + layout.slots.all_bytes();
   const int64_t each = parts_of(blocks, layout.at_a_time());
@@ -306,13 +307,25 @@ NORMKERNELS_INLINE void for_each_tiled_block(const ImageLayout<T>& layout, const
                                   layout.slots.bytes / static_cast<int64_t>(sizeof(T)),
                                   share_blocks ? 1 : layout.slots.count,
                                   share_blocks ? kSerial : executor};
-    const auto image_of = [&](int64_t i) {
-      return TiledImage<T>(a, layout.shape, i, pixels, layout.fold, layout.tile, scratch.reduction,
-                           shares);
-    };
+    const auto image_of = [&](int64_t i) { return image_from(i, scratch.reduction, shares); };
     for (int64_t block = slot * each; block < part_end(slot * each, each, blocks); ++block)
       f(block, image_of, scratch.factors);
   });
+}
+
+// The rows of a tile are pixels, its columns channels.
+inline Grid pixels_of(const Grid& grid, const int64_t* c) {
+  return {grid.cols, {1, c}, grid.storage};
+}
+template <class T, class F>
+NORMKERNELS_INLINE void for_each_tiled_block(const ImageLayout<T>& layout, const ImageArrays& a,
+                                             void* workspace, const Executor& executor,
+                                             const F& f) {
+  const Grid pixels = pixels_of(*a.at.grid, &layout.shape.c);
+  const auto image_from = [&](int64_t i, double* reduction, const TileShares<T>& shares) {
+    return TiledImage<T>(a, layout.shape, i, pixels, layout.fold, layout.tile, reduction, shares);
+  };
+  for_each_grid_block(layout, workspace, executor, image_from, f);
 }
 
 // f(block, image_of, factors) for every block of images; image_of(i) is image i, and `factors` a

@@ -80,8 +80,14 @@ NORMKERNELS_INLINE Words select_words(Masks mask, Words yes, Words no) {
 
 template <int N>
 NORMKERNELS_INLINE typename HalfLanes<N>::Floats widen(typename HalfLanes<N>::Halves h, Bfloat16) {
-  using Lanes = HalfLanes<N>;
-  return (typename Lanes::Floats)(extended<N>(h) << 16);
+  using Floats = typename HalfLanes<N>::Floats;
+#if NORMKERNELS_SIMD_X86
+  if constexpr (N == 4) {
+    const __m128i all = {bit_cast<long long>(h), 0};
+    return (Floats)_mm_unpacklo_epi16(_mm_setzero_si128(), all);
+  }
+#endif
+  return (Floats)(extended<N>(h) << 16);
 }
 
 // Of numbers.
@@ -235,6 +241,27 @@ NORMKERNELS_INLINE void store_half(S* p, Vec<float> a, int n) {
   store_halves<N>(&p->bits, narrow<N>(a.v, S{}), n);
 }
 
+// As many as a vector has float64.
+template <class S, class Lanes, int = S::kDigits>
+NORMKERNELS_INLINE Vec<double> load_widened(const S* p, Lanes lanes) {
+  constexpr int N = Vec<double>::kLanes;
+  typename HalfLanes<N>::Halves h;
+  if constexpr (sizeof(Lanes) == sizeof(int)) {
+    h = load_halves<N>(&p->bits, lanes);
+  } else {
+    h = load_halves<N>(p);
+  }
+  return {__builtin_convertvector(widen<N>(h, S{}), Vec<double>::Native)};
+}
+
+// Vectors of halves as they are.
+NORMKERNELS_INLINE Vec<uint16_t> load(const uint16_t* p, int n) {
+  return {load_halves<Vec<uint16_t>::kLanes>(p, n)};
+}
+NORMKERNELS_INLINE void store(uint16_t* p, Vec<uint16_t> a, int n) {
+  store_halves<Vec<uint16_t>::kLanes>(p, a.v, n);
+}
+
 // Two vectors of float32, which are one of halves. Their order is that of `packed`: the elements',
 // or, of bfloat16 in AVX2, whose instructions do not cross its 128-bit halves, that of these.
 struct TwoVectors {
@@ -243,16 +270,35 @@ struct TwoVectors {
 template <class S>
 constexpr bool kPacksByHalves = NORMKERNELS_SIMD_X86 == 32 && S::kDigits == 8;
 
-// As they are in memory.
 template <class S>
-NORMKERNELS_INLINE TwoVectors load_two(const S* p) {
+NORMKERNELS_INLINE TwoVectors widen_two(Vec<uint16_t> h) {
 #if NORMKERNELS_SIMD_X86 == 32
+  const __m256i all = (__m256i)h.v;
   if constexpr (kPacksByHalves<S>) {
-    const __m256i h = bit_cast<__m256i>(load_halves<16>(p)), zero = _mm256_setzero_si256();
-    return {{(__m256)_mm256_unpacklo_epi16(zero, h)}, {(__m256)_mm256_unpackhi_epi16(zero, h)}};
+    const __m256i zero = _mm256_setzero_si256();
+    return {{(__m256)_mm256_unpacklo_epi16(zero, all)}, {(__m256)_mm256_unpackhi_epi16(zero, all)}};
   }
 #endif
+  constexpr int N = Vec<float>::kLanes;
+  typename HalfLanes<N>::Halves part[2];
+  memcpy(part, &h, sizeof(h));
+  return {{widen<N>(part[0], S{})}, {widen<N>(part[1], S{})}};
+}
+// From memory.
+template <class S>
+NORMKERNELS_INLINE TwoVectors load_two(const S* p) {
+  if constexpr (kPacksByHalves<S>) return widen_two<S>(load(&p->bits));
   return {load_half(p, Full{}), load_half(p + Vec<float>::kLanes, Full{})};
+}
+// Of float32, in that order.
+template <class S>
+NORMKERNELS_INLINE TwoVectors load_two_of(const float* p) {
+  const Vec<float> a = load(p), b = load(p + Vec<float>::kLanes);
+#if NORMKERNELS_SIMD_X86 == 32
+  if constexpr (kPacksByHalves<S>)
+    return {{_mm256_permute2f128_ps(a.v, b.v, 0x20)}, {_mm256_permute2f128_ps(a.v, b.v, 0x31)}};
+#endif
+  return {a, b};
 }
 
 // Made in registers: from memory, as memcpy has it, GCC 12 loads what it has just stored by parts.

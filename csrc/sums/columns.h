@@ -177,10 +177,10 @@ struct AheadOfBlock {
 // ---- Moments ------------------------------------------------------------------------
 
 // Each column about its first element of the tile, tiles merged: what moments.h does with chunks.
-// scale: a power of two per column, or null for 1; only for T that needs it.
-template <class T>
+// scale: a power of two per column, or null for 1; only for T that needs it. x is stored as S.
+template <class T, class S = T>
 struct MomentsReduction {
-  Rows<const T> x;
+  Rows<const S> x;
   const T* scale;
 
   __attribute__((noinline)) void merge(SumTable a, double count_a, SumTable b, double count_b,
@@ -195,7 +195,7 @@ struct MomentsReduction {
 
   __attribute__((noinline)) void rows(const PixelRows& r, SumTable out) const {
     constexpr int kWide = sizeof(double) / sizeof(T);
-    const Rows<const T> all = r.of(x);
+    const Rows<const S> all = r.of(x);
     for (int64_t i = 0; i < r.rows; i += kTileRows) {
       const int64_t count = smaller(kTileRows, r.rows - i);
       for_each_column_block<double, kColumnVectors * kWide>(
@@ -208,10 +208,10 @@ struct MomentsReduction {
  private:
   // The moments of U vectors of columns of a tile, merged with those of the `before` rows above it.
   template <int U, class Lanes>
-  NORMKERNELS_INLINE void add_tile(const Rows<const T>& tile, int64_t rows, int64_t column,
+  NORMKERNELS_INLINE void add_tile(const Rows<const S>& tile, int64_t rows, int64_t column,
                                    Lanes lanes, int64_t before, SumTable out) const {
     constexpr int W = Vec<double>::kLanes;
-    const AheadOfBlock<T> ahead(tile, rows, column, U * W);
+    const AheadOfBlock<S> ahead(tile, rows, column, U * W);
     Vec<double> scales[U], pivot[U];
     CentredSums<T, Vec<double>> sums[U] = {};
 #pragma GCC unroll 8
@@ -222,9 +222,9 @@ struct MomentsReduction {
       pivot[u] = load_scaled(tile[0] + column + u * W, scales[u], lanes);
     }
     for (int64_t i = 0; i < rows; ++i) {
-      const T* row = tile[i] + column;
+      const S* row = tile[i] + column;
       ahead.template operator()<U * W>(i);
-      prefetch_lines<U * W>(row + AheadOfBlock<T>::kRows * tile.stride);  // from there into L1
+      prefetch_lines<U * W>(row + AheadOfBlock<S>::kRows * tile.stride);  // from there into L1
       // By fma, as in moments.h: 1.3 times as fast in L1 (Zen 3).
 #pragma GCC unroll 8
       for (int u = 0; u < U; ++u)
