@@ -39,9 +39,9 @@ MODELS = {
 }
 
 
-def made(name):
+def made(name, seed=0):
     """A model with parameters of norms that are not all the same."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = getattr(transformers, name + "Config")(**MODELS[name][0])
     model = getattr(transformers, name + "Model")(config).eval()
     for i, p in enumerate(model.parameters()):
@@ -78,9 +78,9 @@ def typical(errors):
     return torch.tensor(errors).log().mean().exp().item()
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_outputs_and_gradients_beside_float64(name):
-    theirs = made(name)
+def errors(name, seed):
+    """Of the output, and typically of a gradient, of a model with our norms and of the original."""
+    theirs = made(name, seed)
     ours, exact = copy.deepcopy(theirs), copy.deepcopy(theirs).double()
     report = nkt.replace_norms(ours)
     counts = {}
@@ -91,16 +91,22 @@ def test_outputs_and_gradients_beside_float64(name):
     # transformers' own RMS norms compute in float32 whatever the dtype, so they are not exact.
     nkt.replace_norms(exact)
     y, gradients = run(exact, name)
-    (y_ours, of_ours), (y_theirs, of_theirs) = run(ours, name), run(theirs, name)
-    assert of_ours.keys() == of_theirs.keys() == gradients.keys()
-    # The products of matrices round as in the original; norms must not add to that.
-    assert error(y_ours, y) <= 1.1 * error(y_theirs, y)
     # Gradients that are 0 but for rounding, such as those of keys' biases, have no relative error.
     names = [k for k, g in gradients.items() if g.norm() > 1e-6 * y.numel()]
     assert len(names) > len(gradients) / 2
-    assert typical([error(of_ours[k], gradients[k]) for k in names]) <= 1.1 * typical(
-        [error(of_theirs[k], gradients[k]) for k in names]
-    )
+    for model in (ours, theirs):
+        y_of, found = run(model, name)
+        assert found.keys() == gradients.keys()
+        yield error(y_of, y), typical([error(found[k], gradients[k]) for k in names])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_and_gradients_beside_float64(name):
+    # The products of matrices round as in the original; norms must not add to that. Their rounding,
+    # another one on every processor, makes the ratio of one model anything from 0.8 to 1.2.
+    ours, theirs = zip(*(errors(name, seed) for seed in range(6)), strict=True)
+    for of in (0, 1):  # outputs, gradients
+        assert typical([e[of] for e in ours]) <= 1.1 * typical([e[of] for e in theirs])
 
 
 @pytest.mark.parametrize("name", ["Llama", "ConvNext"])
