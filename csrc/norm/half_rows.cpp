@@ -7,16 +7,11 @@ namespace normkernels::NORMKERNELS_ISA {
 namespace {
 
 // Asks for halves while floats are summed: those that are widened next.
-struct AheadOfHalves {
-  static constexpr bool kMultiplies = false;
+struct AheadOfHalves : AsksForMemory {
   const uint16_t* p;
 
+  explicit NORMKERNELS_INLINE AheadOfHalves(const uint16_t* x) : p(x) {}
   NORMKERNELS_INLINE void operator()(int64_t i) const { prefetch(p + i); }
-  NORMKERNELS_INLINE int64_t end(int64_t n) const {
-    return n / kMomentLanes * kMomentLanes - lead_of_sums(n);
-  }
-  NORMKERNELS_INLINE void start() const {}
-  NORMKERNELS_INLINE void finish() const {}
 };
 
 class HalfRows : HalfArrays {

@@ -103,11 +103,21 @@ NORMKERNELS_INLINE int64_t lead_of_sums(int64_t n) {
   return n < kLong ? 0 : 2 * kMomentLanes;
 }
 
+// All of it but operator(), where no more is done than to ask for memory.
+struct AsksForMemory {
+  static constexpr bool kMultiplies = false;
+
+  NORMKERNELS_INLINE int64_t end(int64_t n) const {
+    return n / kMomentLanes * kMomentLanes - lead_of_sums(n);
+  }
+  NORMKERNELS_INLINE void start() const {}
+  NORMKERNELS_INLINE void finish() const {}
+};
+
 // Asks for what it will read itself, so many elements on: the processor's own prefetcher stops at
 // the end of a page. Of rows with gaps between them, that may be in one of the next.
 template <class T>
-struct Ahead {
-  static constexpr bool kMultiplies = false;
+struct Ahead : AsksForMemory {
   const T* p;      // from here on
   int64_t left;    // elements of that row,
   int64_t beyond;  // and after them so much further on
@@ -125,11 +135,6 @@ struct Ahead {
   NORMKERNELS_INLINE void operator()(int64_t i) const {
     prefetch_lines<kMomentLanes>(p + i + (i < left ? 0 : beyond));
   }
-  NORMKERNELS_INLINE int64_t end(int64_t n) const {
-    return n / kMomentLanes * kMomentLanes - lead_of_sums(n);
-  }
-  NORMKERNELS_INLINE void start() const {}
-  NORMKERNELS_INLINE void finish() const {}
 };
 
 // Sums about a pivot over scale * x[0..n), n <= kChunk, but for the fold of the last lanes, which
