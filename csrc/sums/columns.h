@@ -148,29 +148,24 @@ __attribute__((noinline)) SumTable reduce_image(const Reduction& reduction, cons
 // What the sweep down a block of columns of a tile asks for. A tile's lines are not read in the
 // order of memory, which the processor's own prefetcher waits for: each row of a block asks for as
 // many bytes of the next tile, which is thereby complete, and in that order, when it is needed; or,
-// where tiles are too large to wait in L2, for the same columns some rows on.
+// where tiles are too large to wait in L2, for the same row of the next block. Lines of rows that
+// are a power of two apart share a few places in L1, so few rows are asked into it ahead.
 template <class T>
 struct AheadOfBlock {
-  static constexpr int64_t kRows = 8, kMostBytes = 96 * 1024;
+  static constexpr int64_t kRows = 4, kMostBytes = 96 * 1024;
   const T* p;
   int64_t step;
-  bool is_near;
 
   // Of columns [j, j + columns) of `rows` rows.
   NORMKERNELS_INLINE AheadOfBlock(const Rows<const T>& tile, int64_t rows, int64_t j,
                                   int64_t columns) {
-    is_near = rows * tile.stride * static_cast<int64_t>(sizeof(T)) > kMostBytes;
-    p = is_near ? tile[kRows] + j : tile[rows] + j * rows;
-    step = is_near ? tile.stride : columns;
+    const bool waits = rows * tile.stride * static_cast<int64_t>(sizeof(T)) <= kMostBytes;
+    p = waits ? tile[rows] + j * rows : tile[0] + j + columns;
+    step = waits ? columns : tile.stride;
   }
   template <int kColumns>
   NORMKERNELS_INLINE void operator()(int64_t i) const {
-    constexpr int kLine = kLineBytes / sizeof(T);
-#pragma GCC unroll 8
-    for (int k = 0; k < kColumns; k += kLine) {
-      const T* line = p + i * step + k;
-      is_near ? prefetch(line) : prefetch_to_l2(line);
-    }
+    prefetch_lines_to_l2<kColumns>(p + i * step);
   }
 };
 
