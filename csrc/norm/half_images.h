@@ -46,6 +46,7 @@ struct HalfForwardSweep {
   using Element = uint16_t;
   static constexpr int kVectors = 2;  // a line, so that lines are streamed whole
   NORMKERNELS_INLINE const Output<uint16_t>& out() const { return y; }
+  NORMKERNELS_INLINE bool waits() const { return begins_just_after(y.rows.p, x.p); }
   NORMKERNELS_INLINE HalfForwardSweep ordinary() const { return {factors, x, {y.rows, false}}; }
   NORMKERNELS_INLINE bool contiguous(int64_t c) const {
     return x.stride == c && y.rows.stride == c;
