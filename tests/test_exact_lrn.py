@@ -163,6 +163,11 @@ def test_any_power(isa, dtype, order):
         (1 - 2.0**-20, 2e6, (1 - 2.0**-20) ** -2e6),
         (1 + 2.0**-20, 2e6, (1 + 2.0**-20) ** -2e6),
         (1 - 2.0**-20, -2e6, (1 - 2.0**-20) ** 2e6),
+        (-1.0, 2.0**53 - 1, -1),
+        (-1.0, 2.0**53, 1),  # from here on every power is even
+        (-1.0, -1e308, 1),
+        (-1.5, 1e30, 0),
+        (-0.75, 1e19, np.inf),
     ):
         y = nk.local_response_norm(x, 1, alpha=0.0, beta=beta, bias=bias, order=order)
         np.testing.assert_allclose(y, expected, rtol=1e-6)

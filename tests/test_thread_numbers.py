@@ -85,6 +85,22 @@ print(nk.num_threads(), threads_now() - before)
     assert run(scene, OMP_NUM_THREADS="4") == ["1", "0", "2", "1"]
 
 
+def test_a_call_in_a_parallel_region_of_openmp_starts_no_threads():
+    scene = """
+before = threads_now()
+seen = []
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def region(_):
+    own()
+    seen.append(threads_now() - before)
+ctypes.CDLL("libgomp.so.1").GOMP_parallel(region, None, ctypes.c_uint(2), ctypes.c_uint(0))
+own()
+print(*seen, threads_now() - before)
+"""
+    # The region's other thread; then ours, too.
+    assert run(scene) == ["1", "1", "2"]
+
+
 def test_the_default_number_of_threads_is_set_and_reset():
     automatic = nk.num_threads()
     assert automatic >= 1

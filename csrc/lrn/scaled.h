@@ -126,9 +126,9 @@ template <int N>
 __attribute__((noinline)) void negative_power(const Scaled (&s)[N], double beta,
                                               Scaled (&power)[N]) {
   const Vec<double> zero = Vec<double>::zero(), one = Vec<double>::all(1);
-  const bool integer =
-      __builtin_fabs(beta) < 0x1p53 && static_cast<double>(static_cast<int64_t>(beta)) == beta;
-  const bool odd = integer && (static_cast<int64_t>(beta) & 1) != 0;
+  const bool even = __builtin_fabs(beta) >= 0x1p53;  // as every number from there on is
+  const bool integer = even || static_cast<double>(static_cast<int64_t>(beta)) == beta;
+  const bool odd = integer && !even && (static_cast<int64_t>(beta) & 1) != 0;
   bool any_usual = false;
 #pragma GCC unroll 8
   for (int k = 0; k < N; ++k) {

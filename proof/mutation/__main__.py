@@ -97,7 +97,8 @@ def ends(
         if not batch.mutants or time.monotonic() > last:
             break
         with batch.built():
-            tree.measure(batch.size)
+            if batch.mutants:  # some that can be compiled
+                tree.measure(batch.size)
             for number, mutant in batch.mutants.items():
                 started = time.monotonic()
                 if started > last:

@@ -15,15 +15,16 @@ extern __attribute__((visibility("default"))) int normkernels_mutant, normkernel
 # The array is whole pages, in place of which come those of a file: what is forked or killed writes
 # there, too.
 # The constructor comes before those of constants that are computed, since a mutant is in them.
+# Tests begin processes of their own without the variables that begin as ours do: these do not.
 DEFINED = """
 #include <fcntl.h>
 #include <sys/mman.h>
 int normkernels_mutant = 0;
 alignas(4096) int normkernels_reached[%d] = {};
 __attribute__((constructor(101))) static void choose_mutant() {
-  const char* const text = getenv("NORMKERNELS_MUTANT");
+  const char* const text = getenv("MUTANT_CHOSEN");
   normkernels_mutant = text == nullptr ? 0 : atoi(text);
-  const char* const name = getenv("NORMKERNELS_REACHED");
+  const char* const name = getenv("MUTANTS_REACHED");
   if (name == nullptr) return;
   const int file = open(name, O_RDWR);
   mmap(normkernels_reached, sizeof(normkernels_reached), PROT_READ | PROT_WRITE,

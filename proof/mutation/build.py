@@ -59,9 +59,9 @@ class Test:
 
 def run(test: Test, folder: Path, number: int = 0, reached: str = "") -> str:
     """`passed`, `failed` or `hung`: five times the work, or sleep for fifty times as long."""
-    variables = {"NORMKERNELS_MUTANT": str(number)}
+    variables = {"MUTANT_CHOSEN": str(number)}
     if reached:
-        variables["NORMKERNELS_REACHED"] = reached
+        variables["MUTANTS_REACHED"] = reached
     limits = [f"--as={MEMORY}", "--core=0", f"--cpu={2 + 5 * test.seconds:.0f}"]
     with subprocess.Popen(
         ["prlimit", *limits, *test.command],

@@ -58,6 +58,16 @@ Problems<T> many() {
   return problems;
 }
 
+// The fewest channels that have spans of 1024, 512 and 256 pixels, and some pixels more.
+template <class T>
+Problems<T> spans() {
+  Problems<T> problems;
+  for (const nk::Tensor& shape :
+       {nk::Tensor{nk::nhwc, 1, 63, 1100}, {nk::nhwc, 2, 127, 600}, {nk::nhwc, 1, 255, 300}})
+    problems.emplace_back(shape, Window{5, 1, 0.75, 1});
+  return problems;
+}
+
 template <class T, class Change>
 void add(Problems<T>& problems, const Change& change) {
   for (const nk::Order order : orders) {
@@ -118,8 +128,11 @@ struct Group {
 };
 
 template <class T>
-constexpr Group<T> groups[] = {
-    {"sizes", sizes<T>}, {"many", many<T>}, {"offset", offset<T>}, {"range", range<T>}};
+constexpr Group<T> groups[] = {{"sizes", sizes<T>},
+                               {"many", many<T>},
+                               {"offset", offset<T>},
+                               {"range", range<T>},
+                               {"spans", spans<T>}};
 
 // FNV-1a on whole elements, with the high half folded down after each: multiplication carries only
 // upwards. The elements are taken as integers, and the parts of a number from the lowest on, so

@@ -223,3 +223,26 @@ TEST_CASE_TEMPLATE("group norm of groups of all sizes", T, float, double, nk::fl
     }
   }
 }
+
+// Tiles of pixels look for the largest one after the other; of each column it is in another.
+TEST_CASE("instance norm of views of numbers whose squares leave the range") {
+  const Extents shape = {2, 300, 5};
+  for (const Operator<double>& op : instance_norm<double>(shape, nk::nhwc)) {
+    Outputs<double> in;
+    for (std::size_t k = 0; k < op.inputs; ++k) in.push_back(any_values<double>(3000, k + 1));
+    Guarded<double>& x = in[op.name.find("backward") == std::string::npos ? 0 : 1];
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const std::size_t tile = i / 5 % 300 / 128, channel = i % 5;
+      x[i] *= tile == channel % 3 ? 1e200 : 1e170;
+    }
+    const Outputs<double> expected = op.dense(in);
+    for (const Guarded<double>& output : expected)
+      CHECK(std::none_of(output.data(), output.data() + output.size(), is_nan<double>));
+    for (const Placement& placement : placements(shape, op.inputs, op.outputs, op.in_place, true)) {
+      const std::string where = text(placement);
+      if (where.find("broadcast") != std::string::npos) continue;
+      INFO(op.name << " " << where);
+      check<double>(op, placement, in, expected, nullptr);
+    }
+  }
+}

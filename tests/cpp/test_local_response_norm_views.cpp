@@ -302,3 +302,17 @@ TEST_CASE("the workspace of LRN of views does not grow with the arrays") {
   CHECK(bytes({0, 64, 56, 56}, 5) == 0);
   CHECK(bytes({2, 30, 40, 1}, 59) == bytes({2, 30, 40, 1}, INT64_MAX));
 }
+
+// Images that are dense are worked on one by one. Of one that is so long no fewer tasks have a part
+// than of both, and pixels that are left after whole blocks of it need more than those of both do.
+TEST_CASE("the workspace of LRN of views is enough for an image by itself") {
+  constexpr std::int64_t spatial = 62689, size = 33;
+  for (const std::int64_t c : {9, 10, 11, 12}) {
+    CAPTURE(c);
+    const std::int64_t both[] = {2, spatial, c};
+    CHECK(normkernels_local_response_norm_view_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NHWC, 3,
+                                                               both, size) >=
+          normkernels_local_response_norm_workspace_bytes(NORMKERNELS_F32, NORMKERNELS_NHWC, 1, c,
+                                                          spatial, size));
+  }
+}

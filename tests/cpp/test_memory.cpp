@@ -371,24 +371,25 @@ TEST_CASE_TEMPLATE("both passes at once give the bits of one after the other", T
   }
 }
 
-TEST_CASE_TEMPLATE("nothing beside an array of a half type is read", T, nk::float16, nk::bfloat16) {
+TEST_CASE_TEMPLATE("nothing beside an array is read", T, float, double, nk::float16, nk::bfloat16) {
+  using Number = nk::Computed<T>;
   const auto run = [](std::int64_t rows, std::int64_t cols, bool at_end, bool wide) {
     const auto size = static_cast<std::size_t>(rows * cols);
-    const std::size_t line = static_cast<std::size_t>(cols) * (wide ? sizeof(float) : sizeof(T));
+    const std::size_t line = static_cast<std::size_t>(cols) * (wide ? sizeof(Number) : sizeof(T));
     const AtBorder x(size * sizeof(T), at_end), y(size * sizeof(T), at_end);
     const AtBorder dy(size * sizeof(T), at_end), gamma(line, at_end), beta(line, at_end);
-    const AtBorder mean(static_cast<std::size_t>(rows) * sizeof(float), at_end);
-    const AtBorder sigma(static_cast<std::size_t>(rows) * sizeof(float), at_end);
+    const AtBorder mean(static_cast<std::size_t>(rows) * sizeof(Number), at_end);
+    const AtBorder sigma(static_cast<std::size_t>(rows) * sizeof(Number), at_end);
     const auto in = [=](const AtBorder& a) {
-      return wide ? nk::Line<const T>(a.template array<float>())
+      return wide ? nk::Line<const T>(a.template array<Number>())
                   : nk::Line<const T>(a.template array<T>());
     };
     const auto out = [=](const AtBorder& a) {
-      return wide ? nk::Line<T>(a.template array<float>()) : nk::Line<T>(a.template array<T>());
+      return wide ? nk::Line<T>(a.template array<Number>()) : nk::Line<T>(a.template array<T>());
     };
     const auto of = [=](const AtBorder& a) { return matrix(a.template array<T>(), {rows, cols}); };
-    float* const pmean = mean.template array<float>();
-    float* const psigma = sigma.template array<float>();
+    Number* const pmean = mean.template array<Number>();
+    Number* const psigma = sigma.template array<Number>();
     nk::layer_norm_forward(of(x), of(y),
                            {.gamma = in(gamma), .beta = in(beta), .mean = pmean, .sigma = psigma});
     nk::add_rms_norm_forward(of(x), of(dy), of(y), of(x),
@@ -415,10 +416,12 @@ TEST_CASE_TEMPLATE("nothing beside an array of a half type is read", T, nk::floa
   };
   for (const std::string& isa : supported_isas()) {
     const ForcedIsa forced(isa);
-    for (const std::int64_t rows : {1, 3, 20}) {
+    for (const std::int64_t rows : {1, 3, 20, 128}) {  // the last: pixels of whole tiles
       for (const std::int64_t cols : {1, 2, 3, 7, 15, 16, 17, 31, 33, 513, 1025, 4097}) {
+        if (rows * cols > 100000) continue;
         for (const bool at_end : {false, true}) {
-          for (const bool wide : {false, true}) run(rows, cols, at_end, wide);
+          run(rows, cols, at_end, false);
+          if (nk::is_half<T>) run(rows, cols, at_end, true);
         }
       }
     }
