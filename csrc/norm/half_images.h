@@ -7,7 +7,7 @@
 #define NORMKERNELS_NORM_HALF_IMAGES_H_
 
 #include "norm/images.h"
-#include "simd/half.h"
+#include "simd/half_pairs.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 

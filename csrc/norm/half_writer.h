@@ -5,7 +5,7 @@
 
 #include "norm/factors.h"
 #include "norm/parameter.h"
-#include "simd/half.h"
+#include "simd/half_pairs.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 namespace {

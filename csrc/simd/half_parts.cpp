@@ -1,5 +1,6 @@
 #include "simd/half_parts.h"
 
+#include "simd/half_pairs.h"
 #include "simd/loops.h"
 
 namespace normkernels::NORMKERNELS_ISA {
