@@ -100,8 +100,6 @@ template <class F>
 NORMKERNELS_INLINE bool for_each_half_block(const ImageLayout<float>& layout, const ImageArrays& a,
                                             void* workspace, const Executor& executor, const F& f) {
   if (a.at.grid == nullptr || a.at.grid->storage == Storage::kComputed) return false;
-  // Without instructions for it two binary16 are widened by as many as four.
-  if (NORMKERNELS_SIMD_X86 == 0 && a.at.grid->storage == Storage::kFloat16) return false;
   const Images& shape = layout.shape;
   const Grid pixels = pixels_of(*a.at.grid, &shape.c);
   const Part all = {0, shape.spatial, 0, shape.c};
@@ -121,8 +119,13 @@ NORMKERNELS_INLINE bool for_each_half_block(const ImageLayout<float>& layout, co
     };
     for_each_grid_block(layout, workspace, executor, image_from, f);
   };
-  pixels.storage == Storage::kFloat16 ? of_type(Float16{}) : of_type(Bfloat16{});
-  return true;
+  if (pixels.storage == Storage::kBfloat16) {
+    of_type(Bfloat16{});
+    return true;
+  }
+  // Without instructions for it two binary16 take as long to widen as four.
+  if constexpr (NORMKERNELS_SIMD_X86 != 0) of_type(Float16{});
+  return NORMKERNELS_SIMD_X86 != 0;
 }
 
 }  // namespace normkernels::NORMKERNELS_ISA
