@@ -62,7 +62,8 @@ def run(test: Test, folder: Path, number: int = 0, reached: str = "") -> str:
     variables = {"MUTANT_CHOSEN": str(number)}
     if reached:
         variables["MUTANTS_REACHED"] = reached
-    limits = [f"--as={MEMORY}", "--core=0", f"--cpu={2 + 5 * test.seconds:.0f}"]
+    # Soft ones, which tests of limits lift again, and whose end of time is SIGXCPU.
+    limits = [f"--as={MEMORY}:", "--core=0", f"--cpu={2 + 5 * test.seconds:.0f}:"]
     with subprocess.Popen(
         ["prlimit", *limits, *test.command],
         cwd=folder,
@@ -118,9 +119,12 @@ class Tree:
         (package / "lib" / "cmake" / "normkernels").mkdir(
             parents=True, exist_ok=True
         )  # is asked for
-        for module in self.build.glob("_core*.so"):
-            (package / module.name).unlink(missing_ok=True)
-            (package / module.name).symlink_to(module)
+        library = self.build / "csrc" / "libnormkernels.so"
+        for built, place in [(library, package / "lib")] + [
+            (module, package) for module in self.build.glob("_core*.so")
+        ]:
+            (place / built.name).unlink(missing_ok=True)
+            (place / built.name).symlink_to(built)
         self.tests = self.listed(quick)
         shutil.rmtree(self.unbroken, ignore_errors=True)
         shutil.copytree(self.build, self.unbroken, symlinks=True)
