@@ -285,7 +285,8 @@ __attribute__((noinline)) void sweep_along(const Sweep& sweep, int64_t row, int6
 #pragma GCC unroll 8
     for (int u = 0; u < kVectors; ++u) put(line[u]);
   }
-  for (AlongRows<Sweep> rest; i < to;) {
+  while (i < to) {
+    AlongRows<Sweep> rest;
     rest.read(s, row, i);
     put(rest);
   }
