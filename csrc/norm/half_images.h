@@ -11,7 +11,7 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 
-// y = xhat gamma + beta (column_norm.h). A vector of halves is two of float32, in the order of
+// y = xhat gamma + beta (column_sweeps.h). A vector of halves is two of float32, in the order of
 // `packed`.
 template <class S>
 struct HalfForwardSweep {
