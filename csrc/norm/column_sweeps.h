@@ -19,6 +19,7 @@
 #define NORMKERNELS_NORM_COLUMN_SWEEPS_H_
 
 #include "norm/row_gradient.h"
+#include "simd/half.h"
 
 namespace normkernels::NORMKERNELS_ISA {
 
@@ -54,38 +55,42 @@ NORMKERNELS_INLINE bool begins_just_after(const void* y, const void* x) {
   return by > 0 && by < kLineBytes;
 }
 
-// y = xhat gamma + beta.
 template <class T>
-struct ForwardSweep {
-  Factors<T> factors;
-  Rows<const T> x;
-  Output<T> y;
-
-  struct Column {
-    Standardise<T> xhat;
-    Vec<T> gamma, beta;
-
-    Column() = default;
-    template <class Lanes>
-    NORMKERNELS_INLINE Column(const Factors<T>& f, int64_t j, Lanes lanes)
-        : xhat(f, Factors<T>::kShift, j, lanes),
-          gamma(load(f[Factors<T>::kGamma] + j, lanes)),
-          beta(load(f[Factors<T>::kBeta] + j, lanes)) {}
-    NORMKERNELS_INLINE Vec<T> y(Vec<T> x) const { return fma(xhat(x), gamma, beta); }
-  };
-
-  using Element = T;
+struct ForwardColumn {
   static constexpr int kVectors = kColumnVectors;
-  NORMKERNELS_INLINE const Output<T>& out() const { return y; }
+  Standardise<T> xhat;
+  Vec<T> gamma, beta;
+
+  ForwardColumn() = default;
+  template <class Lanes>
+  NORMKERNELS_INLINE ForwardColumn(const Factors<T>& f, int64_t j, Lanes lanes)
+      : xhat(f, Factors<T>::kShift, j, lanes),
+        gamma(load(f[Factors<T>::kGamma] + j, lanes)),
+        beta(load(f[Factors<T>::kBeta] + j, lanes)) {}
+  NORMKERNELS_INLINE Vec<T> y(Vec<T> x) const { return fma(xhat(x), gamma, beta); }
+};
+
+// y = xhat gamma + beta, which ColumnOf::y computes of a vector of E, the type of x and y; T is
+// that of the factors.
+template <class T, class E, class ColumnOf>
+struct ForwardSweepOf {
+  Factors<T> factors;
+  Rows<const E> x;
+  Output<E> y;
+
+  using Element = E;
+  using Column = ColumnOf;
+  static constexpr int kVectors = Column::kVectors;
+  NORMKERNELS_INLINE const Output<E>& out() const { return y; }
   NORMKERNELS_INLINE bool waits() const { return begins_just_after(y.rows.p, x.p); }
-  NORMKERNELS_INLINE ForwardSweep ordinary() const { return {factors, x, {y.rows, false}}; }
+  NORMKERNELS_INLINE ForwardSweepOf ordinary() const { return {factors, x, {y.rows, false}}; }
   NORMKERNELS_INLINE bool contiguous(int64_t c) const {
     return x.stride == c && y.rows.stride == c;
   }
-  NORMKERNELS_INLINE ForwardSweep in_rows(int64_t width) const {
+  NORMKERNELS_INLINE ForwardSweepOf in_rows(int64_t width) const {
     return {factors, {x.p, width}, y.in_rows(width)};
   }
-  NORMKERNELS_INLINE ForwardSweep from(int64_t pixel) const {
+  NORMKERNELS_INLINE ForwardSweepOf from(int64_t pixel) const {
     return {factors, x.from(pixel), y.from(pixel)};
   }
   NORMKERNELS_INLINE void ahead(int64_t i, int64_t j) const {
@@ -93,7 +98,7 @@ struct ForwardSweep {
     y.ahead(i, j);
   }
   struct Operands {
-    Vec<T> x;
+    Vec<E> x;
   };
   template <class Lanes>
   NORMKERNELS_INLINE Operands read(int64_t i, int64_t j, Lanes lanes) const {
@@ -105,6 +110,8 @@ struct ForwardSweep {
     y.put(i, j, column.y(of.x), lanes);
   }
 };
+template <class T>
+using ForwardSweep = ForwardSweepOf<T, T, ForwardColumn<T>>;
 
 // dx, and y as well in one sweep, since y may be x.
 template <class T, Writes kWrites>
@@ -119,14 +126,14 @@ struct BackwardSweep {
     Standardise<T> xhat;
     Gradient<T> gradient;
     Vec<T> gamma;
-    typename ForwardSweep<T>::Column forward;
+    ForwardColumn<T> forward;
 
     Column() = default;
     template <class Lanes>
     NORMKERNELS_INLINE Column(const Factors<T>& f, int64_t j, Lanes lanes)
         : xhat(f, Factors<T>::kGradientShift, j, lanes), gradient(f, j, lanes), gamma(), forward() {
       if constexpr (kOfGroup) gamma = load(f[Factors<T>::kGamma] + j, lanes);
-      if constexpr (kForward) forward = typename ForwardSweep<T>::Column(f, j, lanes);
+      if constexpr (kForward) forward = ForwardColumn<T>(f, j, lanes);
     }
   };
 

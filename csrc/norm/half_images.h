@@ -11,69 +11,34 @@
 
 namespace normkernels::NORMKERNELS_ISA {
 
-// y = xhat gamma + beta (column_sweeps.h). A vector of halves is two of float32, in the order of
-// `packed`.
+// A vector of halves is two of float32, in the order of `packed`.
 template <class S>
-struct HalfForwardSweep {
-  Factors<float> factors;
-  Rows<const uint16_t> x;
-  Output<uint16_t> y;
-
-  struct Column {
-    Standardise<float> first, second;
-    TwoVectors gamma, beta;
-
-    Column() = default;
-    template <class Lanes>
-    NORMKERNELS_INLINE Column(const Factors<float>& f, int64_t j, Lanes) {
-      using F = Factors<float>;
-      const TwoVectors scale = load_two_of<S>(f[F::kScale] + j);
-      const TwoVectors centre = load_two_of<S>(f[F::kCentre] + j);
-      const TwoVectors rstd = load_two_of<S>(f[F::kRstd] + j);
-      const TwoVectors shift = load_two_of<S>(f[F::kShift] + j);
-      first = {scale.first, -centre.first, rstd.first, shift.first};
-      second = {scale.second, -centre.second, rstd.second, shift.second};
-      gamma = load_two_of<S>(f[F::kGamma] + j);
-      beta = load_two_of<S>(f[F::kBeta] + j);
-    }
-    NORMKERNELS_INLINE Vec<uint16_t> y(Vec<uint16_t> halves) const {
-      const TwoVectors x = widen_two<S>(halves);
-      return packed<S>({fma(first(x.first), gamma.first, beta.first),
-                        fma(second(x.second), gamma.second, beta.second)});
-    }
-  };
-
-  using Element = uint16_t;
+struct HalfColumn {
   static constexpr int kVectors = 2;  // a line, so that lines are streamed whole
-  NORMKERNELS_INLINE const Output<uint16_t>& out() const { return y; }
-  NORMKERNELS_INLINE bool waits() const { return begins_just_after(y.rows.p, x.p); }
-  NORMKERNELS_INLINE HalfForwardSweep ordinary() const { return {factors, x, {y.rows, false}}; }
-  NORMKERNELS_INLINE bool contiguous(int64_t c) const {
-    return x.stride == c && y.rows.stride == c;
-  }
-  NORMKERNELS_INLINE HalfForwardSweep in_rows(int64_t width) const {
-    return {factors, {x.p, width}, y.in_rows(width)};
-  }
-  NORMKERNELS_INLINE HalfForwardSweep from(int64_t pixel) const {
-    return {factors, x.from(pixel), y.from(pixel)};
-  }
-  NORMKERNELS_INLINE void ahead(int64_t i, int64_t j) const {
-    prefetch(x[i] + j);
-    y.ahead(i, j);
-  }
-  struct Operands {
-    Vec<uint16_t> x;
-  };
+  Standardise<float> first, second;
+  TwoVectors gamma, beta;
+
+  HalfColumn() = default;
   template <class Lanes>
-  NORMKERNELS_INLINE Operands read(int64_t i, int64_t j, Lanes lanes) const {
-    return {load(x[i] + j, lanes)};
+  NORMKERNELS_INLINE HalfColumn(const Factors<float>& f, int64_t j, Lanes) {
+    using F = Factors<float>;
+    const TwoVectors scale = load_two_of<S>(f[F::kScale] + j);
+    const TwoVectors centre = load_two_of<S>(f[F::kCentre] + j);
+    const TwoVectors rstd = load_two_of<S>(f[F::kRstd] + j);
+    const TwoVectors shift = load_two_of<S>(f[F::kShift] + j);
+    first = {scale.first, -centre.first, rstd.first, shift.first};
+    second = {scale.second, -centre.second, rstd.second, shift.second};
+    gamma = load_two_of<S>(f[F::kGamma] + j);
+    beta = load_two_of<S>(f[F::kBeta] + j);
   }
-  template <class Lanes>
-  NORMKERNELS_INLINE void put(const Column& column, const Operands& of, int64_t i, int64_t j,
-                              Lanes lanes) const {
-    y.put(i, j, column.y(of.x), lanes);
+  NORMKERNELS_INLINE Vec<uint16_t> y(Vec<uint16_t> halves) const {
+    const TwoVectors x = widen_two<S>(halves);
+    return packed<S>({fma(first(x.first), gamma.first, beta.first),
+                      fma(second(x.second), gamma.second, beta.second)});
   }
 };
+template <class S>
+using HalfForwardSweep = ForwardSweepOf<float, uint16_t, HalfColumn<S>>;
 
 // What a DenseImage of float32 is to a forward.
 template <class S>
