@@ -34,7 +34,7 @@ struct PlanesOfGroup {
   }
 
   void sums(const PlanesBackward<T>& a, const PlaneGroup& group, int64_t plane, int64_t count,
-            const PlaneFactors<T>& factors, const Executor& executor, SumTable to) const {
+            const SharedFactors<T>& factors, const Executor& executor, SumTable to) const {
     const int64_t cols = a.cols, begin = plane * cols;
     if (tiles != nullptr && cols > kChunk) {
       return tiled_gradient_sums(tiles->dy, tiles->x, gamma_of<T>(nullptr), group.row, 1, cols,
@@ -50,7 +50,7 @@ struct PlanesOfGroup {
   }
 
   void write(const PlanesBackward<T>& a, const PlaneGroup& group, int64_t plane, int64_t count,
-             const PlaneFactors<T>& factors, const Executor& executor) const {
+             const SharedFactors<T>& factors, const Executor& executor) const {
     const int64_t cols = a.cols, channel = group.channel + plane;
     if (tiles == nullptr) {
       return write_whole_planes(a, in_place.from(plane), count, channel, factors, executor);
@@ -86,7 +86,7 @@ __attribute__((noinline)) void group_backward(const PlanesBackward<T>& a,
   plane_statistics(a, group.row, 1, factors, rstd, [&](const Wanted<T>& wanted) {
     planes.statistics(a, group, factors, wanted, executor);
   });
-  const PlaneFactors<T> of_planes = {factors, shares_factors(a.cols, factors) ? 0 : 1};
+  const SharedFactors<T> of_planes = {factors, shares_factors(a.cols, factors) ? 0 : 1};
   const int64_t lanes = of_planes.each == 0 ? 1 : kRowsTogether;
   spread_statistics(factors, 1, lanes);
   const int64_t together = a.together;

@@ -107,7 +107,7 @@ NORMKERNELS_INLINE void write_plane(const PlanesBackward<T>& a, const Planes<T>&
 template <class T>
 __attribute__((noinline)) void write_planes(const PlanesBackward<T>& a, const Planes<T>& planes,
                                             int64_t count, int64_t n, int64_t channel,
-                                            const PlaneFactors<T>& factors,
+                                            const SharedFactors<T>& factors,
                                             const Executor& executor) {
   for (int64_t i = 0; i < count; ++i) {
     write_plane(a, planes.from(i), n, channel + i, factors.standard(i), factors.gradient(i),
@@ -118,7 +118,7 @@ __attribute__((noinline)) void write_planes(const PlanesBackward<T>& a, const Pl
 // Planes of any length, no more than kRowsTogether.
 template <class T>
 NORMKERNELS_INLINE void plane_sums(const Planes<T>& planes, int64_t count, int64_t cols,
-                                   const PlaneFactors<T>& factors, const Executor& executor,
+                                   const SharedFactors<T>& factors, const Executor& executor,
                                    SumTable sums) {
   if (cols == 1) return single_plane_sums(planes.dy.p, planes.x.p, count, factors.table, sums);
   sums_of_planes(planes.dy, planes.x, count, cols, factors, executor, sums);
@@ -126,7 +126,7 @@ NORMKERNELS_INLINE void plane_sums(const Planes<T>& planes, int64_t count, int64
 template <class T>
 NORMKERNELS_INLINE void write_whole_planes(const PlanesBackward<T>& a, const Planes<T>& planes,
                                            int64_t count, int64_t channel,
-                                           const PlaneFactors<T>& factors,
+                                           const SharedFactors<T>& factors,
                                            const Executor& executor) {
   if (a.cols == 1) return write_single_planes(a, planes, count, channel, factors.table);
   if (a.cols <= kChunk && !a.stream && factors.unscaled(count))

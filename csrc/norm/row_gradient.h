@@ -12,21 +12,9 @@
 #ifndef NORMKERNELS_NORM_ROW_GRADIENT_H_
 #define NORMKERNELS_NORM_ROW_GRADIENT_H_
 
-#include "norm/parameter.h"
-#include "norm/row_statistics.h"
+#include "norm/unscaled_sums.h"
 
 namespace normkernels::NORMKERNELS_ISA {
-
-// Rows as the backward's sums read them.
-template <class T>
-struct GradientRows {
-  Rows<const T> dy, x;
-  Parameter<T> gamma;
-
-  NORMKERNELS_INLINE GradientRows at(int64_t row, int64_t column) const {
-    return {dy.at(row, column), x.at(row, column), gamma.from(column)};
-  }
-};
 
 // The sums of g xhat, g and xhat of `rows` rows of n elements, no more than kMost; into
 // sums[0..3][row], a vector of rows at a time.
@@ -64,20 +52,34 @@ __attribute__((noinline)) void short_row_sums(const GradientRows<T>& r, int64_t 
   }
 }
 
-// The same over a long row, with factors of its own: chunks within spans, spans in index order.
+// The same of rows no longer than a chunk.
 template <class T>
-__attribute__((noinline)) void long_row_sums(const GradientRows<T>& row, int64_t n,
-                                             const Factors<T>& factors, const Executor& executor,
-                                             double (&all)[3]) {
+__attribute__((noinline)) void chunk_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
+                                          const Factors<T>& factors, SumTable sums) {
+  if constexpr (kSumsInRegisters<T>) {
+    const SharedFactors<T> own = {factors, 1};
+    if (n <= kMostWithGamma && __builtin_expect(own.unscaled(rows), 1))
+      return unscaled_sums<T, true>(r, rows, n, own, sums);
+  } else {
+    if (n <= kFoldedLanes) return short_row_sums<T, kFoldedLanes>(r, rows, n, factors, sums);
+    if (n <= kSumLanes / 2) return short_row_sums<T, kSumLanes / 2>(r, rows, n, factors, sums);
+    if (n <= kSumLanes) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
+  }
+  short_row_sums<T, kChunk>(r, rows, n, factors, sums);
+}
+
+// The same over a longer row: of_chunk(begin, count, sums), chunks within spans, spans in index
+// order.
+template <class OfChunk>
+NORMKERNELS_INLINE void long_sums(int64_t n, const Executor& executor, double (&all)[3],
+                                  const OfChunk& of_chunk) {
   double of_span[kMaxSpans][3];
   const int64_t span = span_of(n);
   for_each_span(n, executor, [&](int64_t first, int64_t stop) {
     double sums[3] = {0, 0, 0};
     for (int64_t begin = first; begin < stop; begin += kChunk) {
-      const int64_t count = smaller(kChunk, stop - begin);
       double chunk[3][Vec<double>::kLanes];
-      short_row_sums<T, kChunk>(row.at(0, begin), 1, count, factors,
-                                {chunk[0], Vec<double>::kLanes});
+      of_chunk(begin, smaller(kChunk, stop - begin), {chunk[0], Vec<double>::kLanes});
       for (int k = 0; k < 3; ++k) sums[k] += chunk[k][0];
     }
     memcpy(of_span[first / span], sums, sizeof(sums));
@@ -94,13 +96,14 @@ template <class T>
 __attribute__((noinline)) void gradient_sums(const GradientRows<T>& r, int64_t rows, int64_t n,
                                              const Factors<T>& factors, const Executor& executor,
                                              SumTable sums) {
-  if (n <= kFoldedLanes) return short_row_sums<T, kFoldedLanes>(r, rows, n, factors, sums);
-  if (n <= kSumLanes / 2) return short_row_sums<T, kSumLanes / 2>(r, rows, n, factors, sums);
-  if (n <= kSumLanes) return short_row_sums<T, kSumLanes>(r, rows, n, factors, sums);
-  if (n <= kChunk) return short_row_sums<T, kChunk>(r, rows, n, factors, sums);
+  if (n <= kChunk) return chunk_sums(r, rows, n, factors, sums);
   for (int64_t i = 0; i < rows; ++i) {
+    const GradientRows<T> row = r.at(i, 0);
+    const Factors<T> own = factors.from(i);
     double all[3];
-    long_row_sums(r.at(i, 0), n, factors.from(i), executor, all);
+    long_sums(n, executor, all, [&](int64_t begin, int64_t count, SumTable of_chunk) {
+      chunk_sums(row.at(0, begin), 1, count, own, of_chunk);
+    });
     for (int k = 0; k < 3; ++k) sums[k][i] = all[k];
   }
 }

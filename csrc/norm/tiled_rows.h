@@ -77,8 +77,8 @@ __attribute__((noinline)) void tiled_gradient_sums(TiledInput<T>& dy, TiledInput
     double of_span[3 * kRowsTogether] = {};
     for_each_chunk(first, rows, col + begin, col + part_end(begin, span, n), [&](const Part& part) {
       double of_chunk[3 * kRowsTogether] = {};
-      short_row_sums<T, kChunk>({dy.read(part), x.read(part), gamma.from(part.col - col)}, rows,
-                                part.cols, factors, {of_chunk, kRowsTogether});
+      chunk_sums<T>({dy.read(part), x.read(part), gamma.from(part.col - col)}, rows, part.cols,
+                    factors, {of_chunk, kRowsTogether});
       add_table(of_chunk, of_span);
     });
     add_table(of_span, of_row);

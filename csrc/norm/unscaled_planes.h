@@ -69,7 +69,7 @@ template <class T, Writes kWrites>
 struct UnscaledGradient {
   Vec<T> minus_centre, rstd, shift, gradient_shift, minus_mean_g, mean_gx, factor;
 
-  NORMKERNELS_INLINE UnscaledGradient(const PlaneFactors<T>& factors, int64_t i) {
+  NORMKERNELS_INLINE UnscaledGradient(const SharedFactors<T>& factors, int64_t i) {
     const RowGradient<T> row = factors.gradient(i);
     minus_centre = -Vec<T>::all(row.standard.centre);
     rstd = Vec<T>::all(row.standard.rstd);
@@ -95,7 +95,7 @@ struct UnscaledGradient {
 template <class T, Writes kWrites>
 NORMKERNELS_INLINE void write_unscaled_planes(const PlanesBackward<T>& a, const Planes<T>& planes,
                                               int64_t count, int64_t n, int64_t channel,
-                                              const PlaneFactors<T>& factors) {
+                                              const SharedFactors<T>& factors) {
   constexpr int W = Vec<T>::kLanes;
   constexpr bool kForward = kWrites == Writes::kDxAndY;
   const Parameter<T> scales = gamma_of<T>(optional_at<const T>(a.scale, channel));
@@ -136,7 +136,7 @@ template <class T>
 __attribute__((noinline)) void write_unscaled_planes(const PlanesBackward<T>& a,
                                                      const Planes<T>& planes, int64_t count,
                                                      int64_t n, int64_t channel,
-                                                     const PlaneFactors<T>& factors) {
+                                                     const SharedFactors<T>& factors) {
   if (a.writes == Writes::kDx)
     return write_unscaled_planes<T, Writes::kDx>(a, planes, count, n, channel, factors);
   if (a.writes == Writes::kDxAndY)
