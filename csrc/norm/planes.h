@@ -36,7 +36,7 @@ struct PlaneGradient {
       prefetch(x + i + kLead<T>);
       prefetch(dy + i + kLead<T>);
     } else {
-      prefetch_to_write(dx + i + kLead<T>);
+      prefetch_to_write(dx + i + kWriteLead<T>);
     }
   }
 };

@@ -18,7 +18,7 @@ struct Forward {
   Standardise<T> xhat;
   Parameter<T> gamma, beta;
   T* y;
-  const T* coming;  // x of what is read beside: it is asked for, where y is not
+  const T* coming;  // x of what is read beside
 
   template <class Lanes>
   NORMKERNELS_INLINE Vec<T> values(int64_t i, int k, Lanes lanes) const {
@@ -31,11 +31,8 @@ struct Forward {
   }
   template <class Store>
   NORMKERNELS_INLINE void ahead(Store, int64_t i) const {
-    if constexpr (Store::kMustBeAligned) {
-      prefetch(coming + i + kLead<T>);
-    } else {
-      prefetch_to_write(y + i + kLead<T>);
-    }
+    prefetch(coming + i + kLead<T>);
+    if constexpr (!Store::kMustBeAligned) prefetch_to_write(y + i + kWriteLead<T>);
   }
 };
 

@@ -124,7 +124,7 @@ NORMKERNELS_INLINE void write_unscaled_planes(const PlanesBackward<T>& a, const 
     const PlaneValues<T> last = values(n - W, Full{});  // before it is overwritten
     int64_t j = 0;
     for (; j < n - 2 * W; j += 2 * W) {
-      prefetch_lines_to_write<2 * W>(dx + j + kLead<T>);
+      prefetch_lines_to_write<2 * W>(dx + j + kWriteLead<T>);
       put(j, values(j, Full{}), Full{});
       put(j + W, values(j + W, Full{}), Full{});
     }

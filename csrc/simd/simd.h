@@ -259,6 +259,11 @@ NORMKERNELS_INLINE size_t whole_lines(size_t bytes) {
 // prefetcher stops at the end of one.
 template <class T>
 constexpr int64_t kLead = 2048 / sizeof(T);
+// The same of memory that will be written. Asked for as early, it holds up what is read: with both
+// leads as they are, data that comes from memory takes 0.78 to 0.94 of the time forward, and
+// backward planes of 28 x 28 and 56 x 56 0.9, from L3 as well (Zen 4).
+template <class T>
+constexpr int64_t kWriteLead = 256 / sizeof(T);
 
 // Asks for the cache line of p, which may lie beyond the array.
 NORMKERNELS_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
