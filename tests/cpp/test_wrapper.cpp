@@ -117,6 +117,17 @@ TEST_CASE("moments of parts are merged to those of the whole") {
   CHECK(columns[4].mean == 6);
 }
 
+TEST_CASE("rows of one element have moments as others do") {
+  const double x[] = {3, -0.5};
+  nk::RowMoments each[2];
+  nk::moments(nk::Array(x, {2, 1}), each);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(each[i].count == 1);
+    CHECK(each[i].mean == x[i]);
+    CHECK(each[i].m2 == 0);
+  }
+}
+
 TEST_CASE("LRN saves its scale for the gradient") {
   const std::vector<float> x = {1, -2, 3, 4, 0, -1}, dy(6, 1.0f);
   std::vector<float> y(6), scale(6), dx(6), dx_again(6);
