@@ -56,10 +56,10 @@ struct RowNorm {
   NORMKERNELS_INLINE void add(int64_t row, int64_t count, int64_t begin, int64_t end) const {
     if (adds()) add_rows(addition, row, count, begin, end);
   }
-  // Of `count` rows, which are at `some`.
-  NORMKERNELS_INLINE void sum(const Rows<const T>& some, int64_t count, const Executor& executor,
-                              SumTable sums) const {
-    sum_rows(some, count, cols, executor, ahead_of(some, cols), sums, centred);
+  // Of `count` rows, which are at `some` and will be written at `to`, if that is not null.
+  NORMKERNELS_INLINE void sum(const Rows<const T>& some, const Rows<T>& to, int64_t count,
+                              const Executor& executor, SumTable sums) const {
+    sum_rows(some, count, cols, executor, ahead_of(some, to, cols), sums, centred);
   }
   // The first of which is row `row`.
   NORMKERNELS_INLINE void set_statistics(const Rows<const T>& some, int64_t row, int64_t count,

@@ -200,11 +200,13 @@ NORMKERNELS_INLINE void sum_rows(const Rows<const T>& x, int64_t rows, int64_t n
                   moments, i);
   }
 }
-// What such sums ask for, where nothing else goes on.
+// What such sums ask for, where nothing else goes on: x, and y, if that is not null.
 template <class T>
-NORMKERNELS_INLINE auto ahead_of(const Rows<const T>& x, int64_t n) {
+NORMKERNELS_INLINE auto ahead_of(const Rows<const T>& x, const Rows<T>& y, int64_t n) {
   return [=](int64_t i, int64_t begin, int64_t) __attribute__((always_inline)) {
-    return begin == 0 ? Ahead<T>(x, i, n) : Ahead<T>(x[i] + begin);
+    Ahead<T> ahead = begin == 0 ? Ahead<T>(x, i, n) : Ahead<T>(x[i] + begin);
+    if (y.p != nullptr) ahead.written = y.at(i, begin).p;
+    return ahead;
   };
 }
 
@@ -226,7 +228,7 @@ __attribute__((noinline)) void row_statistics(const Rows<const T>& x, int64_t ro
   double storage[kSumFields * kRowsTogether];
   const SumTable moments = {storage, kRowsTogether};
   const Rows<const T> from = x;
-  sum_rows(from, rows, n, executor, ahead_of(from, n), moments, wanted.centred);
+  sum_rows(from, rows, n, executor, ahead_of(from, Rows<T>{}, n), moments, wanted.centred);
   const T* const scale =
       rescale_rows(moments, from, rows, n, wanted.epsilon, executor, factors, wanted.centred);
   if (wanted.moments != nullptr) hand_out(moments, n, rows, scale, wanted.moments);

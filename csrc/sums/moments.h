@@ -115,12 +115,14 @@ struct AsksForMemory {
 };
 
 // Asks for what it will read itself, so many elements on: the processor's own prefetcher stops at
-// the end of a page. Of rows with gaps between them, that may be in one of the next.
+// the end of a page. Of rows with gaps between them, that may be in one of the next. And for what
+// will be written of the same row after its sums, if anything: both come from memory together.
 template <class T>
 struct Ahead : AsksForMemory {
   const T* p;      // from here on
   int64_t left;    // elements of that row,
   int64_t beyond;  // and after them so much further on
+  const T* written = nullptr;
 
   explicit NORMKERNELS_INLINE Ahead(const T* x) : p(x + kLead<T>), left(INT64_MAX), beyond(0) {}
   // Row i of n elements.
@@ -134,6 +136,7 @@ struct Ahead : AsksForMemory {
 
   NORMKERNELS_INLINE void operator()(int64_t i) const {
     prefetch_lines<kMomentLanes>(p + i + (i < left ? 0 : beyond));
+    if (written != nullptr) prefetch_lines_to_write<kMomentLanes>(written + i);
   }
 };
 
