@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "numpy.h"
+#include "tensors.h"
 
 namespace normkernels::python {
 
@@ -175,7 +176,9 @@ void prepare_arrays() {
 
 void Array::convert(const Argument& argument) {
   name_ = argument.name;
-  if (Py_TYPE(argument.value.ptr()) == ndarray) {
+  if (argument.of_tensors) {
+    array_ = tensors::array_of(argument.value);
+  } else if (Py_TYPE(argument.value.ptr()) == ndarray) {
     array_ = py::reinterpret_borrow<py::object>(argument.value);
   } else {
     array_ = as_array(argument, kMustBeArray);
@@ -187,6 +190,10 @@ void Array::convert(const Argument& argument) {
 void Out::take(const Argument& argument) {
   name_ = argument.name;
   given_ = py::reinterpret_borrow<py::object>(argument.value);
+  if (argument.of_tensors) {
+    array_ = tensors::array_of(given_);
+    return;
+  }
   if (Py_TYPE(given_.ptr()) == ndarray) {
     array_ = given_;
     return;
@@ -207,8 +214,8 @@ void OutPair::take(const Argument& argument) {
     argument.refuse_type("is not a pair", "be None or a pair (y, dx) of arrays");
   }
   const py::object items[] = {pair[py::int_(0)], pair[py::int_(1)]};
-  first_.convert({argument.function, "out[0]", items[0]});
-  second_.convert({argument.function, "out[1]", items[1]});
+  first_.convert({argument.function, "out[0]", items[0], argument.of_tensors});
+  second_.convert({argument.function, "out[1]", items[1], argument.of_tensors});
 }
 
 }  // namespace normkernels::python

@@ -31,6 +31,10 @@ namespace bind_local_response_norm {
 void bind(py::module_& module);
 }
 
+namespace tensors {
+void bind(py::module_& module);
+}
+
 namespace openmp {
 void bind(py::module_& module);
 }

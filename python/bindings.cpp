@@ -175,6 +175,7 @@ void fill(py::module_ module) {
   bind_instance_norm::bind(module, helpers);
   bind_group_norm::bind(module);
   bind_local_response_norm::bind(module);
+  tensors::bind(module);
   openmp::bind(module);
 
   add<isas>(module, kIsasDoc);

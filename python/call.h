@@ -107,7 +107,8 @@ class Workspace {
  * type, statistics are float32, and parameters may be. */
 class Call {
  public:
-  explicit Call(const char* function) : function_(function) {}
+  explicit Call(const char* function, bool of_tensors = false)
+      : function_(function), of_tensors_(of_tensors) {}
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
@@ -257,6 +258,7 @@ class Call {
   [[noreturn]] void fail(normkernels_status status, const char* const* names, size_t n) const;
 
   const char* function_;
+  const bool of_tensors_;
   normkernels_dtype dtype_ = 0, flags_ = 0;
   int type_num_ = 0; /* NumPy's of dtype_ */
   int num_parameters_ = 0, num_gradients_ = 0;

@@ -25,6 +25,7 @@
 #include "call.h"
 #include "numpy.h"
 #include "scalars.h"
+#include "tensors.h"
 
 namespace normkernels::python {
 
@@ -38,7 +39,9 @@ class Signature {
   const char* name() const { return name_; }
   /* With the submodule, as errors say it: "helpers.compute_moments". */
   const char* full_name() const { return full_name_; }
-  Argument argument(size_t i, py::handle value) const { return {full_name_, texts_[i], value}; }
+  Argument argument(size_t i, py::handle value, bool of_tensors) const {
+    return {full_name_, texts_[i], value, of_tensors};
+  }
 
   /* One value per parameter, in order. False, with Python's error set: the call does not fit. */
   bool bind(PyObject* const* arguments, Py_ssize_t positional, PyObject* keywords,
@@ -74,19 +77,29 @@ class Function<function> {
  public:
   static void add(py::module_& module, const char* doc) {
     signature_.read(module, doc, sizeof...(Parameters));
-    methods_[0] = {signature_.name(),
-                   reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)),
-                   METH_FASTCALL | METH_KEYWORDS, doc};
+    methods_[0] = method(call<false>, doc);
     if (PyModule_AddFunctions(module.ptr(), methods_) != 0) throw py::error_already_set();
+    if constexpr ((... || (std::decay_t<Parameters>::kPhase == Phase::kArray))) {
+      on_tensors_ = method(call<true>, doc);
+      tensors::add(signature_.full_name(), &on_tensors_);
+    }
   }
 
  private:
+  using Vectorcall = PyObject*(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
+
+  static PyMethodDef method(Vectorcall* call, const char* doc) {
+    return {signature_.name(), reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)),
+            METH_FASTCALL | METH_KEYWORDS, doc};
+  }
+
+  template <bool of_tensors> /* a PyMethodDef's function gets no data of its own */
   static PyObject* call(PyObject*, PyObject* const* arguments, Py_ssize_t positional,
                         PyObject* keywords) {
     py::handle values[sizeof...(Parameters) + 1]; /* there may be none */
     if (!signature_.bind(arguments, positional, keywords, values)) return nullptr;
     try {
-      return invoke(values, std::index_sequence_for<Parameters...>()).release().ptr();
+      return invoke(values, of_tensors, std::index_sequence_for<Parameters...>()).release().ptr();
     } catch (const std::exception&) { /* all that is thrown; a cancelled thread unwinds on */
       set_error_from_exception();
       return nullptr;
@@ -94,26 +107,27 @@ class Function<function> {
   }
 
   template <size_t... I>
-  static py::object invoke([[maybe_unused]] const py::handle* values, std::index_sequence<I...>) {
+  static py::object invoke([[maybe_unused]] const py::handle* values, bool of_tensors,
+                           std::index_sequence<I...>) {
     std::tuple<std::decay_t<Parameters>...> converted;
-    (convert<Phase::kSeen, I>(values, std::get<I>(converted)), ...);
-    (convert<Phase::kScalar, I>(values, std::get<I>(converted)), ...);
-    (convert<Phase::kArray, I>(values, std::get<I>(converted)), ...);
-    Call call(signature_.full_name());
+    (convert<Phase::kSeen, I>(values, of_tensors, std::get<I>(converted)), ...);
+    (convert<Phase::kScalar, I>(values, of_tensors, std::get<I>(converted)), ...);
+    (convert<Phase::kArray, I>(values, of_tensors, std::get<I>(converted)), ...);
+    Call call(signature_.full_name(), of_tensors);
     return function(call, std::get<I>(converted)...);
   }
 
   template <Phase phase, size_t i, class Parameter>
-  static void convert(const py::handle* values, Parameter& converted) {
+  static void convert(const py::handle* values, bool of_tensors, Parameter& converted) {
     constexpr bool kArray = Parameter::kPhase == Phase::kArray;
     if constexpr (phase == Phase::kScalar ? !kArray : kArray) {
       if (!kArray || is_array(values[i]) == (phase == Phase::kSeen))
-        converted.convert(signature_.argument(i, values[i]));
+        converted.convert(signature_.argument(i, values[i], of_tensors));
     }
   }
 
   static inline Signature signature_;
-  static inline PyMethodDef methods_[2] = {};
+  static inline PyMethodDef methods_[2] = {}, on_tensors_ = {};
 };
 
 /* Adds the function to the module, under the name and with the signature that `doc` opens with. */

@@ -6,6 +6,7 @@
 
 #include "call.h"
 #include "numpy.h"
+#include "tensors.h"
 
 namespace normkernels::python {
 
@@ -70,13 +71,20 @@ py::object Call::create_array(PyObject* dtype, const Shape& shape, int64_t size,
 
 Output Call::create(int type_num, const Shape& shape, int64_t size, const py::ssize_t* strides) {
   Output created;
+  if (of_tensors_ && tensors::can_create()) {
+    most_elements_ = std::max(most_elements_, size);
+    created.array = tensors::create(type_num, shape, &created.data);
+    created.data = non_null(created.data, size);
+    return created;
+  }
   created.array = create_array(native_dtype(type_num), shape, size, strides);
   created.data = non_null(fields(created.array).data, size);
+  if (of_tensors_) created.array = tensors::of_array(created.array);
   return created;
 }
 
 Output Call::create_like(const View& x) {
-  if (x.strides == nullptr) return create(type_num_, *x.shape, x.size);
+  if (x.strides == nullptr || of_tensors_) return create(type_num_, *x.shape, x.size);
   py::ssize_t strides[kMaxRank];
   keep_order(x, item_bytes(type_num_), strides);
   Output created = create(type_num_, *x.shape, x.size, strides);

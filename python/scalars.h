@@ -34,6 +34,7 @@ struct Argument {
   const char* function;
   const char* name;
   py::handle value;
+  bool of_tensors = false; /* the call is one on tensors (tensors.h) */
 
   [[noreturn]] void refuse_value(const std::string& was, const std::string& must) const {
     python::refuse_value(function, name, was, must);
@@ -156,6 +157,19 @@ class Name {
  private:
   py::handle value_;
   const char* text_ = nullptr;
+};
+
+/* Anything, which is kept as it is. */
+class Object {
+ public:
+  static constexpr Phase kPhase = Phase::kScalar;
+  void convert(const Argument& argument) {
+    value_ = py::reinterpret_borrow<py::object>(argument.value);
+  }
+  const py::object& get() const { return value_; }
+
+ private:
+  py::object value_;
 };
 
 /* A number of threads; 0 for the default. More than the library ever uses count as so many. */

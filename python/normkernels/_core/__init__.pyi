@@ -1,7 +1,9 @@
 """Types of the compiled module; shapes, formulas and errors are in its functions' docstrings."""
 
-from typing import SupportsFloat, SupportsIndex
+from collections.abc import Callable
+from typing import Any, SupportsFloat, SupportsIndex
 
+import numpy as np
 from normkernels._core import helpers as helpers
 from normkernels._core.images import (
     group_norm as group_norm,
@@ -74,4 +76,10 @@ def num_threads_set() -> int: ...
 def openmp_executor(
     parallel: SupportsIndex, thread_number: SupportsIndex, num_threads: SupportsIndex
 ) -> object: ...
+def tensor_functions(
+    types: tuple[type, ...],
+    array: Callable[[Any], Any],
+    tensor: Callable[[Any], Any],
+    bfloat16: np.dtype[Any],
+) -> dict[str, Callable[..., Any]]: ...
 def set_num_threads(n: SupportsIndex) -> None: ...

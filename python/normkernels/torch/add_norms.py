@@ -11,7 +11,7 @@ from torch import Tensor, get_num_threads
 import normkernels as nk
 
 from . import formulas, norms
-from .arrays import conversions, result_like, statistics_dtype
+from .arrays import on_tensors, result_like, statistics_dtype
 from .batches import one_by_one
 from .kernels import NORMS
 from .node import Gradient
@@ -21,6 +21,8 @@ from .threads import EXECUTORS
 
 
 def _kernel(forward: Callable[..., Any]) -> Callable[..., Any]:
+    of_x = on_tensors(forward)
+
     def kernel(
         x: Tensor,
         residual: Tensor,
@@ -31,25 +33,18 @@ def _kernel(forward: Callable[..., Any]) -> Callable[..., Any]:
         epsilon: float,
         return_stats: bool = True,
     ) -> Any:
-        array, tensor = conversions(x, residual, gamma, beta, bias)
-        y, total = result_like(x), result_like(x)
-        first, second, *statistics = forward(
-            array(x),
-            array(residual),
-            None if gamma is None else array(gamma),
-            None if beta is None else array(beta),
-            bias=None if bias is None else array(bias),
+        return of_x(
+            x,
+            residual,
+            gamma,
+            beta,
+            bias=bias,
             axes=axes,
             epsilon=epsilon,
-            out=None if y is None else array(y),
-            total=None if total is None else array(total),
+            out=result_like(x),
+            total=result_like(x),
             return_stats=return_stats,
             num_threads=EXECUTORS[get_num_threads()],
-        )
-        return (
-            tensor(first) if y is None else y,
-            tensor(second) if total is None else total,
-            *map(tensor, statistics),
         )
 
     return kernel

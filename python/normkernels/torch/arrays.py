@@ -1,18 +1,22 @@
-"""Tensors as arrays and arrays as tensors, of one memory.
+"""The functions on arrays as functions on tensors, and what of a tensor decides how one is called.
 
-NumPy has no bfloat16 of its own and torch knows nothing of ml_dtypes', so that type passes as
-int16 between them.
+Where torch lends tensors to C code (2.10 and later), the compiled module reads their memory itself
+and makes new ones. Elsewhere, and for a tensor that is not lent, tensors become arrays here, and
+arrays tensors. NumPy has no bfloat16 of its own and torch knows nothing of ml_dtypes', so that type
+passes as int16 between them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor
 
+from .. import _core
 from .._types import Array
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -36,19 +40,25 @@ def tensor(a: Array) -> Tensor:
     return torch.from_numpy(a)
 
 
-def conversions(*tensors: Tensor | None) -> tuple[Callable[..., Array], Callable[..., Tensor]]:
-    """array and tensor for a call on these; the calls beneath them, if none is bfloat16."""
-    for t in tensors:
-        if t is not None and t.dtype is torch.bfloat16:
-            return array, tensor
-    return Tensor.numpy, torch.from_numpy
+# What is a tensor in the CPU's memory and nothing else, if it has a dtype of ours.
+ORDINARY_TYPES = (Tensor, torch.nn.Parameter)
+FUNCTIONS = _core.tensor_functions(ORDINARY_TYPES, array, tensor, BFLOAT16)
+
+
+def on_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function on arrays as one on tensors, whose results are tensors.
+
+    Errors for a tensor that has no array are those of array(). Gradients must be off. Results that
+    are not given by `out` are contiguous, whatever x is.
+    """
+    return FUNCTIONS[function.__name__]
 
 
 def result_like(x: Tensor) -> Tensor | None:
     """The tensor that a result of x's shape is to be written into; None: the function makes it.
 
     A tensor that is not contiguous has the strides that torch gives one "like x", which are what
-    torch.compile expects. NumPy's array of a contiguous one is the same and costs less.
+    torch.compile expects. What the function makes is contiguous and costs less.
     """
     return None if x.is_contiguous() else torch.empty_like(x)
 
@@ -59,9 +69,9 @@ def order_of(x: Tensor) -> str:
     return "NHWC" if last else "NCHW"
 
 
-def in_order(a: Array, order: str) -> Array:
-    """(N, C, ...) as an array of that order."""
-    return a if order == "NCHW" else a.transpose(0, *range(2, a.ndim), 1)
+def in_order(x: Tensor, order: str) -> Tensor:
+    """(N, C, ...) as a tensor of that order."""
+    return x if order == "NCHW" else x.movedim(1, -1)
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:

@@ -15,7 +15,7 @@ from torch import Tensor, get_num_threads
 import normkernels as nk
 
 from . import formulas
-from .arrays import conversions, in_order, order_of, result_like
+from .arrays import in_order, on_tensors, order_of, result_like
 from .batches import as_channels, one_by_one
 from .formulas import Space
 from .operator import Operator, Tensors
@@ -100,7 +100,7 @@ CHANNELS = Extent(
 
 @dataclass(frozen=True)
 class Norm:
-    """A norm: the functions on arrays, the statistics between them, and over what they are."""
+    """A norm: the functions on tensors, the statistics between them, and over what they are."""
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
@@ -110,12 +110,22 @@ class Norm:
 
 NORMS = {
     "layer_norm": Norm(
-        nk.layer_norm, nk.layer_norm_backward, ("mean", "sigma"), rows(centred=True)
+        on_tensors(nk.layer_norm),
+        on_tensors(nk.layer_norm_backward),
+        ("mean", "sigma"),
+        rows(centred=True),
     ),
-    "rms_norm": Norm(nk.rms_norm, nk.rms_norm_backward, ("rstd",), rows(centred=False)),
-    "group_norm": Norm(nk.group_norm, nk.group_norm_backward, ("mean", "inv_std"), GROUPS),
+    "rms_norm": Norm(
+        on_tensors(nk.rms_norm), on_tensors(nk.rms_norm_backward), ("rstd",), rows(centred=False)
+    ),
+    "group_norm": Norm(
+        on_tensors(nk.group_norm), on_tensors(nk.group_norm_backward), ("mean", "inv_std"), GROUPS
+    ),
     "instance_norm": Norm(
-        nk.instance_norm, nk.instance_norm_backward, ("mean", "inv_std"), CHANNELS
+        on_tensors(nk.instance_norm),
+        on_tensors(nk.instance_norm_backward),
+        ("mean", "inv_std"),
+        CHANNELS,
     ),
 }
 
@@ -126,6 +136,7 @@ NORMS = {
 
 def row_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]:
     """The forward of a norm of rows, without return_stats of y alone, and the backward."""
+    of_x, of_dy = norm.forward, norm.backward
 
     def forward(
         x: Tensor,
@@ -135,43 +146,34 @@ def row_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]
         epsilon: float,
         return_stats: bool = True,
     ) -> Any:
-        array, tensor = conversions(x, gamma, beta)
-        y = result_like(x)
-        results = norm.forward(
-            array(x),
-            None if gamma is None else array(gamma),
-            None if beta is None else array(beta),
+        return of_x(
+            x,
+            gamma,
+            beta,
             axes=axes,
             epsilon=epsilon,
-            out=None if y is None else array(y),
+            out=result_like(x),
             return_stats=return_stats,
             num_threads=EXECUTORS[get_num_threads()],
         )
-        if not return_stats:
-            return tensor(results) if y is None else y
-        first, *statistics = results
-        return (tensor(first) if y is None else y, *map(tensor, statistics))
 
     def backward(dy: Tensor, x: Tensor, *rest: Any) -> Tensors:
-        *statistics, gamma, axes, _ = rest
-        array, tensor = conversions(x, gamma)
-        dx = result_like(x)
-        first, dgamma, dbeta = norm.backward(
-            array(dy),
-            array(x),
-            *map(array, statistics),
-            None if gamma is None else array(gamma),
+        *statistics_and_gamma, axes, _ = rest
+        return of_dy(
+            dy,
+            x,
+            *statistics_and_gamma,
             axes=axes,
-            out=None if dx is None else array(dx),
+            out=result_like(x),
             num_threads=EXECUTORS[get_num_threads()],
         )
-        return tensor(first) if dx is None else dx, tensor(dgamma), tensor(dbeta)
 
     return forward, backward
 
 
 def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors]]:
     """The same of a norm of images; channels that are neighbours in memory run NHWC's."""
+    of_x, of_dy = norm.forward, norm.backward
 
     def forward(
         x: Tensor,
@@ -181,23 +183,21 @@ def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors
         return_stats: bool = True,
     ) -> Any:
         *groups, epsilon = attributes
-        array, tensor = conversions(x, gamma, beta)
         y, order = result_like(x), order_of(x)
-        results = norm.forward(
-            in_order(array(x), order),
+        results = of_x(
+            in_order(x, order),
             *groups,
-            None if gamma is None else array(gamma),
-            None if beta is None else array(beta),
+            gamma,
+            beta,
             order=order,
             epsilon=epsilon,
-            out=None if y is None else in_order(array(y), order),
+            out=None if y is None else in_order(y, order),
             return_stats=return_stats,
             num_threads=EXECUTORS[get_num_threads()],
         )
-        if not return_stats:
-            return tensor(results) if y is None else y
-        first, *statistics = results
-        return (tensor(first) if y is None else y, *map(tensor, statistics))
+        if y is None:
+            return results
+        return (y, *results[1:]) if return_stats else y
 
     def backward(
         dy: Tensor,
@@ -208,19 +208,18 @@ def image_kernels(norm: Norm) -> tuple[Callable[..., Any], Callable[..., Tensors
         *attributes: Any,
     ) -> Tensors:
         *groups, _ = attributes
-        array, tensor = conversions(x, gamma)
         dx, order = result_like(x), order_of(x)
-        first, dgamma, dbeta = norm.backward(
-            in_order(array(dy), order),
-            in_order(array(x), order),
+        results = of_dy(
+            in_order(dy, order),
+            in_order(x, order),
             *groups,
-            None if gamma is None else array(gamma),
-            array(mean),
-            array(inv_std),
+            gamma,
+            mean,
+            inv_std,
             order=order,
-            out=None if dx is None else in_order(array(dx), order),
+            out=None if dx is None else in_order(dx, order),
             num_threads=EXECUTORS[get_num_threads()],
         )
-        return tensor(first) if dx is None else dx, tensor(dgamma), tensor(dbeta)
+        return results if dx is None else (dx, *results[1:])
 
     return forward, backward

@@ -27,7 +27,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
-from .arrays import array
+from .arrays import ORDINARY_TYPES, array
 from .checks import check_tensors
 from .names import rename
 from .node import Gradient, Kernel, main_node, node
@@ -39,8 +39,6 @@ LIBRARY = torch.library.Library("normkernels", "DEF")
 # What torch raises for a tensor that has no array.
 NO_ARRAY = (TypeError, RuntimeError)
 ERRORS = (*NO_ARRAY, ValueError)
-
-ORDINARY_TYPES = frozenset((Tensor, torch.nn.Parameter))
 
 
 def _is_ordinary(tensors: Sequence[Tensor | None]) -> bool:

@@ -16,7 +16,7 @@ from torch.autograd.graph import increment_version
 import normkernels as nk
 
 from . import response
-from .arrays import array, in_order, order_of
+from .arrays import in_order, on_tensors, order_of
 from .checks import check_tensors
 from .names import rename
 from .threads import EXECUTORS
@@ -32,9 +32,8 @@ def check_out(function: str, x: Tensor, out: Tensor, *others: Tensor | None) -> 
             f"{function}: out has shape {tuple(out.shape)} and dtype {out.dtype}, must have "
             f"{tuple(x.shape)} and {x.dtype}"
         )
-    if torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (x, out, *others)
-    ):
+    recorded = [t for t in (x, out, *others) if t is not None and t.requires_grad]
+    if recorded and torch.is_grad_enabled():
         raise RuntimeError(
             f"{function}: out was given, must not be where a tensor requires grad: there is no "
             "gradient through out"
@@ -54,11 +53,11 @@ def into(
     try:
         check_out(name, x, out, weight, bias)
         with torch.no_grad():
-            function(
-                array(x),
-                None if weight is None else array(weight),
-                None if bias is None else array(bias),
-                out=array(out),
+            on_tensors(function)(
+                x,
+                weight,
+                bias,
+                out=out,
                 num_threads=EXECUTORS[torch.get_num_threads()],
                 **options,
             )
@@ -78,12 +77,12 @@ def into_image(
         check_out(name, x, out, weight, bias)
         order = order_of(x)
         with torch.no_grad():
-            function(
-                in_order(array(x), order),
+            on_tensors(function)(
+                in_order(x, order),
                 *groups,
-                None if weight is None else array(weight),
-                None if bias is None else array(bias),
-                out=in_order(array(out), order),
+                weight,
+                bias,
+                out=in_order(out, order),
                 order=order,
                 num_threads=EXECUTORS[torch.get_num_threads()],
                 **options,

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import normkernels as nk
 
 from .._types import Array
-from .arrays import array, in_order, order_of, result_like, tensor
+from .arrays import array, in_order, on_tensors, order_of, result_like
 from .batches import one_by_one
 from .formulas import Windows
 from .node import Gradient
@@ -39,11 +40,12 @@ def run(
     if y is None:
         y = torch.empty_like(x) if mirrored else result_like(x)
 
-    def seen(t: Tensor) -> Array:
-        a = array(t)
-        return in_order(a[:, ::-1] if mirrored else a, order)
+    def seen(t: Tensor) -> Any:
+        t = in_order(t, order)
+        # Only arrays have negative strides.
+        return np.flip(array(t), 1 if order == "NCHW" else -1) if mirrored else t
 
-    result = function(
+    result = (function if mirrored else on_tensors(function))(
         *map(seen, tensors),
         size,
         alpha=alpha,
@@ -53,7 +55,7 @@ def run(
         out=None if y is None else seen(y),
         num_threads=EXECUTORS[torch.get_num_threads()],
     )
-    return tensor(result) if y is None else y
+    return result if y is None else y
 
 
 def _backward_operator() -> Operator:
