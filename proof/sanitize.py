@@ -52,6 +52,27 @@ LEFT_OUT = {
     "tests/test_headers.py": "compiles headers and runs nothing",
     "tests/test_views_memory.py": "limits the address space, of which the shadow is most",
 }
+SHADOW = "limits the address space, of which the shadow is most"
+COUNTED = "counts threads, of which one is the runtime's"
+# libtsan of GCC 12 ends a child whose thread gets the id of one that its parent had and had neither
+# joined nor detached, in whatever program.
+SAME_ID = "starts threads in a child of which the parent was starting some"
+IN_THREADS = {
+    "asan": {
+        "what_cannot_be_started_is_done_without[0-memory]": SHADOW,
+        "what_cannot_be_started_is_done_without[1-memory]": SHADOW,
+        "no_memory_is_asked_for_by_a_thread_that_has_started": SHADOW,
+        "the_library_stays_loaded_once_it_has_threads": "builds the library by other flags",
+    },
+    "tsan": {
+        "a_forked_child_computes_in_parallel[nothing]": COUNTED,
+        "idle_workers_use_no_processor_time": COUNTED,
+        "fork_in_the_middle_of_another_threads_call": SAME_ID,
+        "data_loader_after_a_torch_operator": SAME_ID,
+        "what_cannot_be_started_is_done_without[0-memory]": SHADOW,
+        "the_library_stays_loaded_once_it_has_threads": "builds by CMake, which hangs under it",
+    },
+}
 
 
 def runtime(library):
@@ -98,9 +119,11 @@ def main():
     package = build / "package" if options.keep else install(options.preset, build)
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)
+    left_out = [f"--ignore={path}" for path in LEFT_OUT]
+    left_out += [f"--deselect=tests/test_threads.py::test_{x}" for x in IN_THREADS[options.preset]]
     begin = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *(f"--ignore={path}" for path in LEFT_OUT), *pytest],
+        [sys.executable, "-m", "pytest", *left_out, *pytest],
         cwd=ROOT,
         env=environment(options.preset, package, reports),
         check=False,
