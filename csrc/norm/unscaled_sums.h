@@ -42,7 +42,7 @@ struct SumTerms {
   }
 };
 
-// The factors of some planes: of each, or, where planes of a group share them, of the first alone.
+// The factors of some rows: of each, or, where planes of a group share them, of the first alone.
 template <class T>
 struct SharedFactors {
   Factors<T> table;
@@ -51,11 +51,11 @@ struct SharedFactors {
   NORMKERNELS_INLINE Standard<T> standard(int64_t i) const { return table.standard(i * each); }
   NORMKERNELS_INLINE RowGradient<T> gradient(int64_t i) const { return table.gradient(i * each); }
   NORMKERNELS_INLINE SharedFactors from(int64_t i) const { return {table.from(i * each), each}; }
-  // Whether none of these planes needs a scale: nearly always.
-  NORMKERNELS_INLINE bool unscaled(int64_t planes) const {
+  // Whether none of these rows needs a scale: nearly always.
+  NORMKERNELS_INLINE bool unscaled(int64_t rows) const {
     const T* const scale = table[Factors<T>::kScale];
     bool all = scale[0] == 1;
-    for (int64_t i = each; i < each * planes; ++i) all &= scale[i] == 1;
+    for (int64_t i = each; i < each * rows; ++i) all &= scale[i] == 1;
     return all;
   }
 };
