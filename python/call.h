@@ -6,7 +6,8 @@
  *
  * No code of the caller's runs from the first look on: what it could do is done (arrays.h). While
  * NumPy copies or a kernel runs, other threads may; an array that one of them reshapes is read as
- * it was, but what one frees in place, by resize(refcheck=False), is lost.
+ * it was, but what one frees in place, by resize(refcheck=False), is lost. Without a GIL they run
+ * at any time, and to set an array's shape or dtype beside a call is a race, as it is in NumPy.
  */
 #ifndef NORMKERNELS_PYTHON_CALL_H_
 #define NORMKERNELS_PYTHON_CALL_H_

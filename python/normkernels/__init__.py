@@ -35,7 +35,8 @@ Threads   `num_threads=` for one call, `set_num_threads`, threadpoolctl's limits
           1024. They are the library's own and start with the first call that is worth them; a
           forked child starts its own. The GIL is released while a kernel runs, except on fewer
           than 16384 elements: to get it back could take longer. An array that another thread
-          resizes in place meanwhile is lost, as it is for NumPy.
+          resizes in place meanwhile is lost, as it is for NumPy; so is, without a GIL, one whose
+          shape or dtype another thread sets.
 Import    in the main interpreter only; ImportError in a sub-interpreter.
 Empty     arrays, in every position, are valid.
 Bits      of the output do not depend on threads, on alignment, on the other rows or images of the
@@ -47,6 +48,7 @@ The steps that Caffe2's operators are made of are here, too, and in `normkernels
 """
 
 import os
+import sys
 
 from . import _threadpoolctl
 from ._core import (
@@ -161,7 +163,8 @@ if not TYPE_CHECKING:  # or every name would be one that it may have
         if name == "helpers":
             import normkernels.helpers  # noqa: F401, PLC0415 - this sets the name
 
-            return globals()[name]
+            # Not from globals(): another thread's import may be about to set it there.
+            return sys.modules["normkernels.helpers"]
         if name in __all__:
             from . import _types  # noqa: PLC0415
 

@@ -14,6 +14,7 @@ Layer norm, backward:     normkernels.compute_internal_gradients -> compute_fuse
 
 from __future__ import annotations
 
+from . import _core  # noqa: F401 - which makes the module below, maybe now, in another thread
 from ._core.helpers import (
     compute_fused_params,
     compute_internal_gradients,

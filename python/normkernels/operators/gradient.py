@@ -101,7 +101,7 @@ class GradientContext:
 
 GradientMaker: TypeAlias = Callable[[GradientContext], Sequence[OperatorDef]]
 
-_makers: dict[str, GradientMaker | None] = {}
+_makers: dict[str, tuple[GradientMaker | None]] = {}  # tuples: each registration is an object
 
 
 def register_gradient(name: str, maker: GradientMaker | None) -> None:
@@ -114,9 +114,9 @@ def register_gradient(name: str, maker: GradientMaker | None) -> None:
 
     >>> register_gradient("Negative", lambda c: [OperatorDef("Negative", [c.GO(0)], [c.GI(0)])])
     """
-    if name in _makers:
+    made = (maker,)
+    if _makers.setdefault(name, made) is not made:  # in one step: threads may register at once
         raise ValueError(f"register_gradient: the gradient of {name!r} is registered already")
-    _makers[name] = maker
 
 
 def make_gradient(
@@ -161,7 +161,7 @@ def _maker(name: str) -> GradientMaker:
     operator(name)
     if name not in _makers:
         raise ValueError(f"{name}: no gradient is registered (see register_gradient)")
-    maker = _makers[name]
+    (maker,) = _makers[name]
     if maker is None:
         raise ValueError(f"{name}: has no gradient")
     return maker

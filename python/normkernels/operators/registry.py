@@ -61,15 +61,15 @@ def register_cpu_operator(
     >>> workspace["y"]
     array([-1, -2])
     """
-    if name in _operators:
+    made = Operator(replace(schema, name=name), run, infer)
+    if _operators.setdefault(name, made) is not made:  # in one step: threads may register at once
         raise ValueError(f"register_cpu_operator: {name!r} is registered already")
-    _operators[name] = Operator(replace(schema, name=name), run, infer)
 
 
 def operator(name: str) -> Operator:
     """What is registered under a name; UnknownNameError with the nearest names if nothing is."""
     if name not in _operators:
-        in_lower_case = {known.lower(): known for known in _operators}
+        in_lower_case = {known.lower(): known for known in names()}
         matches = difflib.get_close_matches(name.lower(), in_lower_case, cutoff=0.5)
         close = [in_lower_case[match] for match in matches]
         hint = f"did you mean {_listed(close)}?" if close else f"there are {_listed(names())}"
