@@ -40,10 +40,12 @@ fn pkg_config() -> Result<Vec<String>, String> {
         .args(["--libs", "normkernels"])
         .output()
         .map_err(|error| format!("{program}: {error}"))?;
-    if !done.status.success() {
+    let printed = words(&String::from_utf8_lossy(&done.stdout));
+    // Some that Python packages bring end well without having found anything.
+    if !done.status.success() || !printed.iter().any(|flag| flag == "-lnormkernels") {
         return Err(String::from_utf8_lossy(&done.stderr).trim().to_string());
     }
-    Ok(words(&String::from_utf8_lossy(&done.stdout)))
+    Ok(printed)
 }
 
 /// The flags, whose spaces and other special characters have a backslash before them.
