@@ -201,4 +201,4 @@ for dtype in (np.float32, np.float64):
 
 def test_outputs_written_past_the_caches():
     tests = str(Path(__file__).parent)
-    assert not run(STREAMED, tests, prelude="", NORMKERNELS_STREAM_BYTES="1")
+    assert not run(STREAMED, tests, prelude="", timeout=600, NORMKERNELS_STREAM_BYTES="1")
