@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What needs no other package, but for tests of values, in which NumPy has no part.
 NUMPY = (
-    *("array_likes", "arrays", "axes", "boundary", "boundary_out", "calls", "half_calls", "hooks"),
-    *("layer_norm", "main", "moments", "operators_gradients", "operators_infer"),
-    *("operators_results", "operators_run", "operators_schema", "views_out"),
+    *("array_likes", "arrays", "axes", "boundary", "boundary_out", "calls", "free_threading"),
+    *("half_calls", "hooks", "layer_norm", "main", "moments"),
+    *("operators_gradients", "operators_infer", "operators_results", "operators_run"),
+    *("operators_schema", "views_out"),
 )
 ONNX = ("onnx", "onnx_broadcast", "onnx_convert", "onnx_microsoft", "onnx_norms")
 DASK = ("dask_arguments", "dask_exact", "dask_range", "dask_results")
