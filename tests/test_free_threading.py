@@ -1,5 +1,5 @@
-"""Many threads at once, on arrays and lists that they share: bits, messages, references, memory;
-what threads register and import at once. With or without the GIL, whose switches come often here.
+"""Many threads at once, on arrays and lists that they share: bits, messages, references; what they
+register and import at once. With or without the GIL, whose switches come often here.
 """
 
 import gc
