@@ -219,20 +219,28 @@ def test_backward_of_a_constant_plane_with_epsilon_zero(isa, dtype, order):
             assert_within(a, e, BACKWARD, name)
 
 
+@pytest.mark.parametrize("at", [0, 7, 8, 31, 36])
+@pytest.mark.parametrize("unusual", ["x", "dy", "mean"])
 @pytest.mark.parametrize("zero", [0.0, -0.0])
-def test_backward_of_single_positions_beside_unusual_ones(isa, dtype, zero):
+def test_backward_of_single_positions_beside_an_unusual_one(isa, dtype, zero, unusual, at):
     """Planes of one element have a shorter way, of an image none of which is unusual."""
     shape = (3, 37, 1)
     x, dy, scale = normal(shape, dtype), normal(shape, dtype, seed=1), normal((37,), dtype, seed=2)
-    x[:, 1::4], dy[:, ::5], scale[::3] = zero, -0.0, 0
-    saved = nk.instance_norm(x, return_stats=True)[1:]
-    usual = nk.instance_norm_backward(dy, x, scale, *saved)
-    x[:, 36], dy[:, 35], saved[0][:, 34] = np.nan, np.inf, 100
-    unusual = nk.instance_norm_backward(dy, x, scale, *saved)
-    assert same_bits(usual.dx[:, :34], unusual.dx[:, :34])
-    assert same_bits(usual.dscale[:34], unusual.dscale[:34])
-    assert same_bits(usual.dbias[:34], unusual.dbias[:34])
-    assert np.isnan(unusual.dx[:, 35:]).all()
+    x[:, 1::4], dy[:, 4::5], scale[::3] = zero, -0.0, 0
+    mean, inv_std = nk.instance_norm(x, return_stats=True)[1:]
+    usual = nk.instance_norm_backward(dy, x, scale, mean, inv_std)
+    array, value = {"x": (x, np.nan), "dy": (dy, np.inf), "mean": (mean, 100)}[unusual]
+    array[:, at] = value
+    actual = nk.instance_norm_backward(dy, x, scale, mean, inv_std)
+    others = np.arange(37) != at
+    assert same_bits(usual.dx[:, others], actual.dx[:, others])
+    assert same_bits(usual.dscale[others], actual.dscale[others])
+    assert same_bits(usual.dbias[others], actual.dbias[others])
+    if unusual == "mean":
+        xhat = (x[:, at, 0] - mean[:, at]) * inv_std[:, at]
+        assert np.allclose(actual.dscale[at], (dy[:, at, 0] * xhat).sum(), rtol=1e-5)
+    else:
+        assert np.isnan(actual.dx[:, at]).all()
 
 
 def test_single_positions_in_tiles_that_begin_in_the_midst_of_an_image(isa, dtype):

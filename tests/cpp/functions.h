@@ -12,6 +12,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string>
 #include <tuple>
@@ -71,6 +72,10 @@ struct Function {
 inline std::vector<std::string> words(const std::string& text) {
   std::istringstream stream(text);
   return {std::istream_iterator<std::string>(stream), {}};
+}
+inline bool is_one_of(const std::string& word, const std::string& list) {
+  const std::vector<std::string> all = words(list);
+  return std::find(all.begin(), all.end(), word) != all.end();
 }
 
 // A parameter from its declaration, such as "const void* x".
@@ -226,6 +231,15 @@ void for_each_step(F&& f) {
              "dx=dy dx=x"));
   f(function("instance_norm_gamma_beta_backward", normkernels_instance_norm_gamma_beta_backward,
              ""));
+}
+
+inline bool is_step(const std::string& function) {
+  static const std::set<std::string> steps = [] {
+    std::set<std::string> names;
+    for_each_step([&](const auto& step) { names.insert(step.name); });
+    return names;
+  }();
+  return steps.count(function) != 0;
 }
 
 template <class F>

@@ -229,11 +229,9 @@ struct Sparse {
 
 TEST_CASE("extents from all over are computed with or refused") {
   std::mt19937 random(11);
-  std::set<std::string> steps;
-  for_each_step([&](const auto& function) { steps.insert(function.name); });
   for_each_function([&](const auto& function) {
     CAPTURE(function.name);
-    Random call(function, steps.count(function.name) == 0, random);
+    Random call(function, !is_step(function.name), random);
     for (int i = 0; i < 500; ++i) {
       // instance_norm_backward and group_norm_backward have their saved statistics both or not at
       // all.
@@ -397,8 +395,6 @@ TEST_CASE_TEMPLATE("what is written without elements", T, float, double, std::ui
   };
   std::set<std::string> functions;
   for_each_function([&](const auto& function) { functions.insert(function.name); });
-  std::set<std::string> steps;
-  for_each_step([&](const auto& function) { steps.insert(function.name); });
   for (const Written& written : calls) {
     const bool gradients = written.function.find("_norm_backward") != std::string::npos;
     if (is_half && !gradients) continue;
@@ -407,7 +403,7 @@ TEST_CASE_TEMPLATE("what is written without elements", T, float, double, std::ui
       CAPTURE(function);
       for (const normkernels_dtype dtype : dtypes) {
         CAPTURE(dtype);
-        if (steps.count(function) != 0 && (dtype & 0xff) >= NORMKERNELS_F16) continue;
+        if (is_step(function) && (dtype & 0xff) >= NORMKERNELS_F16) continue;
         for (const normkernels_order order : {NORMKERNELS_NCHW, NORMKERNELS_NHWC}) {
           Sparse<T> sparse = {function, written.extents, order, written.epsilon};
           sparse.dtype = dtype;
