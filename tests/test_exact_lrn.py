@@ -249,6 +249,19 @@ def test_one_infinity_makes_one_nan(isa, dtype, order):
     assert (y == 0).sum() == 4
 
 
+def test_a_term_too_large_for_a_neighbour_that_is_not(isa, dtype, order):
+    """The sum of a small x overflows by the term of one whose bracket all but cancels; times x it
+    is a number like any."""
+    beta, small = (4.0, 1e-6) if dtype == F32 else (40.0, 1e-35)
+    nchw = np.array([np.sqrt(2 * (1e-6 + 4.5e-9)), small, 1e-3, 0], dtype)[:, None]
+    x = ordered(np.broadcast_to(nchw, (1, 4, 37)), order)
+    dy = ordered(normal((1, 4, 37), dtype), order)
+    options = {"alpha": -1.0, "beta": beta, "bias": 1e-6, "order": order}
+    assert_exact(x, dy, 2, **options)
+    dx = nk.local_response_norm_backward(dy, x, 2, **options)
+    assert np.isfinite(dx if order == "NHWC" else dx.transpose(0, 2, 1))[..., 1].all()
+
+
 @pytest.mark.parametrize("size", [2, 4, 6])
 def test_even_sizes(isa, dtype, order, size):
     """Refused by some, off by 0.2 in others."""

@@ -157,6 +157,18 @@ def test_signs_of_zeros(dtype):
         nk.force_isa(None)
 
 
+@pytest.mark.parametrize("cols", [64, 256, 1000, 1024, 1025])
+@pytest.mark.parametrize("rows", [1, 2, 3, 40])
+def test_products_below_all_numbers_leave_a_positive_zero(isa, dtype, rows, cols):
+    """In whichever way a column is added up, which depends on where dx lies."""
+    x, dy = np.ones((2, rows, cols), dtype) * np.finfo(dtype).tiny
+    x[:, 0], dy[:] = 1, -dy
+    for offset in OFFSETS:
+        dx = Guarded((rows, cols), dtype, offset).array
+        dgamma = nk.rms_norm_backward(dy, x, epsilon=0, out=dx).dgamma
+        assert same_bits(dgamma[1:], np.zeros(cols - 1, dtype)), offset
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("n", [1, 3, 40, 5000])
 def test_what_is_not_finite(isa, dtype, value, n):

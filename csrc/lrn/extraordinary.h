@@ -197,13 +197,21 @@ class PixelGradients {
       line.scaled_shared.put(i, shared);
       store_rounded(rounded + i, shared.value(), Full{});
     });
-    for_each_lane(line.outside, [&](int lane) { line.shared[lane] = rounded[lane]; });
+    line.too_large = 0;
+    for_each_lane(line.outside, [&](int lane) {
+      line.shared[lane] = rounded[lane];
+      if (!(rounded[lane] - rounded[lane] == 0)) line.too_large |= 1u << lane;
+    });
   }
 
   __attribute__((noinline)) void write(int64_t channel) const {
     const Line<T>& line = lines_[channel];
     const int64_t first = channel - w_.after, c = w_.c;
     const T factor = minus_factor<T>(a_);
+    unsigned scaled = line.outside;
+    for (int64_t k = 0; k < w_.size(); ++k) {
+      if (first + k >= 0 && first + k < c) scaled |= lines_[first + k].too_large;
+    }
     T dx[kPixels];
     for_each_row_vector<T>(pixels_, [&](int i) {
       Vec<T> sum[1];
@@ -214,11 +222,11 @@ class PixelGradients {
           });
       store(dx + i, gradient(load(line.x + i), factor, sum[0], load(line.direct + i)));
     });
-    if (line.outside != 0) replace_scaled(channel, dx);
+    if (scaled != 0) replace_scaled(channel, scaled, dx);
     pixels_.write(static_cast<T*>(a_.dx), channel, dx, pixels_.mask());
   }
 
-  void replace_scaled(int64_t channel, T* dx) const {
+  void replace_scaled(int64_t channel, unsigned lanes, T* dx) const {
     const Line<T>& line = lines_[channel];
     const int64_t from = channel > w_.after ? channel - w_.after : 0;
     const int64_t to = channel + w_.before < w_.c ? channel + w_.before + 1 : w_.c;
@@ -231,7 +239,7 @@ class PixelGradients {
       const Scaled output = line.scaled_direct.at(i) + factor_ * x * sum.at(i);
       store_rounded(rounded + i, output.value(), Full{});
     });
-    for_each_lane(line.outside, [&](int lane) { dx[lane] = rounded[lane]; });
+    for_each_lane(lanes, [&](int lane) { dx[lane] = rounded[lane]; });
   }
 
   const LocalResponseNorm& a_;

@@ -116,7 +116,8 @@ struct Line {
   // The terms of the gradient, dy P and dy x P / s.
   ScaledRow scaled_direct, scaled_shared;
   T x[kPixels], direct[kPixels], shared[kPixels];
-  unsigned outside;  // a bit for each element that is out of the ordinary
+  unsigned outside;    // a bit for each element that is out of the ordinary
+  unsigned too_large;  // and whose `shared` is infinite or NaN
 };
 
 // Those of the last channels, as many as windows reach over.

@@ -200,7 +200,9 @@ __attribute__((noinline)) void sweep_pairs(Store how, const GroupRows<T>& group,
           of_gamma = multiply_add(d[r], xhat[r], of_gamma);
           of_beta = of_beta + d[r];
         }
-        store(sum_gamma + k, of_gamma);
+        // 0 + x: a product below all numbers leaves a negative zero, which no other way does.
+        const Vec<T> zero = Vec<T>::zero();
+        store(sum_gamma + k, zero + of_gamma);
         store(sum_beta + k, of_beta);
 #pragma GCC unroll 2
         for (int r = 0; r < kRows; ++r)
