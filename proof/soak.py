@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import hypothesis
 import numpy as np
+import test_bits_random
 import test_half_random
 import test_property
 import test_views_random
@@ -43,6 +44,7 @@ class Soak:
         self._within_bounds = self._tests(test_property)
         self._alone = [
             *self._within_bounds,
+            *self._tests(test_bits_random),
             *self._tests(test_half_random),
             *self._tests(test_views_random),
         ]
