@@ -5,11 +5,13 @@ import itertools
 import subprocess
 import sys
 
-import normkernels.onnx  # noqa: F401  (registers operators)
 import numpy as np
 import pytest
 from normkernels import operators
 from normkernels.operators import OperatorDef, Workspace
+
+pytest.importorskip("onnx")
+import normkernels.onnx  # noqa: F401  (registers operators)
 
 F32, F64 = np.float32, np.float64
 AFFINE = {"elementwise_affine": True}
