@@ -39,6 +39,8 @@ def is_plain(page):
 
 @each([page for page in PAGES if blocks(page, "python") and is_plain(page)])
 def test_python(page, tmp_path):
+    if needs(page, "onnx"):
+        pytest.importorskip("onnx")
     run_python(page, tmp_path, "-W", "error")
 
 
