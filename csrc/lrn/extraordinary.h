@@ -120,7 +120,8 @@ NORMKERNELS_INLINE Vec<T> ordinary_power(Vec<T> s, double beta) {
 
 // dx of pixels with elements out of the ordinary. Theirs is dy P + factor x (sum of dy x P / s),
 // where x times the sum is an ordinary number but the terms by themselves need not be. Their
-// neighbours take their terms, rounded to T, among ordinary ones.
+// neighbours take their terms, rounded to T, among ordinary ones; a term that T does not hold makes
+// the neighbour such an element, too.
 template <class T>
 class PixelGradients {
  public:
