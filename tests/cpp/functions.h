@@ -166,8 +166,38 @@ Function<Args...> function(const std::string& name, normkernels_status (*call)(A
   return function(name, call, optional, may_alias, no_workspace);
 }
 
+// What the valid arguments of a call have in common; strides may be null.
+struct Valid {
+  normkernels_dtype dtype;
+  const std::int64_t *shape, *strides;
+  std::int64_t groups;
+};
+constexpr std::uint64_t last_axis = 4;  // of three
+
+// A valid argument for a parameter: `array` if it is one, `extent` if it is one, no executor.
+template <class T>
+T valid_argument(const Parameter& parameter, const Valid& valid, void* array, std::int64_t extent) {
+  const Kind kind = parameter.kind;
+  if constexpr (std::is_same_v<T, const normkernels_executor*>) {
+    return nullptr;
+  } else if constexpr (std::is_same_v<T, const std::int64_t*>) {
+    return kind == Kind::shape ? valid.shape : valid.strides;
+  } else if constexpr (std::is_pointer_v<T>) {
+    return static_cast<T>(array);
+  } else if constexpr (std::is_same_v<T, std::uint64_t>) {
+    return last_axis;
+  } else if constexpr (std::is_same_v<T, double>) {
+    return kind == Kind::epsilon ? 1e-5 : 0.75;
+  } else {
+    return static_cast<T>(kind == Kind::dtype    ? valid.dtype
+                          : kind == Kind::order  ? +NORMKERNELS_NCHW
+                          : kind == Kind::groups ? valid.groups
+                          : kind == Kind::extent ? extent
+                                                 : 3);  // rank and size
+  }
+}
+
 constexpr std::int64_t three[] = {3, 3, 3};
-constexpr std::uint64_t last_axis = 4;  // of those three
 
 // Those with strides.
 template <class F>

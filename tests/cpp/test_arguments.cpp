@@ -61,23 +61,9 @@ class Checker {
   // A valid value for parameter I.
   template <std::size_t I>
   void set() {
-    auto& argument = std::get<I>(arguments_);
-    using T = std::decay_t<decltype(argument)>;
-    const Kind kind = f_.parameters[I].kind;
-    if constexpr (std::is_same_v<T, const normkernels_executor*>) {
-      argument = nullptr;
-    } else if constexpr (std::is_same_v<T, const std::int64_t*>) {
-      argument = kind == Kind::shape ? three : some_strides;
-    } else if constexpr (std::is_pointer_v<T>) {
-      argument = static_cast<T>(static_cast<void*>(memory_.slots[I].data()));
-    } else if constexpr (std::is_same_v<T, std::uint64_t>) {
-      argument = last_axis;
-    } else if constexpr (std::is_same_v<T, double>) {
-      argument = kind == Kind::epsilon ? 1e-5 : 0.75;
-    } else {
-      const bool one = kind == Kind::order || kind == Kind::groups;
-      argument = static_cast<T>(kind == Kind::dtype ? dtype_ : one ? 1 : 3);
-    }
+    using T = std::tuple_element_t<I, std::tuple<Args...>>;
+    std::get<I>(arguments_) = valid_argument<T>(f_.parameters[I], {dtype_, three, some_strides, 1},
+                                                memory_.slots[I].data(), 3);
   }
 
   template <std::size_t... I>

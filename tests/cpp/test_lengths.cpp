@@ -2,7 +2,6 @@
 // it ends, and none where its last element is.
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -50,29 +49,12 @@ class Lengths {
 
   template <std::size_t I>
   void set() {
-    auto& argument = std::get<I>(arguments_);
-    using T = std::decay_t<decltype(argument)>;
-    const Parameter& parameter = f_.parameters[I];
-    if constexpr (std::is_same_v<T, const normkernels_executor*>) {
-      argument = nullptr;
-    } else if constexpr (std::is_same_v<T, const std::int64_t*>) {
-      argument = parameter.kind == Kind::shape ? shape : nullptr;
-    } else if constexpr (std::is_pointer_v<T>) {
-      argument = static_cast<T>(static_cast<void*>(memory[I].data()));
-    } else if constexpr (std::is_same_v<T, std::uint64_t>) {
-      argument = last_axis;
-    } else if constexpr (std::is_same_v<T, double>) {
-      argument = 0.75;
-    } else if (parameter.kind == Kind::extent) {
-      const auto is_of = [&](const auto& one) { return parameter.name == one.first; };
-      const auto found = std::find_if(std::begin(extents), std::end(extents), is_of);
-      REQUIRE(found != std::end(extents));
-      argument = static_cast<T>(found->second);
-    } else {
-      argument = static_cast<T>(parameter.kind == Kind::dtype   ? dtype_
-                                : parameter.kind == Kind::order ? +NORMKERNELS_NCHW
-                                                                : 3);  // groups, rank and size
-    }
+    using T = std::tuple_element_t<I, std::tuple<Args...>>;
+    const std::string& name = f_.parameters[I].name;
+    std::int64_t extent = 0;
+    for (const auto& [known, value] : extents) extent = name == known ? value : extent;
+    std::get<I>(arguments_) = valid_argument<T>(f_.parameters[I], {dtype_, shape, nullptr, groups},
+                                                memory[I].data(), extent);
   }
 
   // What an array of this name has; a step's scale and bias are statistics.
