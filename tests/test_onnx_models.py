@@ -122,8 +122,8 @@ def test_light_model(monkeypatch, name):
     output, scores = values[softmax.output[0]], values[softmax.input[0]]
     recorded = onnx.numpy_helper.to_array(onnx.load_tensor(LIGHT / f"light_{name}_output_0.pb"))
     assert (output.shape, output.dtype) == (recorded.shape, recorded.dtype)
-    # The weights are constants, so that all classes have one score. It is so large that its softmax,
-    # which is recorded, would tell how many threads summed each.
+    # The weights are constants, so that all classes have one score. It is so large that softmax of
+    # it, which is recorded, would tell how many threads summed each.
     assert np.ptp(recorded) == 0
     np.testing.assert_allclose(scores, np.full_like(scores, SCORES[name]), rtol=1e-4)
     for node in lrn_nodes(model):
