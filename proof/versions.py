@@ -26,6 +26,11 @@ NUMPY = (
 )
 ONNX = ("onnx", "onnx_broadcast", "onnx_convert", "onnx_microsoft", "onnx_norms")
 DASK = ("dask_arguments", "dask_exact", "dask_range", "dask_results")
+TORCH = (
+    *("torch_bench", "torch_compile", "torch_docs", "torch_examples", "torch_functional"),
+    *("torch_lent", "torch_memory", "torch_modules", "torch_operators", "torch_replace"),
+    *("torch_tensors", "torch_threads"),
+)
 CMAKE = ("embed_cmake",)
 
 # The oldest that pyproject.toml allows, the newest, and between them what broke many programs.
@@ -41,6 +46,8 @@ ENVIRONMENTS = {
     "onnx>=1.19": ONNX,
     "dask[array]==2025.1.*": DASK,
     "dask[array]>=2025.1": DASK,
+    "torch==2.7.*": TORCH,  # gigabytes, as the next
+    "torch>=2.7": TORCH,
     "cmake==3.20.*": CMAKE,
     "cmake>=3.20": CMAKE,
 }

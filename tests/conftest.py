@@ -46,6 +46,15 @@ def isa(request):
     nk.force_isa(None)
 
 
+def has_array_of_nothing(torch):
+    """Whether this torch makes an array of a tensor that has no memory, of whatever lies there."""
+    try:
+        torch._efficientzerotensor((1,)).numpy()
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.fixture
 def own_registry(monkeypatch):
     """Operators that a test registers are gone afterwards."""

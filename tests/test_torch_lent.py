@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 import normkernels as nk  # noqa: E402
 import normkernels.torch as nkt  # noqa: E402
+from conftest import has_array_of_nothing  # noqa: E402
 from normkernels.torch import arrays  # noqa: E402
 from normkernels.torch.arrays import on_tensors  # noqa: E402
 from scenes import run  # noqa: E402
@@ -156,6 +157,8 @@ def unusual():
 @pytest.mark.parametrize("kind", unusual())
 def test_what_is_not_lent_is_read_as_its_array_is(kind):
     t, has_array = unusual()[kind]
+    if kind == "zero" and has_array_of_nothing(torch):
+        pytest.skip("this torch does not refuse it")
     if has_array:
         outs = torch.empty(t.shape, dtype=t.dtype), torch.empty(t.shape, dtype=t.dtype)
         on_tensors(nk.layer_norm)(t, out=outs[0])

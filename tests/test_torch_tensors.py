@@ -8,7 +8,7 @@ import ml_dtypes
 import normkernels as nk
 import numpy as np
 import pytest
-from conftest import normal, same_bits
+from conftest import has_array_of_nothing, normal, same_bits
 
 X = normal((4, 6), np.float32)
 
@@ -41,6 +41,8 @@ SPECIAL = [
 @pytest.mark.parametrize("kind", SPECIAL)
 def test_tensors_that_are_refused_say_why(kind):
     torch = pytest.importorskip("torch")
+    if kind == "zero" and has_array_of_nothing(torch):
+        pytest.skip("this torch does not refuse it")
     tensor, reason = special(torch)[kind]
     for argument, call in {
         "x": lambda: nk.layer_norm(tensor),
