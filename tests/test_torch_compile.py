@@ -83,6 +83,7 @@ def test_dynamic_rows():
         assert torch.equal(compiled(x), nkt.layer_norm(x, (n,)))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace")  # that it is deprecated
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of the checks of shapes
 def test_jit_trace_records_the_operator():
     x = normal(3, 5, dtype=F32)

@@ -20,8 +20,11 @@ from torch_cases import (  # noqa: E402
     norms,
 )
 
-# Of torch's own, when a process first differentiates forward.
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+# Of torch's own, when a process first differentiates forward, and of opcheck.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+]
 
 each_forward = pytest.mark.parametrize("name", FORWARDS)
 WITH_BACKWARD = [name for name, (op, *_) in FORWARDS.items() if op in BACKWARDS]

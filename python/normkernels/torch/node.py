@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._C import _are_functorch_transforms_active
 from torch.autograd import forward_ad
+from torch.autograd.function import _SingleLevelFunction
 
 Kernel = Callable[..., Any]
 
@@ -82,7 +83,6 @@ def main_node(name: str, gradient: Gradient, kernel: Kernel, main: Callable[[Any
 
 def _function(name: str, **methods: Callable[..., Any]) -> Kernel:
     static = {key: staticmethod(method) for key, method in methods.items()}
-    function: Any = type(name, (torch.autograd.Function,), static)
-    # Not its own apply(), which first looks for transforms of torch.func: those are the
+    # Not torch.autograd.Function, which first looks for transforms of torch.func: those are the
     # dispatcher's work and done before this is called.
-    return super(torch.autograd.Function, function).apply
+    return type(name, (_SingleLevelFunction,), static).apply  # type: ignore[attr-defined]
