@@ -7,7 +7,7 @@
 # Needs uv, whose "lowest-direct" reads the versions where they stand, so that there is no second list of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-extra=$1
+extra=${1:?EXTRA is missing: test-core or test}
 shift
 if [[ $extra == test-core ]]; then set -- --ignore-glob='*/test_bench_*' --ignore-glob='*/test_onnx*' "$@"; fi
 venv=$(mktemp -d)

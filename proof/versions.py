@@ -105,6 +105,8 @@ def main():
         for requirement, tests in ENVIRONMENTS.items()
         if not arguments.requirements or requirement.startswith(tuple(arguments.requirements))
     }
+    if not chosen:
+        parser.error(f"none of these begins so: {', '.join(ENVIRONMENTS)}")
     failed = absent = 0
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -28,7 +28,7 @@ def fuzz(program: Path, corpus: Path, seconds: int, seed: int) -> tuple[int, str
     """How the search ended, and all that it said."""
     command = [
         program,
-        f"-max_total_time={seconds}",
+        f"-max_total_time={max(seconds, 1)}",  # 0 would be for ever
         f"-seed={seed}",
         f"-max_len={LONGEST_INPUT}",
         "-len_control=0",

@@ -54,8 +54,8 @@ def _search(name: str, fuzzer: list[str], seed: int, seconds: int) -> bool:
     from proof.figures import print_figures  # noqa: PLC0415 - imports what _work has to instrument
 
     Path(KEPT).mkdir(exist_ok=True)
-    options = {
-        **{"seed": seed, "max_total_time": seconds, "max_len": LONGEST, "len_control": 0},
+    options = {  # 0 seconds would be for ever
+        **{"seed": seed, "max_total_time": max(seconds, 1), "max_len": LONGEST, "len_control": 0},
         **{"timeout": 60, "rss_limit_mb": 4096, "artifact_prefix": f"{KEPT}/{name}-"},
     }
     began = time.monotonic()
