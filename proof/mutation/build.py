@@ -119,12 +119,14 @@ class Tree:
         (package / "lib" / "cmake" / "normkernels").mkdir(
             parents=True, exist_ok=True
         )  # is asked for
-        library = self.build / "csrc" / "libnormkernels.so"
-        for built, place in [(library, package / "lib")] + [
-            (module, package) for module in self.build.glob("_core*.so")
-        ]:
-            (place / built.name).unlink(missing_ok=True)
-            (place / built.name).symlink_to(built)
+        built_for = {
+            package / "lib": (self.build / "csrc").glob("libnormkernels.so*"),
+            package: self.build.glob("_core*.so"),
+        }
+        for place, libraries in built_for.items():
+            for built in libraries:
+                (place / built.name).unlink(missing_ok=True)
+                (place / built.name).symlink_to(built)
         self.tests = self.listed(quick)
         shutil.rmtree(self.unbroken, ignore_errors=True)
         shutil.copytree(self.build, self.unbroken, symlinks=True)
