@@ -53,6 +53,7 @@ class Lengths {
     const std::string& name = f_.parameters[I].name;
     std::int64_t extent = 0;
     for (const auto& [known, value] : extents) extent = name == known ? value : extent;
+    REQUIRE((extent != 0 || f_.parameters[I].kind != Kind::extent));
     std::get<I>(arguments_) = valid_argument<T>(f_.parameters[I], {dtype_, shape, nullptr, groups},
                                                 memory[I].data(), extent);
   }
